@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+# A thin front of CMake. `make help` lists what there is.
+
+JOBS ?= $(shell nproc)
+LINES ?= 97
+BRANCHES ?= 88
+PREFIX ?= /usr/local
+PRESETS := release debug asan tsan coverage
+
+.DEFAULT_GOAL := release-tool
+.PHONY: help release-tool demo check coverage freestanding format format-check tidy cppcheck lint \
+	bench install clean $(PRESETS:%=check-%)
+
+help:
+	@echo 'make               the release tool: build/anonvm'
+	@echo 'make demo          replay a recorded program, run a script (needs a C compiler and CMake)'
+	@echo 'make check         build and run all tests, release'
+	@echo 'make check-PRESET  ... with a preset: $(PRESETS)'
+	@echo 'make coverage      lines and branches of src/; fails under LINES=$(LINES) BRANCHES=$(BRANCHES)'
+	@echo 'make freestanding  the proof that the core needs no libc; sizes and stack'
+	@echo 'make lint          format-check, tidy, cppcheck, and the checks of scripts/'
+	@echo 'make format        lay out the sources'
+	@echo 'make bench         measure'
+	@echo 'make install       to PREFIX=$(PREFIX), below DESTDIR'
+	@echo 'make clean         remove build/'
+	@echo 'Knobs: JOBS=$(JOBS) CC=... ARGS="more of ctest"'
+
+release-tool:
+	@scripts/setup build
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release --target tools -j $(JOBS)
+
+demo: release-tool
+	@scripts/demo build/anonvm
+
+check: check-release
+
+$(PRESETS:%=check-%): check-%:
+	@scripts/setup check
+	@cmake --preset $*
+	@cmake --build --preset $* -j $(JOBS)
+	@ctest --preset $* -j $(JOBS) $(ARGS)
+
+coverage:
+	@scripts/setup coverage
+	@scripts/coverage --jobs $(JOBS) --lines $(LINES) --branches $(BRANCHES)
+
+freestanding:
+	@scripts/setup freestanding
+	@scripts/check-freestanding --build-dir build/freestanding
+
+format format-check tidy cppcheck:
+	@scripts/setup lint
+	@scripts/$@ --jobs $(JOBS)
+
+lint: format-check tidy cppcheck
+	@scripts/check-layers
+	@scripts/check-port-size
+	@scripts/check-prose
+
+bench: release-tool
+	@build/anonvm bench
+
+install: release-tool
+	cmake --install build --prefix $(PREFIX)
+
+clean:
+	rm -rf build

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+# What runs in a process of the host: the core on the simulated machine, and the anonvm command.
+
+if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_BUILD_TYPE)
+	set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+if(PROJECT_IS_TOP_LEVEL)
+	set(CMAKE_C_FLAGS_RELEASE "-O2 -DNDEBUG")
+	set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+endif()
+
+# How everything of ours is compiled.
+add_library(avm_flags INTERFACE)
+target_compile_features(avm_flags INTERFACE c_std_11)
+target_compile_options(avm_flags INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow
+	-Wstrict-prototypes -Wmissing-prototypes -Wvla)
+if(AVM_WERROR)
+	target_compile_options(avm_flags INTERFACE -Werror)
+endif()
+if(AVM_DEBUG)
+	target_compile_definitions(avm_flags INTERFACE AVM_DEBUG=1)
+endif()
+if(AVM_SANITIZE)
+	target_compile_options(avm_flags INTERFACE -fsanitize=${AVM_SANITIZE}
+		-fno-sanitize-recover=all -fno-omit-frame-pointer)
+	target_link_options(avm_flags INTERFACE -fsanitize=${AVM_SANITIZE})
+endif()
+if(AVM_COVERAGE)
+	target_compile_options(avm_flags INTERFACE --coverage -fprofile-update=atomic)
+	target_link_options(avm_flags INTERFACE --coverage)
+endif()
+
+# One name of a library: static, C11 without extensions.
+function(avm_library name)
+	add_library(${name} STATIC ${ARGN})
+	set_target_properties(${name} PROPERTIES C_EXTENSIONS OFF)
+	target_link_libraries(${name} PUBLIC avm_flags anonvm_headers)
+endfunction()
+
+file(GLOB port_sim_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/ports/sim/*.c)
+file(GLOB tool_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tool/*.c)
+list(REMOVE_ITEM tool_sources ${PROJECT_SOURCE_DIR}/tool/main.c)
+
+# The core, for the simulated machine. The port calls back into nothing but the public interface.
+set(AVM_LIBRARIES)
+if(AVM_CORE_SOURCES)
+	if(AVM_AMALGAMATION)
+		avm_library(avm_core_sim ${PROJECT_BINARY_DIR}/amalgamation/anonvm.c)
+		add_dependencies(avm_core_sim amalgamation)
+	else()
+		avm_library(avm_core_sim ${AVM_CORE_SOURCES})
+	endif()
+	target_include_directories(avm_core_sim PUBLIC ${PROJECT_SOURCE_DIR}/ports/sim)
+	target_link_libraries(avm_core_sim PUBLIC anonvm_arch_soft)
+	list(APPEND AVM_LIBRARIES avm_core_sim)
+endif()
+if(port_sim_sources)
+	avm_library(avm_port_sim ${port_sim_sources})
+	target_include_directories(avm_port_sim PUBLIC ${PROJECT_SOURCE_DIR}/ports/sim)
+	target_compile_definitions(avm_port_sim PRIVATE _GNU_SOURCE)
+	target_link_libraries(avm_port_sim PUBLIC anonvm_arch_soft)
+	if(TARGET avm_core_sim)
+		target_link_libraries(avm_core_sim PUBLIC avm_port_sim)
+		target_link_libraries(avm_port_sim PUBLIC avm_core_sim)
+	endif()
+	list(APPEND AVM_LIBRARIES avm_port_sim)
+endif()
+
+# The command: everything but main() as a library, for the tests.
+add_library(avm_features INTERFACE)
+find_package(PkgConfig QUIET)
+if(PkgConfig_FOUND)
+	pkg_check_modules(JANSSON QUIET IMPORTED_TARGET jansson)
+endif()
+if(JANSSON_FOUND)
+	target_compile_definitions(avm_features INTERFACE AVM_HAVE_JANSSON=1)
+	target_link_libraries(avm_features INTERFACE PkgConfig::JANSSON)
+else()
+	message(STATUS "jansson not found: --json is disabled")
+endif()
+if(tool_sources)
+	avm_library(avm_tool ${tool_sources})
+	target_include_directories(avm_tool PUBLIC ${PROJECT_SOURCE_DIR}/tool)
+	target_compile_definitions(avm_tool PUBLIC _GNU_SOURCE)
+	target_link_libraries(avm_tool PUBLIC ${AVM_LIBRARIES} avm_features m)
+	list(PREPEND AVM_LIBRARIES avm_tool)
+endif()
+
+add_executable(anonvm ${PROJECT_SOURCE_DIR}/tool/main.c)
+set_target_properties(anonvm PROPERTIES C_EXTENSIONS OFF
+	RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+target_compile_definitions(anonvm PRIVATE _GNU_SOURCE AVM_VERSION="${PROJECT_VERSION}"
+	AVM_BUILD="$<LOWER_CASE:$<CONFIG>>")
+target_link_libraries(anonvm PRIVATE ${AVM_LIBRARIES} avm_features avm_flags
+	anonvm_headers)
+
+# Benchmarks: a program of its own that `anonvm bench` finds.
+file(GLOB bench_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/*.c)
+if(bench_sources)
+	add_executable(anonvm-bench ${bench_sources})
+	set_target_properties(anonvm-bench PROPERTIES C_EXTENSIONS OFF
+		RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/libexec/anonvm)
+	target_compile_definitions(anonvm-bench PRIVATE _GNU_SOURCE)
+	target_link_libraries(anonvm-bench PRIVATE ${AVM_LIBRARIES})
+endif()
+
+# What plain `make` builds.
+add_custom_target(tools DEPENDS anonvm)
+if(TARGET anonvm-bench)
+	add_dependencies(tools anonvm-bench)
+endif()
+
+include(GNUInstallDirs)
+install(TARGETS anonvm)
+if(TARGET anonvm-bench)
+	install(TARGETS anonvm-bench DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/anonvm)
+endif()
+install(FILES ${PROJECT_SOURCE_DIR}/docs/anonvm.1
+	DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 OPTIONAL)
+install(FILES ${PROJECT_SOURCE_DIR}/tool/completion.bash RENAME anonvm
+	DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions OPTIONAL)

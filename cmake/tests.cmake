@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+# Tests are found by name; none is listed by hand.
+#
+#	tests/DIR/test_*.c            a program of its own (cmocka, where installed); other .c files of DIR
+#	                              are linked into each
+#	tests/DIR/test-*              a script; exit status 0 passes
+#	tests/cases/**/*.avm          run by `anonvm run`; see tests/scripts/run-case for the headers of a case
+#	tests/port/*.c                the port's self-test, on the simulated machine
+
+if(PkgConfig_FOUND)
+	pkg_check_modules(CMOCKA QUIET IMPORTED_TARGET cmocka)
+endif()
+set(test_environment
+	AVM_SOURCE_DIR=${PROJECT_SOURCE_DIR}
+	AVM_BUILD_DIR=${PROJECT_BINARY_DIR}
+	AVM_TOOL=$<TARGET_FILE:anonvm>
+	AVM_PROPERTY_OPS=${AVM_PROPERTY_OPS}
+	CC=${CMAKE_C_COMPILER}
+	UBSAN_OPTIONS=print_stacktrace=1)
+
+function(avm_test_environment name)
+	set_tests_properties(${name} PROPERTIES ENVIRONMENT "${test_environment}" TIMEOUT 600)
+endfunction()
+
+function(avm_test_program name)
+	add_executable(${name} ${ARGN})
+	set_target_properties(${name} PROPERTIES C_EXTENSIONS OFF
+		RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+	target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
+	target_link_libraries(${name} PRIVATE ${AVM_LIBRARIES} avm_flags anonvm_headers)
+	# Tests may look at the insides of the core.
+	target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+endfunction()
+
+file(GLOB dirs LIST_DIRECTORIES true CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*)
+foreach(dir IN LISTS dirs)
+	get_filename_component(area ${dir} NAME)
+	if(area STREQUAL port)
+		continue()
+	endif()
+	file(GLOB scripts CONFIGURE_DEPENDS ${dir}/test-*)
+	foreach(script IN LISTS scripts)
+		get_filename_component(name ${script} NAME)
+		string(REGEX REPLACE "^test-|\\.(sh|py)$" "" name ${name})
+		add_test(NAME ${area}/${name} COMMAND ${script})
+		avm_test_environment(${area}/${name})
+	endforeach()
+
+	file(GLOB tests CONFIGURE_DEPENDS ${dir}/test_*.c)
+	if(tests AND NOT CMOCKA_FOUND)
+		message(STATUS "cmocka not found: tests/${area}/*.c are left out")
+		continue()
+	endif()
+	file(GLOB common CONFIGURE_DEPENDS ${dir}/*.c)
+	if(tests)
+		list(REMOVE_ITEM common ${tests})
+	endif()
+	foreach(test IN LISTS tests)
+		get_filename_component(name ${test} NAME_WE)
+		avm_test_program(${name} ${test} ${common})
+		target_link_libraries(${name} PRIVATE PkgConfig::CMOCKA)
+		string(REGEX REPLACE "^test_" "" short ${name})
+		add_test(NAME ${area}/${short} COMMAND ${name})
+		avm_test_environment(${area}/${short})
+	endforeach()
+endforeach()
+
+file(GLOB_RECURSE cases CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/tests/cases
+	${PROJECT_SOURCE_DIR}/tests/cases/*.avm)
+foreach(case IN LISTS cases)
+	add_test(NAME case/${case} COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/run-case
+		$<TARGET_FILE:anonvm> ${PROJECT_SOURCE_DIR}/tests/cases/${case})
+	avm_test_environment(case/${case})
+endforeach()
+
+file(GLOB port_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/port/*.c)
+if(port_sources)
+	avm_test_program(selftest_sim ${port_sources})
+	add_test(NAME port/selftest_sim COMMAND selftest_sim)
+	avm_test_environment(port/selftest_sim)
+endif()

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+# The core, one file a line. Make includes this file, CMakeLists.txt and the scripts parse it: this is
+# the only list. An embedder's own build needs these files, include/, an arch folder and a port.
+
+AVM_CORE_SOURCES := \
+	src/lock.c \
+	src/page.c \
+	src/lru.c \
+	src/slab.c \
+	src/radix.c \
+	src/pgtable.c \
+	src/mmu_gather.c \
+	src/anon_vma.c \
+	src/file.c \
+	src/vma_tree.c \
+	src/mm.c \
+	src/vma.c \
+	src/rmap.c \
+	src/zap.c \
+	src/copy.c \
+	src/move.c \
+	src/fault.c \
+	src/cow.c \
+	src/filemap.c \
+	src/access.c \
+	src/mmap.c \
+	src/munmap.c \
+	src/mprotect.c \
+	src/mremap.c \
+	src/madvise.c \
+	src/mlock.c \
+	src/brk.c \
+	src/msync.c \
+	src/fork.c \
+	src/exec.c \
+	src/exit.c \
+	src/truncate.c \
+	src/machine.c \
+	src/verify.c \
+	src/stats.c \
+	src/dump.c

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * commands.h - the subcommands that are part of this program.
+ *
+ * Each one is a main() of its own: argv[0] is the name of the command, it answers --help, and returns
+ * the exit status: 0 success, 1 what was checked failed, 2 bad usage or bad input.
+ */
+#ifndef ANONVM_TOOL_COMMANDS_H
+#define ANONVM_TOOL_COMMANDS_H
+
+enum exit_status {
+	EXIT_OK = 0,
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2,
+};
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * main.c - `anonvm COMMAND ...`: finds the command and hands over to it.
+ *
+ * A command is either a function of this program (the table below) or a program of its own,
+ * `anonvm-COMMAND`, as with git. Programs are looked for in $ANONVM_EXEC_PATH, then in
+ * libexec/anonvm beside this program (a build tree) and beside its folder (an installation).
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+
+#define PROGRAM_PREFIX "anonvm-"
+
+struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *summary;
+};
+
+/* In the order of `anonvm --help`. */
+static const struct command commands[] = {
+	{ NULL, NULL, NULL },
+};
+
+/* ---- programs beside this one ------------------------------------------------------------------ */
+
+#define MAX_EXEC_DIRS 3
+
+struct exec_dirs {
+	char dir[MAX_EXEC_DIRS][PATH_MAX];
+	int count;
+};
+
+static void add_dir(struct exec_dirs *dirs, const char *base, const char *rest)
+{
+	int n = snprintf(dirs->dir[dirs->count], PATH_MAX, "%s%s", base, rest);
+
+	if (n > 0 && n < PATH_MAX)
+		dirs->count++;
+}
+
+static void find_exec_dirs(struct exec_dirs *dirs)
+{
+	const char *env = getenv("ANONVM_EXEC_PATH");
+	char self[PATH_MAX];
+	ssize_t n;
+	char *slash;
+
+	dirs->count = 0;
+	if (env && *env)
+		add_dir(dirs, env, "");
+	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (n < 0)
+		return;
+	self[n] = '\0';
+	slash = strrchr(self, '/');
+	if (!slash)
+		return;
+	*slash = '\0';
+	add_dir(dirs, self, "/libexec/anonvm");
+	add_dir(dirs, self, "/../libexec/anonvm");
+}
+
+/* Does not return when the program exists and can be run. */
+static void exec_program(const struct exec_dirs *dirs, char **argv)
+{
+	for (int i = 0; i < dirs->count; i++) {
+		char path[PATH_MAX + NAME_MAX];
+		int n = snprintf(path, sizeof(path), "%s/" PROGRAM_PREFIX "%s", dirs->dir[i], argv[0]);
+
+		if (n < 0 || (size_t)n >= sizeof(path) || access(path, X_OK))
+			continue;
+		execv(path, argv);
+		fprintf(stderr, "anonvm: %s: %s\n", path, strerror(errno));
+		exit(EXIT_USAGE);
+	}
+}
+
+static int is_program(const struct dirent *entry)
+{
+	return !strncmp(entry->d_name, PROGRAM_PREFIX, strlen(PROGRAM_PREFIX));
+}
+
+static void list_programs(const struct exec_dirs *dirs)
+{
+	for (int i = 0; i < dirs->count; i++) {
+		struct dirent **entries;
+		int n = scandir(dirs->dir[i], &entries, is_program, alphasort);
+
+		if (n < 0)
+			continue;
+		for (int k = 0; k < n; k++) {
+			printf("  %-8s  (%s/%s)\n", entries[k]->d_name + strlen(PROGRAM_PREFIX),
+			       dirs->dir[i], entries[k]->d_name);
+			free(entries[k]);
+		}
+		free(entries);
+	}
+}
+
+/* ---- what this program answers itself ---------------------------------------------------------- */
+
+static int print_version(void)
+{
+	printf("anonvm " AVM_VERSION " (" AVM_BUILD ")\n");
+#if AVM_HAVE_JANSSON
+	printf("features: json\n");
+#else
+	printf("disabled: json (built without jansson: --json is refused)\n");
+#endif
+	return EXIT_OK;
+}
+
+static int print_help(const struct exec_dirs *dirs)
+{
+	printf("usage: anonvm COMMAND [ARGUMENT...]\n"
+	       "       anonvm COMMAND --help\n"
+	       "       anonvm --version\n"
+	       "\n"
+	       "commands:\n");
+	for (const struct command *c = commands; c->name; c++)
+		printf("  %-8s  %s\n", c->name, c->summary);
+	list_programs(dirs);
+	printf("\n"
+	       "exit status: 0 success, 1 what was checked failed, 2 bad usage or bad input\n");
+	return EXIT_OK;
+}
+
+static int dispatch(const struct exec_dirs *dirs, int argc, char **argv)
+{
+	for (const struct command *c = commands; c->name; c++) {
+		if (!strcmp(c->name, argv[0]))
+			return c->run(argc, argv);
+	}
+	if (!strchr(argv[0], '/'))
+		exec_program(dirs, argv);
+	fprintf(stderr, "anonvm: %s: no such command; see 'anonvm --help'\n", argv[0]);
+	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	struct exec_dirs dirs;
+	const char *arg = argc > 1 ? argv[1] : NULL;
+
+	find_exec_dirs(&dirs);
+	if (!arg) {
+		fprintf(stderr, "anonvm: no command given; see 'anonvm --help'\n");
+		return EXIT_USAGE;
+	}
+	if (!strcmp(arg, "--version") || !strcmp(arg, "version"))
+		return print_version();
+	if (!strcmp(arg, "--help") || !strcmp(arg, "-h"))
+		return print_help(&dirs);
+	if (!strcmp(arg, "help")) {
+		char help[] = "--help";
+		char *ask[] = { argc > 2 ? argv[2] : NULL, help, NULL };
+
+		return ask[0] ? dispatch(&dirs, 2, ask) : print_help(&dirs);
+	}
+	return dispatch(&dirs, argc - 1, argv + 1);
+}
