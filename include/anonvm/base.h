@@ -55,26 +55,26 @@ struct avm_vma_node;
 
 /*
  * The VMAs of one address space: a B+-tree by address, and a list in the same order.
- * The whole struct is protected by the lock that protects the set of VMAs.
+ * The lock that protects the set of VMAs protects it all; root alone may be read without.
  */
 struct avm_vma_tree {
-	struct avm_vma_node *root;		/* NULL when empty */
-	uint32_t height;			/* levels, leaves included; 0 when empty */
-	uint32_t nr_reserve;			/* nodes on the reserve list */
-	uint64_t count;				/* VMAs */
-	struct avm_list list;			/* of avm_vma.link, ascending */
-	struct avm_vma_node *reserve;		/* nodes promised to coming inserts */
+	struct avm_vma_node *_Atomic root; /* NULL when empty */
+	uint32_t height; /* levels, leaves included; 0 when empty */
+	uint32_t nr_reserve; /* nodes on the reserve list */
+	uint64_t count; /* VMAs */
+	struct avm_list list; /* of avm_vma.link, ascending */
+	struct avm_vma_node *reserve; /* nodes promised to coming inserts */
 	const struct avm_node_alloc *nodes;
-	uint64_t guard;				/* bytes kept free below a VMA that grows down */
-	uint64_t guard_flags;			/* any of these in avm_vma.flags: it grows down */
+	uint64_t guard; /* bytes kept free below a VMA that grows down */
+	uint64_t guard_flags; /* any of these in avm_vma.flags: it grows down */
 };
 
 struct avm_radix_node;
 
 /* A map from a 64-bit index to a pointer: the pages of a file. */
 struct avm_radix {
-	struct avm_radix_node *root;		/* NULL when empty */
-	uint32_t height;			/* levels; 0 when empty */
+	struct avm_radix_node *root; /* NULL when empty */
+	uint32_t height; /* levels; 0 when empty */
 };
 
 #endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * page.h - the descriptor of one frame.
+ *
+ * 64 bytes, one for each frame of a region. The embedder supplies the array (avm_add_frames), so that it
+ * decides where it lies; everything in it belongs to the core.
+ */
+#ifndef ANONVM_PAGE_H
+#define ANONVM_PAGE_H
+
+#include "anonvm/types.h"
+
+enum avm_page_flag {
+	AVM_PG_LOCKED = 1 << 0, /* the page lock; order 3 of docs/locking.md */
+	AVM_PG_WAITERS = 1 << 1, /* somebody sleeps on the page lock */
+	AVM_PG_INUSE = 1 << 2, /* the frame is allocated; clear in a free frame */
+	AVM_PG_EXCLUSIVE = 1 << 3, /* R5.6: only one process can see this anonymous page */
+	AVM_PG_DIRTY = 1 << 4, /* differs from what stands behind it */
+	AVM_PG_UPTODATE = 1 << 5, /* a page-cache page that has been read */
+	AVM_PG_LRU = 1 << 6, /* on one of the LRU lists */
+	AVM_PG_ACTIVE = 1 << 7, /* ... the active one of its kind */
+	AVM_PG_REFERENCED = 1 << 8, /* used once since it was last looked at */
+	AVM_PG_UNEVICTABLE = 1 << 9, /* mapped by a locked VMA, or never to be reclaimed */
+	AVM_PG_SHMEM = 1 << 10, /* page cache of shared anonymous memory */
+	AVM_PG_TABLE = 1 << 11, /* a page table */
+	AVM_PG_ZERO = 1 << 12, /* the zero page */
+	AVM_PG_ISOLATED = 1 << 13, /* taken off the LRU by somebody who will put it back */
+};
+
+/* Low bits of page->mapping (R5.1). A file's page has neither. */
+#define AVM_MAPPING_ANON 1ul
+#define AVM_MAPPING_MERGED 2ul
+#define AVM_MAPPING_FLAGS (AVM_MAPPING_ANON | AVM_MAPPING_MERGED)
+
+/*
+ * =>  refcount: mappings + page cache + swap cache + whoever holds the page for a moment.
+ * =>  mapcount: PTEs that map the page (V21); changed under the lock of that PTE's table.
+ * =>  mapping, index: set before the page is visible to others, or under the page lock; mapping is cleared
+ *     only when the page is freed (R5.5), so it may be trusted only while the page is mapped or locked.
+ */
+struct avm_page {
+	_Atomic uint32_t flags; /* enum avm_page_flag */
+	_Atomic uint32_t refcount;
+	_Atomic uint32_t mapcount;
+	struct avm_spinlock table_lock; /* page table: covers its entries */
+	_Atomic uintptr_t mapping; /* anon_vma or file, tagged; page table: its address space */
+	_Atomic uint64_t index; /* R1.2; file page number; page table: first address it covers */
+	struct avm_list lru; /* LRU list, or the list of whoever isolated it */
+	union {
+		uint64_t swap; /* the swap entry of a page in the swap cache */
+		struct { /* page table */
+			uint32_t level; /* 0: its entries map pages */
+			uint32_t used; /* entries that are not empty; under table_lock */
+		} table;
+	} u;
+	avm_pfn_t pfn;
+};
+
+#endif
