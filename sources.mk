@@ -7,6 +7,7 @@ AVM_CORE_SOURCES := \
 	src/page.c \
 	src/lru.c \
 	src/slab.c \
+	src/interval_tree.c \
 	src/radix.c \
 	src/pgtable.c \
 	src/mmu_gather.c \

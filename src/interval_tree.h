@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Intrusive interval tree: "which intervals [start, last] intersect this one", in O(log n + k).
+ *
+ * A binary search tree by start, where every node also knows the largest last in its subtree, so a
+ * search skips whole subtrees that end too early. It is rank-balanced (Haeupler, Sen, Tarjan 2015):
+ * a difference of ranks between parent and child is 1 or 2, a missing child has rank -1, a leaf has
+ * rank 0. Only the parity of the rank is kept, in a low bit of the parent pointer; an insertion or
+ * a removal makes at most two rotations.
+ *
+ * Order: intervals with equal start are visited in the order of their insertion, whatever was
+ * inserted or removed since: an insertion goes right of its equals, and balancing keeps the order.
+ * (Moving mappings relies on it: a walk that meets the old place must meet the new one later.)
+ *
+ * Nothing here allocates, recurses or can fail. The owner's lock covers the tree and its nodes.
+ *
+ * AVM_ITREE_DEFINE makes the typed functions. START and LAST are functions or macros that take a
+ * const type * and give its bounds, last being inclusive; they must not change while it is in a tree.
+ *
+ *	AVM_ITREE_DEFINE(avc_tree, struct avm_anon_vma_chain, rb, avc_start, avc_last)
+ *
+ * gives avc_tree_insert(), _remove(), _iter_first(), _iter_next(), _check(), and
+ *
+ *	for (avc = avc_tree_iter_first(tree, first, last); avc;
+ *	     avc = avc_tree_iter_next(avc, first, last))
+ *
+ * During a walk the tree must not change; to remove the visited node, fetch the next one before.
+ */
+#ifndef AVM_INTERVAL_TREE_H
+#define AVM_INTERVAL_TREE_H
+
+#include "list.h"
+
+#define AVM_INODE_PARITY ((uintptr_t)1)
+#define AVM_INODE_LINKED ((uintptr_t)2)
+#define AVM_INODE_BITS (AVM_INODE_PARITY | AVM_INODE_LINKED)
+
+typedef uint64_t avm_inode_key_fn(const struct avm_inode *node);
+
+static inline void avm_itree_init(struct avm_itree *tree)
+{
+	tree->root = NULL;
+}
+
+static inline bool avm_itree_empty(const struct avm_itree *tree)
+{
+	return !tree->root;
+}
+
+static inline struct avm_inode *avm_inode_parent(const struct avm_inode *node)
+{
+	return (struct avm_inode *)(node->parent_bits & ~AVM_INODE_BITS);
+}
+
+/* Is the node in a tree? A zeroed node is in none. */
+static inline bool avm_inode_linked(const struct avm_inode *node)
+{
+	return node->parent_bits & AVM_INODE_LINKED;
+}
+
+/*
+ * The untyped half. attach: @node becomes *@slot, an empty child of @parent (or the root when NULL);
+ * the caller has raised subtree_last on the way down. detach: @node leaves the tree.
+ */
+void avm_itree_attach(struct avm_itree *tree, struct avm_inode *node, struct avm_inode *parent,
+		      struct avm_inode **slot, avm_inode_key_fn *last);
+void avm_itree_detach(struct avm_itree *tree, struct avm_inode *node, avm_inode_key_fn *last);
+
+/* All nodes in order, whatever they span. */
+struct avm_inode *avm_itree_first(const struct avm_itree *tree);
+struct avm_inode *avm_inode_next(const struct avm_inode *node);
+
+/*
+ * For verify. NULL when links, order, balance and subtree_last are right and there are at most @max
+ * nodes, else what is wrong first. Visits at most @max nodes, and follows a link only after its
+ * target has pointed back, so it ends on any tree whose links lead to readable memory.
+ */
+const char *avm_itree_check(const struct avm_itree *tree, uint64_t max, avm_inode_key_fn *start,
+			    avm_inode_key_fn *last);
+
+/*
+ * On _descend, the heart of a search: the first in the subtree of @node that intersects.
+ * pre: something in it ends at @start or later. Should even the leftmost of those start behind
+ * @last, then so does everything after it, and nothing intersects.
+ */
+#define AVM_ITREE_FN static inline __attribute__((unused))
+
+#define AVM_ITREE_DEFINE(name, type, member, START, LAST)                                          \
+	AVM_ITREE_FN type *name##_entry(const struct avm_inode *node)                              \
+	{                                                                                          \
+		return avm_container_of(node, type, member);                                       \
+	}                                                                                          \
+                                                                                                   \
+	AVM_ITREE_FN uint64_t name##_node_start(const struct avm_inode *node)                      \
+	{                                                                                          \
+		return START((const type *)name##_entry(node));                                    \
+	}                                                                                          \
+                                                                                                   \
+	AVM_ITREE_FN uint64_t name##_node_last(const struct avm_inode *node)                       \
+	{                                                                                          \
+		return LAST((const type *)name##_entry(node));                                     \
+	}                                                                                          \
+                                                                                                   \
+	/* pre: @item is in no tree, start <= last. */                                             \
+	AVM_ITREE_FN void name##_insert(struct avm_itree *tree, type *item)                        \
+	{                                                                                          \
+		uint64_t start = START((const type *)item);                                        \
+		uint64_t last = LAST((const type *)item);                                          \
+		struct avm_inode *parent = NULL;                                                   \
+		struct avm_inode **slot = &tree->root;                                             \
+                                                                                                   \
+		while (*slot) {                                                                    \
+			parent = *slot;                                                            \
+			if (parent->subtree_last < last)                                           \
+				parent->subtree_last = last;                                       \
+			slot = start < name##_node_start(parent) ? &parent->left : &parent->right; \
+		}                                                                                  \
+		item->member.subtree_last = last;                                                  \
+		avm_itree_attach(tree, &item->member, parent, slot, name##_node_last);             \
+	}                                                                                          \
+                                                                                                   \
+	/* pre: @item is in @tree. */                                                              \
+	AVM_ITREE_FN void name##_remove(struct avm_itree *tree, type *item)                        \
+	{                                                                                          \
+		avm_itree_detach(tree, &item->member, name##_node_last);                           \
+	}                                                                                          \
+                                                                                                   \
+	AVM_ITREE_FN type *name##_descend(const struct avm_inode *node, uint64_t start,            \
+					  uint64_t last)                                           \
+	{                                                                                          \
+		for (;;) {                                                                         \
+			if (node->left && node->left->subtree_last >= start) {                     \
+				node = node->left;                                                 \
+				continue;                                                          \
+			}                                                                          \
+			if (name##_node_start(node) > last)                                        \
+				return NULL;                                                       \
+			if (name##_node_last(node) >= start)                                       \
+				return name##_entry(node);                                         \
+			node = node->right;                                                        \
+		}                                                                                  \
+	}                                                                                          \
+                                                                                                   \
+	/* The first that intersects [@start, @last], or NULL. */                                  \
+	AVM_ITREE_FN type *name##_iter_first(const struct avm_itree *tree, uint64_t start,         \
+					     uint64_t last)                                        \
+	{                                                                                          \
+		if (!tree->root || tree->root->subtree_last < start)                               \
+			return NULL;                                                               \
+		return name##_descend(tree->root, start, last);                                    \
+	}                                                                                          \
+                                                                                                   \
+	/* The next after @item that intersects [@start, @last], or NULL. */                       \
+	AVM_ITREE_FN type *name##_iter_next(const type *item, uint64_t start, uint64_t last)       \
+	{                                                                                          \
+		const struct avm_inode *node = &item->member;                                      \
+                                                                                                   \
+		for (;;) {                                                                         \
+			const struct avm_inode *from;                                              \
+                                                                                                   \
+			if (node->right && node->right->subtree_last >= start)                     \
+				return name##_descend(node->right, start, last);                   \
+			do {                                                                       \
+				from = node;                                                       \
+				node = avm_inode_parent(node);                                     \
+				if (!node)                                                         \
+					return NULL;                                               \
+			} while (from == node->right);                                             \
+			if (name##_node_start(node) > last)                                        \
+				return NULL;                                                       \
+			if (name##_node_last(node) >= start)                                       \
+				return name##_entry(node);                                         \
+		}                                                                                  \
+	}                                                                                          \
+                                                                                                   \
+	AVM_ITREE_FN const char *name##_check(const struct avm_itree *tree, uint64_t max)          \
+	{                                                                                          \
+		return avm_itree_check(tree, max, name##_node_start, name##_node_last);            \
+	}                                                                                          \
+                                                                                                   \
+	_Static_assert(sizeof(((type *)0)->member) == sizeof(struct avm_inode), #member)
+
+#endif
