@@ -73,7 +73,8 @@ static void exec_program(const struct exec_dirs *dirs, char **argv)
 {
 	for (int i = 0; i < dirs->count; i++) {
 		char path[PATH_MAX + NAME_MAX];
-		int n = snprintf(path, sizeof(path), "%s/" PROGRAM_PREFIX "%s", dirs->dir[i], argv[0]);
+		int n = snprintf(path, sizeof(path), "%s/" PROGRAM_PREFIX "%s", dirs->dir[i],
+				 argv[0]);
 
 		if (n < 0 || (size_t)n >= sizeof(path) || access(path, X_OK))
 			continue;
