@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * avm_port.h (sim) - the port of the simulated machine: one thread, locks that check themselves, failures on
+ * demand, frames of bytes or of one stamp.
+ */
+#ifndef AVM_PORT_SIM_H
+#define AVM_PORT_SIM_H
+
+#define AVM_PORT_TIER 1
+#define AVM_MAX_CPUS 1
+
+#include "anonvm/port.h"
+
+/* Contents go through the simulator: bytes or a stamp, by the mode of the machine. */
+#define AVM_PORT_FRAME_OPS
+void avm_port_frame_clear(struct avm *m, avm_pfn_t pfn);
+void avm_port_frame_copy(struct avm *m, avm_pfn_t to, avm_pfn_t from);
+void avm_port_frame_read(struct avm *m, avm_pfn_t pfn, size_t offset, void *buf, size_t len);
+void avm_port_frame_write(struct avm *m, avm_pfn_t pfn, size_t offset, const void *buf, size_t len);
+bool avm_port_frame_same(struct avm *m, avm_pfn_t a, avm_pfn_t b);
+
+/* Failure injection: every allocation of an object or a frame asks. Kept in release builds: it is a load. */
+bool sim_alloc_fails(struct avm *m);
+#define AVM_PORT_FAIL(m) sim_alloc_fails(m)
+
+/* Locks check themselves in debug builds; in release builds they are the plain, uncontended locks. */
+#ifdef AVM_DEBUG
+#define AVM_PORT_LOCK_HOOKS
+void sim_lock_event(struct avm *m, int event, int class, const volatile void *lock);
+#define avm_port_lock_event(m, event, class, lock) \
+	sim_lock_event(m, (int)(event), (int)(class), (const volatile void *)(lock))
+#endif
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sim.h - a simulated machine that runs on the core: frames, an MMU with a TLB, processes that load and store.
+ *
+ * The tool, the tests and the benchmarks use only this and the public headers of the core.
+ *
+ *	struct sim *s;
+ *	struct sim_proc *a;
+ *
+ *	sim_create(&s, &(struct sim_config){ .frames = 1024 });
+ *	sim_proc_create(s, NULL, &a);
+ *	avm_mmap(sim_mm(a), ...);
+ *	sim_store(a, addr, &value, sizeof(value), NULL);
+ *
+ * Loads and stores go the way of hardware: TLB, page tables (with accessed and dirty bits set), page fault,
+ * again. A translation that the core forgot to flush stays in the TLB and is used: that is how a missing flush
+ * shows. With `check_tlb` every hit is compared with the page tables as well, and a stale one is reported as
+ * soon as it is used (sim_errors).
+ */
+#ifndef SIM_H
+#define SIM_H
+
+#include <stdio.h>
+
+#include "anonvm/anonvm.h"
+
+enum sim_contents {
+	SIM_BYTES, /* every frame has all its bytes */
+	SIM_STAMPS, /* every frame has one 64-bit stamp: whatever is stored last; loads of 8 bytes return it */
+};
+
+struct sim_config {
+	struct avm_config core;
+	uint64_t frames; /* 0: 65536 */
+	enum sim_contents contents;
+	bool check_tlb; /* compare each TLB hit with the tables */
+	bool no_tlb; /* walk the tables on each access */
+	uint32_t tlb_entries; /* a power of two; 0: 256 for each process */
+	FILE *log; /* where avm_port_log() goes; NULL: stderr */
+};
+
+struct sim;
+struct sim_proc;
+
+/* 0 or a negative errno. */
+int sim_create(struct sim **out, const struct sim_config *config);
+
+/*
+ * Puts every process, ends the machine, and says what was not given back: the number of frames, metadata
+ * bytes and objects leaked (0 is right). The struct is gone in any case.
+ */
+uint64_t sim_destroy(struct sim *s);
+
+struct avm *sim_machine(struct sim *s);
+struct sim *sim_of(struct avm *m);
+
+/* ---- processes -------------------------------------------------------------------------------------- */
+
+/* An address space with a TLB of its own. `config` may be NULL; its context and release are ignored. */
+int sim_proc_create(struct sim *s, const struct avm_mm_config *config, struct sim_proc **out);
+
+/* avm_mm_fork() into a new process. */
+int sim_proc_fork(struct sim_proc *parent, struct sim_proc **out);
+
+/* avm_mm_put(): the process is gone. */
+void sim_proc_exit(struct sim_proc *p);
+
+struct avm_mm *sim_mm(struct sim_proc *p);
+struct sim_proc *sim_proc_of(struct avm_mm *mm);
+
+/* ---- loads and stores ------------------------------------------------------------------------------- */
+
+/*
+ * As a program would: `len` bytes that do not cross a page (SIM_STAMPS: 8 bytes at a page's start). Returns 0, or
+ * the error bit of the fault (AVM_FAULT_MAPERR ...). *faults, if given, is OR-ed with the bits of every fault on
+ * the way (0: none was needed). Stores never write part of the data.
+ */
+unsigned sim_load(struct sim_proc *p, avm_addr_t addr, void *buf, size_t len, unsigned *faults);
+unsigned sim_store(struct sim_proc *p, avm_addr_t addr, const void *buf, size_t len, unsigned *faults);
+
+/* An instruction fetch, or an access whose data does not matter. */
+unsigned sim_touch(struct sim_proc *p, avm_addr_t addr, enum avm_access access, unsigned *faults);
+
+/* Would this access fault now, by the page tables alone? Changes nothing. *info as avm_pte_at(). */
+bool sim_would_fault(struct sim_proc *p, avm_addr_t addr, enum avm_access access,
+		     struct avm_pte_info *info);
+
+/* ---- files ------------------------------------------------------------------------------------------ */
+
+/*
+ * A file with contents. Byte i of the file starts as a function of (seed, i), or zero when seed is 0; what is
+ * written back (write_page) is kept and read again. Holds one reference; sim_file_put() drops it.
+ */
+int sim_file_create(struct sim *s, const char *name, uint64_t size, uint64_t seed, struct avm_file **out);
+int sim_memfd_create(struct sim *s, const char *name, uint64_t size, struct avm_file **out);
+const char *sim_file_name(const struct avm_file *f); /* NULL for one the core made */
+void sim_file_put(struct avm_file *f);
+
+/* The next `n` reads or writes of this file fail with -EIO (or -EAGAIN once, with `retry`). */
+void sim_file_fail(struct avm_file *f, unsigned reads, unsigned writes, bool retry);
+
+/* ---- failures and checks ----------------------------------------------------------------------------- */
+
+/*
+ * Allocation number `first` from now (1 is the next) fails, and `count` in a row do (0: every one from there
+ * on). first 0: none fails any more. Objects and frames are counted alike.
+ */
+void sim_fail_alloc(struct sim *s, uint64_t first, uint64_t count);
+uint64_t sim_allocs(const struct sim *s); /* so far */
+uint64_t sim_allocs_failed(const struct sim *s); /* by injection, so far */
+
+/* avm_verify() with every line printed to `out` (NULL: nowhere); plus the simulator's own errors. */
+int64_t sim_verify(struct sim *s, enum avm_verify_level level, FILE *out);
+
+/* Lock-rule violations, stale translations used, double frees of frames ...: 0 is right. Each is logged. */
+uint64_t sim_errors(const struct sim *s);
+/* Text of the last such error, or "". */
+const char *sim_last_error(const struct sim *s);
+
+/* Frames with contents now, bytes of metadata now. */
+uint64_t sim_frames_used(const struct sim *s);
+uint64_t sim_meta_bytes(const struct sim *s);
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * anon_vma.h - families: who may map an anonymous page (R4, R5, R6).
+ *
+ * The rest of the core knows families only through the functions below, so that another design can stand in
+ * for this one. A family is told of VMAs; it never looks for them.
+ *
+ *	of VMAs:  prepare, may_merge, reserve + clone, fork, unlink		(merge and move: src/vma.c calls
+ *		  family_detach / family_attach around every change of a VMA's range, R3.3)
+ *	of pages: place, release; resolve (page -> locked live family), walk
+ */
+#ifndef AVM_ANON_VMA_H
+#define AVM_ANON_VMA_H
+
+#include "anonvm/mm.h"
+#include "anonvm/page.h"
+#include "avm_arch.h"
+#include "interval_tree.h"
+#include "list.h"
+#include "lock.h"
+
+/*
+ * Where the mapping of an anonymous page points to; the set of VMAs that may map the page. Type-stable
+ * (docs/locking.md): `lock` and `tree` are initialised when the memory enters the cache, and both are free and
+ * empty whenever an object is; a stale walker may still take the lock, and then finds that `root` or the page's
+ * mapping has changed (R6).
+ *   root, refcount: atomic. parent: constant while the tree is not empty. The rest: under root->lock write.
+ */
+struct avm_anon_vma {
+	struct avm_anon_vma *_Atomic root; /* oldest of the family; itself, for a root */
+	struct avm_anon_vma *parent; /* itself, for a root; not read once the tree is empty */
+	struct avm_rwsem lock; /* order 5; used in the root only, covers the whole family */
+	_Atomic uint32_t refcount; /* R4.5 */
+	uint32_t num_children; /* R4.3: children with a tree that is not empty; + 1 for a root */
+	uint32_t num_active_vmas; /* VMAs whose own anon_vma this is */
+	struct avm_itree tree; /* of avm_anon_vma_chain.node, by page range of the VMA */
+	uint64_t id; /* for people; new at each allocation, so it is the generation as well */
+};
+
+/* One edge (VMA, anon_vma): one cache line. */
+struct avm_anon_vma_chain {
+	struct avm_inode node; /* in anon_vma->tree; family lock */
+	struct avm_list same_vma; /* on vma->chain, own anon_vma first, root last; see vma.h */
+	struct avm_vma *vma;
+	struct avm_anon_vma *anon_vma;
+};
+_Static_assert(sizeof(void *) != 8 || sizeof(struct avm_anon_vma_chain) == 64, "one cache line");
+
+/* First and last page index of a VMA (R1.2). */
+static inline uint64_t avm_vma_first_index(const struct avm_vma *vma)
+{
+	return vma->pgoff;
+}
+
+static inline uint64_t avm_vma_last_index(const struct avm_vma *vma)
+{
+	return vma->pgoff + ((vma->end - vma->start) >> AVM_PAGE_SHIFT) - 1;
+}
+
+AVM_ITREE_DEFINE(avm_family_tree, struct avm_anon_vma_chain, node, avm_vma_first_index(ITREE_NODE->vma),
+		 avm_vma_last_index(ITREE_NODE->vma))
+
+static inline struct avm_anon_vma *avm_vma_anon(const struct avm_vma *vma)
+{
+	return atomic_load_explicit(&vma->anon_vma, memory_order_acquire);
+}
+
+static inline struct avm_anon_vma *avm_family_root(const struct avm_anon_vma *av)
+{
+	return atomic_load_explicit(&av->root, memory_order_relaxed);
+}
+
+/* R2.2: faulted, with more than one entry on its chain. */
+static inline bool avm_vma_is_fork_child(const struct avm_vma *vma)
+{
+	return avm_vma_anon(vma) &&
+	       atomic_load_explicit(&vma->chain_len, memory_order_relaxed) > 1;
+}
+
+void avm_family_init(struct avm *m); /* the caches */
+
+/* ---- VMAs ------------------------------------------------------------------------------------------ */
+
+/*
+ * R4.1: gives an unfaulted VMA an anon_vma. 0 or -ENOMEM (unchanged).
+ * => mmap_lock held, any mode; no lock of order 3b or below. Sleeps.
+ */
+int avm_family_prepare(struct avm_vma *vma);
+
+/* R2.2 for two anon_vmas, of which `a_child`, `b_child` say whether their VMA is a fork child. */
+bool avm_family_may_merge(const struct avm_anon_vma *a, bool a_child, const struct avm_anon_vma *b,
+			  bool b_child, enum avm_refusal *why);
+
+/* Chain entries allocated before any lock is taken, to be drawn from where nothing may fail (R4.2). */
+struct avm_avc_pool {
+	struct avm_list free; /* by same_vma */
+	uint64_t nr;
+};
+
+void avm_avc_pool_init(struct avm_avc_pool *pool);
+int avm_avc_pool_fill(struct avm *m, struct avm_avc_pool *pool, uint64_t nr); /* adds; -ENOMEM: adds none */
+void avm_avc_pool_drain(struct avm *m, struct avm_avc_pool *pool);
+
+/* The family lock of a faulted VMA; nothing for an unfaulted one. */
+void avm_family_lock_vma(struct avm_vma *vma);
+void avm_family_unlock_vma(struct avm_vma *vma);
+
+/*
+ * => family lock write. Takes all of a VMA's entries out of their trees, puts them back: around every change of
+ *    start, end or pgoff (R3.3). Nothing for an unfaulted VMA.
+ */
+void avm_family_detach(struct avm_vma *vma);
+void avm_family_attach(struct avm_vma *vma);
+
+/*
+ * R4.2: dst (unfaulted) gets src's anon_vma and its chain in the same order, from the pool (src->chain_len
+ * entries). Entries enter the trees: dst's range must be final. => family lock write. Cannot fail.
+ */
+void avm_family_clone(struct avm_vma *dst, struct avm_vma *src, struct avm_avc_pool *pool);
+
+/*
+ * R4.3: the family side of fork for a child VMA, unfaulted, in its final place. Nothing if the parent VMA is
+ * unfaulted. 0 or -ENOMEM: the child is unfaulted and nothing is linked.
+ * => mmap_lock write of both. Sleeps.
+ */
+int avm_family_fork(struct avm_vma *child, struct avm_vma *parent);
+
+/* R4.4: the VMA leaves its family. Takes the family lock. => mmap_lock write. Cannot fail. */
+void avm_family_unlink(struct avm_vma *vma);
+
+/*
+ * R3.4: of two VMAs with equal chains, `gone`, already detached, goes. => family lock write. The entries go to
+ * the pool, to be drained by the caller after the lock.
+ */
+void avm_family_drop(struct avm_vma *gone, struct avm_avc_pool *pool);
+
+/* ---- pages ----------------------------------------------------------------------------------------- */
+
+enum avm_placement {
+	AVM_PLACE_EXCLUSIVE, /* R5.2: on the VMA's own anon_vma; sets AVM_PG_EXCLUSIVE */
+	AVM_PLACE_SHARED, /* R5.3: on the root, the last one to go */
+};
+
+/*
+ * Sets mapping and index of a page about to be mapped at addr in a faulted VMA (R5.1).
+ * => the page is new and private, or locked.
+ */
+void avm_family_place(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr, enum avm_placement how);
+
+/* ---- from a page to its family (R6, R7) --------------------------------------------------------------- */
+
+enum avm_resolve_mode {
+	AVM_RESOLVE_WAIT, /* sleep for the lock */
+	AVM_RESOLVE_TRY, /* -EBUSY when it is contended */
+};
+
+/*
+ * R6: the live anon_vma that the page's mapping names, with its family locked for read.
+ * Returns 0 and *out; -ENOENT: not anonymous, not mapped, or the family is gone; -EBUSY.
+ */
+int avm_family_resolve(struct avm *m, struct avm_page *page, enum avm_resolve_mode mode,
+		       struct avm_anon_vma **out);
+void avm_family_unlock_read(struct avm *m, struct avm_anon_vma *av);
+
+/* Keeps an anon_vma alive over a stretch without lock (migration, KSM). */
+void avm_anon_vma_get(struct avm_anon_vma *av);
+void avm_anon_vma_put(struct avm *m, struct avm_anon_vma *av);
+
+#endif

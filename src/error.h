@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * error.h - assertions of the core.
+ *
+ * AVM_BUG_ON: the state is broken and going on would make it worse; in every build.
+ * AVM_ASSERT: an invariant of a path, in debug builds.
+ */
+#ifndef AVM_ERROR_H
+#define AVM_ERROR_H
+
+#include "avm_port.h"
+
+#define AVM_STR_(x) #x
+#define AVM_STR(x) AVM_STR_(x)
+
+#define AVM_BUG_ON(m, cond) \
+	do { \
+		if (__builtin_expect(!!(cond), 0)) \
+			avm_port_panic(m, __FILE__ ":" AVM_STR(__LINE__) ": " #cond); \
+	} while (0)
+
+#ifdef AVM_DEBUG
+#define AVM_ASSERT(m, cond) AVM_BUG_ON(m, !(cond))
+#else
+#define AVM_ASSERT(m, cond) ((void)sizeof(!(cond)), (void)(m))
+#endif
+
+#define avm_likely(x) __builtin_expect(!!(x), 1)
+#define avm_unlikely(x) __builtin_expect(!!(x), 0)
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * file.h - the page cache and the mappings of a file, for the rows above (R14).
+ */
+#ifndef AVM_FILE_INTERNAL_H
+#define AVM_FILE_INTERNAL_H
+
+#include "anonvm/file.h"
+#include "avm_arch.h"
+#include "interval_tree.h"
+
+static inline uint64_t avm_shared_first(const struct avm_vma *vma)
+{
+	return vma->pgoff;
+}
+
+static inline uint64_t avm_shared_last(const struct avm_vma *vma)
+{
+	return vma->pgoff + ((vma->end - vma->start) >> AVM_PAGE_SHIFT) - 1;
+}
+
+/* file->mappings: VMAs by file page. */
+AVM_ITREE_DEFINE(avm_mappings, struct avm_vma, shared, avm_shared_first(ITREE_NODE),
+		 avm_shared_last(ITREE_NODE))
+
+/* Size in bytes, now. */
+uint64_t avm_file_size(struct avm_file *f);
+
+/* The cached page, with a reference, or NULL. */
+struct avm_page *avm_file_find(struct avm_file *f, uint64_t index);
+
+/*
+ * The page, cached, up to date, locked and held: found, or allocated and read. 0; 1 when it had to be read
+ * (major); -ENOMEM, -EAGAIN, or the file's error; -EFAULT beyond the end of the file. Sleeps.
+ */
+int avm_file_get_page(struct avm_file *f, uint64_t index, struct avm_page **out);
+
+/* Takes a locked page out of the cache; its mapping is cleared when it is freed. */
+void avm_file_remove_page(struct avm_file *f, struct avm_page *page);
+
+/* A file of shared anonymous memory, made and owned by the core; NULL: no memory. (mmap SHARED|ANONYMOUS) */
+struct avm_file *avm_file_new_shmem(struct avm *m, uint64_t size);
+
+#endif

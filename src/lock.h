@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lock.h - spin locks, sleeping read-write locks, the page lock, the VMA lock, RCU; and their order.
+ *
+ * Order, outermost first (docs/locking.md):
+ *
+ *	1  MMAP	     mm->mmap_lock		sleeps	(fork: parent, then child)
+ *	2  VMA	     vma lock			sleeps	(write only under MMAP write; dropped with it)
+ *	3  PAGE	     page lock			sleeps	(a second one only by trylock)
+ *	3b RECLAIM   pseudo: an allocation that may wait for memory
+ *	4  FILE	     file->mmap_lock		sleeps
+ *	5  FAMILY    anon_vma->root->lock	sleeps	(one at a time)
+ *	6  TABLE     mm->page_table_lock, then the lock of one table (two: lower address first)	spins
+ *	7  LEAF	     page cache, LRU, mm list, slab						spins
+ *
+ * Nothing sleeps under a spin lock or inside an RCU read section. A port that defines AVM_PORT_LOCK_HOOKS is
+ * told of every operation before it happens, and enforces the above: the sim port does so in one thread.
+ */
+#ifndef AVM_LOCK_H
+#define AVM_LOCK_H
+
+#include "anonvm/mm.h"
+#include "anonvm/page.h"
+#include "avm_port.h"
+
+enum avm_lock_class {
+	AVM_LOCK_MMAP,
+	AVM_LOCK_VMA,
+	AVM_LOCK_PAGE,
+	AVM_LOCK_RECLAIM,
+	AVM_LOCK_FILE,
+	AVM_LOCK_FAMILY,
+	AVM_LOCK_PAGE_TABLE, /* mm->page_table_lock */
+	AVM_LOCK_TABLE, /* one table */
+	AVM_LOCK_LEAF,
+	AVM_NR_LOCK_CLASSES,
+};
+
+enum avm_lock_event {
+	AVM_LOCK_EV_READ, /* about to take for read */
+	AVM_LOCK_EV_WRITE, /* about to take for write; spin locks, page lock */
+	AVM_LOCK_EV_NEST, /* as WRITE, second lock of its class, in the order the class allows */
+	AVM_LOCK_EV_TRY, /* trylock has succeeded, for write */
+	AVM_LOCK_EV_TRY_READ, /* ... for read */
+	AVM_LOCK_EV_UNLOCK_READ,
+	AVM_LOCK_EV_UNLOCK_WRITE,
+	AVM_LOCK_EV_DOWNGRADE, /* write becomes read */
+	AVM_LOCK_EV_MIGHT_SLEEP, /* lock NULL: asserts that sleeping is allowed here */
+	AVM_LOCK_EV_ASSERT, /* must be held, in any mode */
+	AVM_LOCK_EV_ASSERT_WRITE, /* must be held for write */
+	AVM_LOCK_EV_RCU_ENTER, /* lock NULL */
+	AVM_LOCK_EV_RCU_EXIT,
+};
+
+#ifndef AVM_PORT_LOCK_HOOKS
+#define avm_port_lock_event(m, event, class, lock) ((void)(m), (void)(lock))
+#endif
+#ifndef AVM_PORT_CPU_RELAX
+#define AVM_PORT_CPU_RELAX(m) ((void)(m))
+#endif
+
+#define AVM_RW_WRITER 0x80000000u
+#define AVM_RW_WAITERS 0x40000000u
+
+/* Slow paths, and what is too long to inline. */
+void avm_spin_slow(struct avm *m, struct avm_spinlock *l);
+int avm_rw_read_slow(struct avm *m, struct avm_rwsem *l);
+int avm_rw_write_slow(struct avm *m, struct avm_rwsem *l);
+void avm_rw_wake(struct avm *m, struct avm_rwsem *l);
+
+/* ---- spin locks ----------------------------------------------------------------------------------- */
+
+static inline void avm_spin_acquire(struct avm *m, struct avm_spinlock *l)
+{
+	uint32_t free = 0;
+
+	if (!atomic_compare_exchange_strong_explicit(&l->word, &free, 1, memory_order_acquire,
+						     memory_order_relaxed))
+		avm_spin_slow(m, l);
+}
+
+static inline void avm_spin_lock(struct avm *m, struct avm_spinlock *l, enum avm_lock_class class)
+{
+	avm_port_lock_event(m, AVM_LOCK_EV_WRITE, class, l);
+	avm_spin_acquire(m, l);
+}
+
+/* The second of two locks of one class; the caller answers for the order. */
+static inline void avm_spin_lock_nested(struct avm *m, struct avm_spinlock *l,
+					enum avm_lock_class class)
+{
+	avm_port_lock_event(m, AVM_LOCK_EV_NEST, class, l);
+	avm_spin_acquire(m, l);
+}
+
+static inline void avm_spin_unlock(struct avm *m, struct avm_spinlock *l, enum avm_lock_class class)
+{
+	avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_WRITE, class, l);
+	atomic_store_explicit(&l->word, 0, memory_order_release);
+}
+
+/* ---- sleeping read-write locks: 0, or -EINTR when the port gave the wait up -------------------------- */
+
+static inline int avm_rw_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
+{
+	uint32_t w = atomic_load_explicit(&l->word, memory_order_relaxed);
+
+	avm_port_lock_event(m, AVM_LOCK_EV_READ, class, l);
+	if (!(w & (AVM_RW_WRITER | AVM_RW_WAITERS)) &&
+	    atomic_compare_exchange_strong_explicit(&l->word, &w, w + 1, memory_order_acquire,
+						    memory_order_relaxed))
+		return 0;
+	return avm_rw_read_slow(m, l);
+}
+
+static inline int avm_rw_write_acquire(struct avm *m, struct avm_rwsem *l)
+{
+	uint32_t free = 0;
+
+	if (atomic_compare_exchange_strong_explicit(&l->word, &free, AVM_RW_WRITER,
+						    memory_order_acquire, memory_order_relaxed))
+		return 0;
+	return avm_rw_write_slow(m, l);
+}
+
+static inline int avm_rw_write(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
+{
+	avm_port_lock_event(m, AVM_LOCK_EV_WRITE, class, l);
+	return avm_rw_write_acquire(m, l);
+}
+
+static inline bool avm_rw_try_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
+{
+	uint32_t w = atomic_load_explicit(&l->word, memory_order_relaxed);
+
+	if ((w & (AVM_RW_WRITER | AVM_RW_WAITERS)) ||
+	    !atomic_compare_exchange_strong_explicit(&l->word, &w, w + 1, memory_order_acquire,
+						     memory_order_relaxed))
+		return false;
+	avm_port_lock_event(m, AVM_LOCK_EV_TRY_READ, class, l);
+	return true;
+}
+
+static inline void avm_rw_unlock_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
+{
+	avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_READ, class, l);
+	if (atomic_fetch_sub_explicit(&l->word, 1, memory_order_release) == (AVM_RW_WAITERS | 1u))
+		avm_rw_wake(m, l);
+}
+
+static inline void avm_rw_unlock_write(struct avm *m, struct avm_rwsem *l,
+				       enum avm_lock_class class)
+{
+	avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_WRITE, class, l);
+	if (atomic_fetch_and_explicit(&l->word, ~AVM_RW_WRITER, memory_order_release) &
+	    AVM_RW_WAITERS)
+		avm_rw_wake(m, l);
+}
+
+/* ---- mmap_lock and the VMA locks under it --------------------------------------------------------- */
+
+static inline int avm_mmap_read_lock(struct avm_mm *mm)
+{
+	return avm_rw_read(mm->machine, &mm->mmap_lock, AVM_LOCK_MMAP);
+}
+
+static inline void avm_mmap_read_unlock(struct avm_mm *mm)
+{
+	avm_rw_unlock_read(mm->machine, &mm->mmap_lock, AVM_LOCK_MMAP);
+}
+
+/* 0, or -EINTR. */
+int avm_mmap_write_lock(struct avm_mm *mm);
+
+/* For what cannot be given up (exit): waits again. `nested`: the child's, at fork. */
+void avm_mmap_write_lock_always(struct avm_mm *mm, bool nested);
+
+/* Drops every VMA lock held for write as well. */
+void avm_mmap_write_unlock(struct avm_mm *mm);
+
+/* The caller goes on as a reader. */
+void avm_mmap_downgrade(struct avm_mm *mm);
+
+#define avm_assert_mmap_locked(mm) \
+	avm_port_lock_event((mm)->machine, AVM_LOCK_EV_ASSERT, AVM_LOCK_MMAP, &(mm)->mmap_lock)
+#define avm_assert_mmap_write_locked(mm) \
+	avm_port_lock_event((mm)->machine, AVM_LOCK_EV_ASSERT_WRITE, AVM_LOCK_MMAP, \
+			    &(mm)->mmap_lock)
+
+/*
+ * => mmap_lock held for write. Waits for the faults inside the VMA and keeps new ones out until mmap_lock is
+ *    unlocked. Call it before the first change to a VMA; calling it twice costs a load. Sleeps.
+ */
+void avm_vma_lock(struct avm_vma *vma);
+
+/* ---- page lock ------------------------------------------------------------------------------------- */
+
+void avm_page_lock(struct avm *m, struct avm_page *page);
+bool avm_page_trylock(struct avm *m, struct avm_page *page);
+void avm_page_unlock(struct avm *m, struct avm_page *page);
+
+#define avm_assert_page_locked(m, page) \
+	avm_port_lock_event(m, AVM_LOCK_EV_ASSERT, AVM_LOCK_PAGE, page)
+
+/* ---- RCU ------------------------------------------------------------------------------------------- */
+
+/* Returns what exit needs. Nothing in between may sleep. */
+uintptr_t avm_rcu_enter(struct avm *m);
+void avm_rcu_exit(struct avm *m, uintptr_t saved);
+
+/* d->call(d) after the readers of now have left. */
+void avm_rcu_defer(struct avm *m, struct avm_deferred *d);
+
+/* ---- checks ---------------------------------------------------------------------------------------- */
+
+static inline void avm_might_sleep(struct avm *m)
+{
+	avm_port_lock_event(m, AVM_LOCK_EV_MIGHT_SLEEP, AVM_LOCK_RECLAIM, NULL);
+}
+
+/* An allocation that may wait for memory: order 3b, so never under a file, family or spin lock. */
+static inline void avm_might_reclaim(struct avm *m)
+{
+	avm_might_sleep(m);
+	avm_port_lock_event(m, AVM_LOCK_EV_WRITE, AVM_LOCK_RECLAIM, m);
+	avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_WRITE, AVM_LOCK_RECLAIM, m);
+}
+
+#endif

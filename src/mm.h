@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm.h - the address space as its operations see it: lookup, placement, accounting, limits.
+ */
+#ifndef AVM_MM_INTERNAL_H
+#define AVM_MM_INTERNAL_H
+
+#include "anonvm/mm.h"
+#include "avm_arch.h"
+#include "lock.h"
+#include "vma_tree.h"
+
+static inline avm_addr_t avm_page_down(avm_addr_t a)
+{
+	return a & AVM_PAGE_MASK;
+}
+
+static inline avm_addr_t avm_page_up(avm_addr_t a)
+{
+	return (a + AVM_PAGE_SIZE - 1) & AVM_PAGE_MASK;
+}
+
+static inline bool avm_page_aligned(avm_addr_t a)
+{
+	return !(a & ~AVM_PAGE_MASK);
+}
+
+/*
+ * [addr, addr + len) rounded up to pages, in *end: false when addr is unaligned, or the range wraps or passes
+ * `limit`. len may be 0.
+ */
+bool avm_range_ok(avm_addr_t addr, uint64_t len, avm_addr_t limit, avm_addr_t *end);
+
+/* First VMA with end > addr, or NULL. => mmap_lock. */
+struct avm_vma *avm_mm_find(struct avm_mm *mm, avm_addr_t addr);
+
+/* The VMA that addr lies in, or NULL. */
+struct avm_vma *avm_mm_find_exact(struct avm_mm *mm, avm_addr_t addr);
+
+/* First VMA that meets [start, end), or NULL. */
+struct avm_vma *avm_mm_find_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
+
+/* R1.4: where a mapping of `len` bytes goes; 0 or -ENOMEM. `hint` 0: none. */
+int avm_mm_place(struct avm_mm *mm, avm_addr_t hint, uint64_t len, avm_addr_t *out);
+
+/* R1.5: promises pages; 0 or -ENOMEM. avm_uncommit cannot fail. */
+int avm_commit(struct avm *m, uint64_t pages);
+void avm_uncommit(struct avm *m, uint64_t pages);
+uint64_t avm_commit_limit(struct avm *m);
+
+/* May `pages` more be mapped with these flags? RLIMIT_AS, RLIMIT_DATA; 0 or -ENOMEM. */
+int avm_mm_may_expand(struct avm_mm *mm, uint64_t flags, uint64_t pages);
+
+/* May `pages` more be locked? 0, -EPERM, -EAGAIN as mmap says. */
+int avm_mm_may_lock(struct avm_mm *mm, uint64_t pages);
+
+/* total_vm, data_vm, exec_vm, stack_vm, locked_vm by the flags of a VMA; `pages` may be negative. */
+void avm_mm_account(struct avm_mm *mm, uint64_t flags, int64_t pages);
+
+/* Does private memory with these flags count against the commit limit? (R1.1 accounted) */
+static inline bool avm_flags_accountable(uint64_t flags)
+{
+	return (flags & (AVM_VM_WRITE | AVM_VM_SHARED | AVM_VM_NORESERVE | AVM_VM_SPECIAL)) ==
+	       AVM_VM_WRITE;
+}
+
+static inline uint64_t avm_flags_of_prot(uint32_t prot)
+{
+	return ((prot & AVM_PROT_READ) ? AVM_VM_READ : 0) | ((prot & AVM_PROT_WRITE) ? AVM_VM_WRITE : 0) |
+	       ((prot & AVM_PROT_EXEC) ? AVM_VM_EXEC : 0);
+}
+
+#endif

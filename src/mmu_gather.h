@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmu_gather.h - taking translations away (R12): clear entries, gather pages and tables, flush, then free.
+ *
+ * Between the clearing and the freeing a page is off the map with its mapping still set. Nothing gathered is
+ * freed before the flush of its range is complete.
+ */
+#ifndef AVM_MMU_GATHER_H
+#define AVM_MMU_GATHER_H
+
+#include "anonvm/mm.h"
+#include "anonvm/page.h"
+
+#define AVM_GATHER_BATCH 32
+
+/* On the caller's stack. */
+struct avm_gather {
+	struct avm_mm *mm;
+	avm_addr_t start, end; /* range to flush; empty when start >= end */
+	unsigned nr;
+	struct avm_page *pages[AVM_GATHER_BATCH]; /* each holds a reference to be dropped */
+	struct avm_list tables; /* unlinked page tables, by page->lru */
+};
+
+void avm_gather_begin(struct avm_gather *g, struct avm_mm *mm);
+
+/* A translation of addr has been cleared or made less permissive. */
+static inline void avm_gather_flush_page(struct avm_gather *g, avm_addr_t addr, uint64_t page_size)
+{
+	if (addr < g->start)
+		g->start = addr;
+	if (addr + page_size > g->end)
+		g->end = addr + page_size;
+}
+
+/*
+ * Hands over the reference that a cleared entry held. True: the batch is full, and the caller must call
+ * avm_gather_flush() after it has dropped the table lock, before the next page.
+ */
+bool avm_gather_page(struct avm_gather *g, struct avm_page *page);
+void avm_gather_table(struct avm_gather *g, struct avm_page *table);
+
+/* Flushes the range and frees what was gathered; the gather goes on. No spin lock held. */
+void avm_gather_flush(struct avm_gather *g);
+
+/* The same, and ends. */
+void avm_gather_finish(struct avm_gather *g);
+
+/* Flush at once, where nothing is to be freed: fork, mprotect, mremap, COW. Callable under table locks. */
+void avm_tlb_flush(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
+
+/* Translation notifiers, around every change that takes something away or moves it. May sleep. */
+void avm_notify_start(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
+void avm_notify_end(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* move.h - the entries of a range at mremap (R13.3). */
+#ifndef AVM_MOVE_H
+#define AVM_MOVE_H
+
+#include "anonvm/mm.h"
+
+/* Makes every leaf table the move of [from, from + len) to `to` will need. 0 or -ENOMEM. Sleeps. */
+int avm_move_reserve(struct avm_mm *mm, avm_addr_t from, avm_addr_t to, uint64_t len);
+
+/*
+ * Moves the entries of [from, from + len) of old_vma to `to` in new_vma, holding the locks of the trees that
+ * reverse walks take, so that a walker sees a page at one place or the other. Flushes before the table locks
+ * are dropped. Tables have been reserved: cannot fail.
+ * => mmap_lock write.
+ */
+void avm_move_range(struct avm_vma *old_vma, avm_addr_t from, struct avm_vma *new_vma, avm_addr_t to,
+		    uint64_t len);
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * page.h - life of a frame's descriptor: allocation, references, flags. Nothing here reclaims (R8.7).
+ */
+#ifndef AVM_PAGE_INTERNAL_H
+#define AVM_PAGE_INTERNAL_H
+
+#include "anonvm/machine.h"
+#include "avm_port.h"
+#include "error.h"
+
+/*
+ * A frame with one reference, no mapping, no flags but INUSE (and TABLE for a table); NULL when the port has
+ * none. Contents undefined. Counts as an allocation that may wait (order 3b).
+ */
+struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use);
+
+static inline void avm_page_get(struct avm_page *page)
+{
+	atomic_fetch_add_explicit(&page->refcount, 1, memory_order_relaxed);
+}
+
+/* Not from zero: false when the page is being freed. */
+bool avm_page_tryget(struct avm_page *page);
+
+/* The last one takes the page off the LRU, clears its mapping (R5.5) and gives the frame to the port. */
+void avm_page_put(struct avm *m, struct avm_page *page);
+
+static inline uint32_t avm_page_flags(const struct avm_page *page)
+{
+	return atomic_load_explicit(&page->flags, memory_order_relaxed);
+}
+
+static inline bool avm_page_test(const struct avm_page *page, uint32_t flag)
+{
+	return avm_page_flags(page) & flag;
+}
+
+/* Sets, clears flags; true when any of them was set before. */
+static inline bool avm_page_set(struct avm_page *page, uint32_t flags)
+{
+	return atomic_fetch_or_explicit(&page->flags, flags, memory_order_relaxed) & flags;
+}
+
+static inline bool avm_page_clear(struct avm_page *page, uint32_t flags)
+{
+	return atomic_fetch_and_explicit(&page->flags, ~flags, memory_order_relaxed) & flags;
+}
+
+static inline uint32_t avm_page_refs(const struct avm_page *page)
+{
+	return atomic_load_explicit(&page->refcount, memory_order_acquire);
+}
+
+static inline uint32_t avm_page_mapcount(const struct avm_page *page)
+{
+	return atomic_load_explicit(&page->mapcount, memory_order_acquire);
+}
+
+static inline bool avm_page_is_anon(const struct avm_page *page)
+{
+	return atomic_load_explicit(&page->mapping, memory_order_relaxed) & AVM_MAPPING_ANON;
+}
+
+/* The file of a page-cache page (NULL when it has none, or has been truncated). Not for anonymous pages. */
+static inline struct avm_file *avm_page_file(const struct avm_page *page)
+{
+	return (struct avm_file *)atomic_load_explicit(&page->mapping, memory_order_relaxed);
+}
+
+static inline void avm_count(struct avm *m, enum avm_event e, uint64_t n)
+{
+	atomic_fetch_add_explicit(&m->events[e], n, memory_order_relaxed);
+}
+
+#endif

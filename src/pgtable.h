@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pgtable.h - the one way to a page-table entry: the cursor.
+ *
+ * A cursor stands on an entry of a leaf table. Code walks a range table by table:
+ *
+ *	struct avm_ptc c;
+ *
+ *	for (bool more = avm_ptc_first(&c, mm, start, end); more; more = avm_ptc_next_table(&c)) {
+ *		avm_ptc_lock(&c);
+ *		for (; c.addr < c.stop; avm_ptc_step(&c))
+ *			... avm_ptc_get(&c), avm_ptc_set(&c, pte) ...
+ *		avm_ptc_unlock(&c);
+ *	}
+ *
+ * Every table is a frame with a descriptor (AVM_PG_TABLE): `mapping` its address space, `index` the first
+ * address it covers, `u.table.level`, `u.table.used`, `table_lock`. Sharing a leaf table between address
+ * spaces (a door to keep open) would be decided in avm_ptc_make() and avm_ptc_lock() alone.
+ *
+ * Tables are freed only by avm_tables_free(), with mmap_lock held for write, or at exit; a walker that holds
+ * neither mmap_lock nor a lock of a tree the VMA is in has no business in them.
+ */
+#ifndef AVM_PGTABLE_H
+#define AVM_PGTABLE_H
+
+#include "anonvm/mm.h"
+#include "avm_arch.h"
+#include "error.h"
+#include "lock.h"
+
+struct avm_ptc {
+	struct avm_mm *mm;
+	avm_addr_t addr; /* of the entry the cursor stands on */
+	avm_addr_t stop; /* end of this table's part of the range */
+	avm_addr_t end; /* end of the range */
+	struct avm_page *table; /* the leaf table */
+	avm_pte_t *pte; /* its entry for addr */
+};
+
+/*
+ * To the entry for addr, making tables as needed. 0 or -ENOMEM (tables made on the way stay; they are empty).
+ * => mmap_lock held, any mode; no file, family or spin lock held. Sleeps.
+ */
+int avm_ptc_make(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t addr);
+
+/* Makes every leaf table that [start, end) needs. As above. */
+int avm_tables_make(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
+
+/* To the entry for addr; false when there is no leaf table. Range is that one page. */
+bool avm_ptc_at(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t addr);
+
+/* To the first entry at or above start that has a leaf table; false when none below end. */
+bool avm_ptc_first(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
+
+/* To the next leaf table of the range; false when there is none. The table lock is not held. */
+bool avm_ptc_next_table(struct avm_ptc *c);
+
+static inline void avm_ptc_lock(struct avm_ptc *c)
+{
+	avm_spin_lock(c->mm->machine, &c->table->table_lock, AVM_LOCK_TABLE);
+}
+
+static inline void avm_ptc_unlock(struct avm_ptc *c)
+{
+	avm_spin_unlock(c->mm->machine, &c->table->table_lock, AVM_LOCK_TABLE);
+}
+
+/* Two tables at once (fork, mremap): lower address of the lock first; the same table once. */
+void avm_ptc_lock_two(struct avm_ptc *a, struct avm_ptc *b);
+void avm_ptc_unlock_two(struct avm_ptc *a, struct avm_ptc *b);
+
+static inline void avm_ptc_step(struct avm_ptc *c)
+{
+	c->addr += AVM_PAGE_SIZE;
+	c->pte++;
+}
+
+static inline avm_pte_t avm_ptc_get(const struct avm_ptc *c)
+{
+	return avm_arch_pte_load(c->pte);
+}
+
+/* => table lock held. Keeps the count of used entries. Flushes nothing (R12 is the caller's). */
+static inline void avm_ptc_set(struct avm_ptc *c, avm_pte_t pte)
+{
+	avm_pte_t old = avm_arch_pte_load(c->pte);
+
+	c->table->u.table.used += (uint32_t)avm_pte_empty(old) - (uint32_t)avm_pte_empty(pte);
+	avm_arch_pte_store(c->mm, c->addr, c->pte, pte);
+}
+
+/* => table lock held. Empties the entry and returns what stood there, with the MMU's last bits. */
+static inline avm_pte_t avm_ptc_clear(struct avm_ptc *c)
+{
+	avm_pte_t old = avm_arch_pte_clear(c->mm, c->addr, c->pte);
+
+	c->table->u.table.used -= !avm_pte_empty(old);
+	return old;
+}
+
+/*
+ * Root table: made with the address space, freed with it. avm_pgtable_fini() needs every leaf gone.
+ */
+int avm_pgtable_init(struct avm_mm *mm);
+void avm_pgtable_fini(struct avm_mm *mm);
+
+struct avm_gather;
+
+/*
+ * Unlinks the tables whose whole span lies within [floor, ceiling) and touches [start, end), and hands them to
+ * the gather, which frees them after its flush. All their entries must be empty. floor: end of the VMA below
+ * (or 0); ceiling: start of the VMA above (or the end of the address space).
+ * => mmap_lock write. Cannot fail; allocates nothing.
+ */
+void avm_tables_free(struct avm_gather *g, avm_addr_t start, avm_addr_t end, avm_addr_t floor,
+		     avm_addr_t ceiling);
+
+/* For verify and dumps: every table, leaf or not; bounded; NULL first. Returns false at the end. */
+struct avm_table_walk {
+	struct avm_mm *mm;
+	struct avm_page *table; /* valid after true */
+	avm_addr_t next;
+	uint32_t level;
+};
+bool avm_table_walk_next(struct avm_table_walk *w);
+
+#endif

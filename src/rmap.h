@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rmap.h - from a page to every (VMA, address, entry) that maps it (R7), and the counts that go with mapping.
+ *
+ * Functions that add and remove take n consecutive pages at consecutive addresses; n is 1 in most calls today.
+ */
+#ifndef AVM_RMAP_H
+#define AVM_RMAP_H
+
+#include "anonvm/mm.h"
+#include "anonvm/page.h"
+#include "pgtable.h"
+
+/*
+ * An entry that maps an anonymous page is about to be written: mapcount rises. The page has been placed
+ * (avm_family_place) before. => table lock of the entry.
+ */
+void avm_rmap_add_anon(struct avm_page *page, uint64_t n, struct avm_vma *vma, avm_addr_t addr);
+
+/* The same for a page-cache page. */
+void avm_rmap_add_file(struct avm_page *page, uint64_t n, struct avm_vma *vma);
+
+/* An entry has been cleared: mapcount falls. mapping stays (R5.5). => table lock. */
+void avm_rmap_remove(struct avm_page *page, uint64_t n, struct avm_vma *vma);
+
+/* Which rss counter of the mm a page counts in. */
+enum avm_rss avm_page_rss(const struct avm_page *page);
+
+static inline void avm_rss_add(struct avm_mm *mm, enum avm_rss which, int64_t n)
+{
+	atomic_fetch_add_explicit(&mm->rss[which], (uint64_t)n, memory_order_relaxed);
+}
+
+/*
+ * R5.4: page locked, anonymous, mapped at addr by `vma`: is that its only user? Takes the page over if so:
+ * mapping to vma's own anon_vma, exclusive. False: somebody else may see it.
+ */
+bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr);
+
+/*
+ * One reverse walk. begin locks the family (or the file) for read; next stops at each entry that maps the page,
+ * with its table locked, and unlocks the one before; end unlocks everything, also after a partial walk.
+ *
+ *	if (avm_rmap_begin(&w, m, page, AVM_RESOLVE_WAIT) == 0) {
+ *		while (avm_rmap_next(&w))
+ *			... w.vma, w.c.addr, avm_ptc_get(&w.c) ...
+ *		avm_rmap_end(&w);
+ *	}
+ * => the page is locked and held (ageing may walk without the lock). Nothing that sleeps inside.
+ */
+struct avm_rmap_walk {
+	struct avm *machine;
+	struct avm_page *page;
+	struct avm_vma *vma;
+	struct avm_ptc c; /* stands on the entry; its table is locked iff `locked` */
+	bool locked;
+	struct avm_anon_vma *anon_vma; /* one of the two is set */
+	struct avm_file *file;
+	void *position; /* node of the tree, to go on from */
+	uint64_t index;
+	uint32_t visited, mapped;
+};
+
+/* 0; -ENOENT: nobody to ask; -EBUSY (AVM_RESOLVE_TRY). */
+int avm_rmap_begin(struct avm_rmap_walk *w, struct avm *m, struct avm_page *page, int mode);
+bool avm_rmap_next(struct avm_rmap_walk *w);
+void avm_rmap_end(struct avm_rmap_walk *w);
+
+/* Tests and clears young in every entry; returns how many were. *vm_flags: OR of the VMAs' flags. (R11.1) */
+unsigned avm_rmap_referenced(struct avm *m, struct avm_page *page, uint64_t *vm_flags);
+
+/* Write-protects and cleans every entry of a shared file page before writeback; true when one was dirty. */
+bool avm_rmap_mkclean(struct avm *m, struct avm_page *page);
+
+#endif

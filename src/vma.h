@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vma.h - splitting, merging, adding and taking away VMAs (R2, R3).
+ *
+ * The shape is: decode, reserve, change. An operation first looks (avm_merge_plan, counting splits), then fills
+ * a pool with every object that the change may need, which is the only step that can fail; then the functions
+ * marked "cannot fail" draw from the pool. Leftovers are drained at the end.
+ *
+ * All of this happens under mmap_lock for write; each function locks the VMAs it changes (avm_vma_lock), and the
+ * file and the family of the trees they are in, in that order.
+ */
+#ifndef AVM_VMA_INTERNAL_H
+#define AVM_VMA_INTERNAL_H
+
+#include "anon_vma.h"
+#include "anonvm/mm.h"
+#include "anonvm/vma.h"
+
+struct avm_pool {
+	struct avm_list vmas; /* free VMAs, by link */
+	unsigned nr_vmas;
+	struct avm_avc_pool avcs;
+};
+
+void avm_pool_init(struct avm_pool *pool);
+
+/*
+ * Adds `vmas` VMAs (and the tree nodes to insert them) and `avcs` chain entries. 0, or -ENOMEM with the pool
+ * as it was. No lock below mmap_lock held. Sleeps.
+ */
+int avm_pool_fill(struct avm_mm *mm, struct avm_pool *pool, unsigned vmas, uint64_t avcs);
+void avm_pool_drain(struct avm_mm *mm, struct avm_pool *pool);
+
+/* The attributes that decide about merging, of a range that is not, or not yet, a VMA of its own. */
+struct avm_range {
+	avm_addr_t start, end;
+	uint64_t flags;
+	uint64_t pgoff;
+	struct avm_file *file;
+	uint32_t policy, name;
+	struct avm_anon_vma *anon_vma; /* NULL: unfaulted */
+	bool fork_child; /* R2.2: its VMA (for mremap: the VMA copied from) is one */
+	uint64_t private_data;
+};
+
+/* The range of a VMA, or of a part of it. */
+struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
+
+enum avm_merge {
+	AVM_MERGE_NONE,
+	AVM_MERGE_PREV, /* the VMA below takes the range */
+	AVM_MERGE_NEXT, /* the VMA above takes the range */
+	AVM_MERGE_BOTH, /* the VMA below takes the range and the VMA above */
+};
+
+/*
+ * R2: what the range merges with. `prev` ends at r->start and `next` starts at r->end, or they are NULL.
+ * `self`: the VMA that holds the range today and would disappear if the range is all of it, or NULL. Counts
+ * refusals and tells the observer. Changes nothing.
+ */
+enum avm_merge avm_merge_plan(struct avm_mm *mm, const struct avm_range *r, struct avm_vma *prev,
+			      struct avm_vma *next, struct avm_vma *self);
+
+/* Neighbours of a range, if they touch it. */
+struct avm_vma *avm_vma_touching_prev(struct avm_mm *mm, avm_addr_t start);
+struct avm_vma *avm_vma_touching_next(struct avm_mm *mm, avm_addr_t end);
+
+/*
+ * Adds a free range as a VMA, merging as avm_merge_plan() says. Needs a pool of 1 VMA and 1 chain entry. Takes
+ * a reference on the file, if it becomes a VMA of its own. r->anon_vma NULL. Cannot fail.
+ * Accounting (total_vm and so on) is the caller's. Returns the VMA that holds the range now.
+ */
+struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const struct avm_range *r);
+
+/*
+ * Splits at addr (R3.1): returns the upper part. Needs 1 VMA and vma->chain_len chain entries. Cannot fail.
+ */
+struct avm_vma *avm_vma_split(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma, avm_addr_t addr);
+
+/*
+ * Gives [start, end) of `vma` new flags, name and policy, merging and splitting (R2.5). Needs what
+ * avm_vma_modify_needs() added up. Cannot fail. Returns the VMA that holds the range now.
+ */
+struct avm_vma_attrs {
+	uint64_t flags;
+	uint32_t policy, name;
+};
+struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
+			       avm_addr_t start, avm_addr_t end, const struct avm_vma_attrs *attrs);
+
+/*
+ * What avm_vma_modify() calls over [start, end) may draw at most: 2 VMAs, entries for two splits, and one entry
+ * for every boundary at which exactly one side is faulted (a merge clones only chains of one entry, R2.2).
+ * Also -ENOMEM when the splits would exceed mm's limit of VMAs.
+ */
+int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end);
+
+/* Moves `end` up, or `start` down, of a VMA into free space, with nobody to merge with. Cannot fail. */
+void avm_vma_expand(struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
+
+/* Takes away the lower or upper part (empty already: no entries). The rest stays. Cannot fail. */
+void avm_vma_shrink(struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
+
+/* Takes a VMA out of the set, its trees and its family, and frees it. Its entries are empty. Cannot fail. */
+void avm_vma_remove(struct avm_mm *mm, struct avm_vma *vma);
+
+/*
+ * Makes one VMA of two touching ones that split made, or that may merge: the upper goes. Cannot fail when
+ * their chains are equal; otherwise needs one chain entry in the pool.
+ */
+void avm_vma_join(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *lower, struct avm_vma *upper);
+
+/* May this many more VMAs be made? (R17) */
+bool avm_vma_room(const struct avm_mm *mm, unsigned more);
+
+/* A VMA object alone: fork and mremap build their own. File and policy references: the caller's. */
+struct avm_vma *avm_vma_alloc(struct avm_mm *mm, const struct avm_range *r);
+void avm_vma_free(struct avm_mm *mm, struct avm_vma *vma);
+
+/* file->mappings: links and unlinks under file->mmap_lock, which these take. Nothing without a file. */
+void avm_vma_link_file(struct avm_vma *vma);
+void avm_vma_unlink_file(struct avm_vma *vma);
+
+static inline struct avm_vma *avm_vma_next(const struct avm_vma *vma)
+{
+	return vma->link.next == &vma->mm->vmas.list ?
+		       NULL :
+		       avm_list_entry(vma->link.next, struct avm_vma, link);
+}
+
+static inline struct avm_vma *avm_vma_prev(const struct avm_vma *vma)
+{
+	return vma->link.prev == &vma->mm->vmas.list ?
+		       NULL :
+		       avm_list_entry(vma->link.prev, struct avm_vma, link);
+}
+
+static inline uint64_t avm_vma_pages(const struct avm_vma *vma)
+{
+	return (vma->end - vma->start) >> AVM_PAGE_SHIFT;
+}
+
+/* R1.2. */
+static inline uint64_t avm_vma_index(const struct avm_vma *vma, avm_addr_t addr)
+{
+	return vma->pgoff + ((addr - vma->start) >> AVM_PAGE_SHIFT);
+}
+
+static inline avm_addr_t avm_vma_addr(const struct avm_vma *vma, uint64_t index)
+{
+	return vma->start + ((index - vma->pgoff) << AVM_PAGE_SHIFT);
+}
+
+static inline bool avm_vma_is_anon(const struct avm_vma *vma)
+{
+	return !vma->file && !(vma->flags & AVM_VM_SPECIAL);
+}
+
+#endif
