@@ -57,8 +57,18 @@ static inline uint64_t avm_vma_last_index(const struct avm_vma *vma)
 	return vma->pgoff + ((vma->end - vma->start) >> AVM_PAGE_SHIFT) - 1;
 }
 
-AVM_ITREE_DEFINE(avm_family_tree, struct avm_anon_vma_chain, node, avm_vma_first_index(ITREE_NODE->vma),
-		 avm_vma_last_index(ITREE_NODE->vma))
+static inline uint64_t avm_avc_first(const struct avm_anon_vma_chain *avc)
+{
+	return avm_vma_first_index(avc->vma);
+}
+
+static inline uint64_t avm_avc_last(const struct avm_anon_vma_chain *avc)
+{
+	return avm_vma_last_index(avc->vma);
+}
+
+/* anon_vma->tree: avm_family_tree_insert(), _remove(), _iter_first(), _iter_next(), _check(). */
+AVM_ITREE_DEFINE(avm_family_tree, struct avm_anon_vma_chain, node, avm_avc_first, avm_avc_last)
 
 static inline struct avm_anon_vma *avm_vma_anon(const struct avm_vma *vma)
 {

@@ -53,7 +53,7 @@ enum avm_lock_event {
 };
 
 #ifndef AVM_PORT_LOCK_HOOKS
-#define avm_port_lock_event(m, event, class, lock) ((void)(m), (void)(lock))
+#define avm_port_lock_event(m, event, class, lock) ((void)(m), (void)(class), (void)(lock))
 #endif
 #ifndef AVM_PORT_CPU_RELAX
 #define AVM_PORT_CPU_RELAX(m) ((void)(m))
