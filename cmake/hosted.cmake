@@ -47,6 +47,8 @@ if(AVM_CORE_SOURCES)
 	if(AVM_AMALGAMATION)
 		avm_library(avm_core_sim ${PROJECT_BINARY_DIR}/amalgamation/anonvm.c)
 		add_dependencies(avm_core_sim amalgamation)
+		# In one file, a parameter may have the name of another file's function.
+		target_compile_options(avm_core_sim PRIVATE -Wno-shadow)
 	else()
 		avm_library(avm_core_sim ${AVM_CORE_SOURCES})
 	endif()
@@ -89,8 +91,7 @@ endif()
 add_executable(anonvm ${PROJECT_SOURCE_DIR}/tool/main.c)
 set_target_properties(anonvm PROPERTIES C_EXTENSIONS OFF
 	RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
-target_compile_definitions(anonvm PRIVATE _GNU_SOURCE AVM_VERSION="${PROJECT_VERSION}"
-	AVM_BUILD="$<LOWER_CASE:$<CONFIG>>")
+target_compile_definitions(anonvm PRIVATE _GNU_SOURCE AVM_BUILD="$<LOWER_CASE:$<CONFIG>>")
 target_link_libraries(anonvm PRIVATE ${AVM_LIBRARIES} avm_features avm_flags
 	anonvm_headers)
 

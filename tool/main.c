@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "anonvm/anonvm.h"
 #include "commands.h"
 
 #define PROGRAM_PREFIX "anonvm-"
