@@ -14,6 +14,8 @@ AVM_CORE_SOURCES := \
 	src/anon_vma.c \
 	src/file.c \
 	src/vma_tree.c \
+	src/vma_gap.c \
+	src/vma_tree_check.c \
 	src/mm.c \
 	src/vma.c \
 	src/rmap.c \

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* The nodes of the VMA tree, for vma_tree.c and its checker only. vma_tree.h explains the design. */
+#ifndef AVM_VMA_NODE_H
+#define AVM_VMA_NODE_H
+
+#include "vma_tree.h"
+
+#define AVM_VMA_NODE_SLOTS 21
+/* Every node but the root has at least this many; after it, a quarter full, it looks for a partner. */
+#define AVM_VMA_NODE_MIN 5
+/* 5^15 leaves of 5: more than any address space holds. */
+#define AVM_VMA_TREE_MAX_HEIGHT 16
+#define AVM_VMA_NODE_MAGIC 0x564d4121u
+
+struct avm_vma_node {
+	uint32_t magic;
+	uint16_t level; /* 0: a leaf. Never changes while anybody can see the node. */
+	uint16_t count;
+	_Atomic uint64_t end[AVM_VMA_NODE_SLOTS]; /* ascending; UINT64_MAX from count on */
+	uint64_t gap[AVM_VMA_NODE_SLOTS];
+	void *_Atomic
+		slot[AVM_VMA_NODE_SLOTS]; /* struct avm_vma or avm_vma_node; NULL from count on */
+};
+
+_Static_assert(sizeof(struct avm_vma_node) <= AVM_VMA_NODE_BYTES, "a node fits its allocation");
+
+/* The way from a leaf (0) to the root (height - 1). */
+struct avm_vma_path {
+	struct {
+		struct avm_vma_node *node;
+		uint32_t index;
+	} at[AVM_VMA_TREE_MAX_HEIGHT];
+};
+
+/*
+ * Ends and slots are read by lookups that hold no lock. A slot is published with release, for what
+ * it points to; that an end and its slot are seen together is not promised (vma_tree.h).
+ */
+static inline uint64_t avm_vma_node_end(const struct avm_vma_node *node, uint32_t i)
+{
+	return atomic_load_explicit(&node->end[i], memory_order_relaxed);
+}
+
+static inline void *avm_vma_node_slot(const struct avm_vma_node *node, uint32_t i)
+{
+	return atomic_load_explicit(&node->slot[i], memory_order_acquire);
+}
+
+static inline struct avm_vma_node *avm_vma_tree_root(const struct avm_vma_tree *tree)
+{
+	return atomic_load_explicit(&tree->root, memory_order_acquire);
+}
+
+static inline uint64_t avm_vma_node_last_end(const struct avm_vma_node *node)
+{
+	return avm_vma_node_end(node, node->count - 1u);
+}
+
+static inline uint64_t avm_vma_node_max_gap(const struct avm_vma_node *node)
+{
+	uint64_t max = 0;
+
+	for (uint32_t i = 0; i < node->count; i++)
+		max = node->gap[i] > max ? node->gap[i] : max;
+	return max;
+}
+
+/* The first entry that ends above @addr; AVM_VMA_NODE_SLOTS or an unused one when there is none. */
+static inline uint32_t avm_vma_node_search(const struct avm_vma_node *node, avm_addr_t addr)
+{
+	uint32_t below = 0;
+
+	for (uint32_t i = 0; i < AVM_VMA_NODE_SLOTS; i++)
+		below += avm_vma_node_end(node, i) <= addr;
+	return below;
+}
+
+/* The same, but the last one when there is none. */
+static inline uint32_t avm_vma_node_search_clamped(const struct avm_vma_node *node, avm_addr_t addr)
+{
+	if (avm_vma_node_last_end(node) <= addr)
+		return node->count - 1u;
+	return avm_vma_node_search(node, addr);
+}
+
+/* What is free for the taking between @floor, the end of the VMA before, and @start. */
+static inline uint64_t avm_vma_tree_gap(const struct avm_vma_tree *tree, avm_addr_t floor,
+					avm_addr_t start, uint64_t flags)
+{
+	uint64_t room = start - floor;
+
+	if (!(flags & tree->guard_flags))
+		return room;
+	return room > tree->guard ? room - tree->guard : 0;
+}
+
+#endif

@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The B+-tree of the VMAs of an address space. vma_tree.h explains the design and the rules.
+ *
+ * Every change takes one way down, which records the path, changes one leaf, and goes up again only
+ * as far as a largest end or a largest gap has changed.
+ */
+#include "vma_node.h"
+
+enum {
+	SLOTS = AVM_VMA_NODE_SLOTS,
+	MIN = AVM_VMA_NODE_MIN,
+	MERGE_MAX = SLOTS * 3 / 4, /* a merged node has room left: no split at the next insert */
+};
+
+/* ---- nodes ------------------------------------------------------------------------------------- */
+
+static void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
+			void *slot)
+{
+	atomic_store_explicit(&node->slot[i], slot, memory_order_release);
+	atomic_store_explicit(&node->end[i], end, memory_order_relaxed);
+	node->gap[i] = gap;
+}
+
+static void vnode_copy(struct avm_vma_node *to, uint32_t i, const struct avm_vma_node *from,
+		       uint32_t j)
+{
+	vnode_store(to, i, avm_vma_node_end(from, j), from->gap[j], avm_vma_node_slot(from, j));
+}
+
+static void vnode_set_count(struct avm_vma_node *node, uint32_t count)
+{
+	for (uint32_t i = count; i < node->count; i++)
+		vnode_store(node, i, UINT64_MAX, 0, NULL);
+	node->count = (uint16_t)count;
+}
+
+/* pre: not full */
+static void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
+			 void *slot)
+{
+	for (uint32_t j = node->count++; j > i; j--)
+		vnode_copy(node, j, node, j - 1);
+	vnode_store(node, i, end, gap, slot);
+}
+
+static void vnode_remove(struct avm_vma_node *node, uint32_t i)
+{
+	for (uint32_t j = i + 1; j < node->count; j++)
+		vnode_copy(node, j - 1, node, j);
+	vnode_set_count(node, node->count - 1u);
+}
+
+/* The last @n entries of @left become the first of @right. */
+static void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *right, uint32_t n)
+{
+	for (uint32_t j = right->count; j-- > 0;)
+		vnode_copy(right, j + n, right, j);
+	for (uint32_t j = 0; j < n; j++)
+		vnode_copy(right, j, left, left->count - n + j);
+	right->count = (uint16_t)(right->count + n);
+	vnode_set_count(left, left->count - n);
+}
+
+/* The first @n entries of @right become the last of @left. */
+static void vnode_shift_left(struct avm_vma_node *left, struct avm_vma_node *right, uint32_t n)
+{
+	for (uint32_t j = 0; j < n; j++)
+		vnode_copy(left, left->count + j, right, j);
+	left->count = (uint16_t)(left->count + n);
+	for (uint32_t j = n; j < right->count; j++)
+		vnode_copy(right, j - n, right, j);
+	vnode_set_count(right, right->count - n);
+}
+
+/* ---- reserve ----------------------------------------------------------------------------------- */
+
+void avm_vma_tree_init(struct avm_vma_tree *tree, const struct avm_node_alloc *nodes,
+		       uint64_t guard, uint64_t guard_flags)
+{
+	atomic_init(&tree->root, NULL);
+	tree->height = 0;
+	tree->nr_reserve = 0;
+	tree->count = 0;
+	avm_list_init(&tree->list);
+	tree->reserve = NULL;
+	tree->nodes = nodes;
+	tree->guard = guard;
+	tree->guard_flags = guard_flags;
+}
+
+static void reserve_push(struct avm_vma_tree *tree, struct avm_vma_node *node)
+{
+	atomic_init(&node->slot[0], tree->reserve);
+	tree->reserve = node;
+	tree->nr_reserve++;
+}
+
+static struct avm_vma_node *reserve_pop(struct avm_vma_tree *tree)
+{
+	struct avm_vma_node *node = tree->reserve;
+
+	tree->reserve = avm_vma_node_slot(node, 0);
+	tree->nr_reserve--;
+	return node;
+}
+
+static void reserve_shrink(struct avm_vma_tree *tree, uint32_t keep)
+{
+	while (tree->nr_reserve > keep)
+		tree->nodes->free(tree->nodes->context, reserve_pop(tree));
+}
+
+/*
+ * An insertion splits at most one node on each level. The root can split too, but the new one has
+ * two entries then: it, and those that grow out of it, split again only after SLOTS - 2 further
+ * insertions each. (With n / 4 for n / (SLOTS / 2) there is some to spare.)
+ */
+int avm_vma_tree_reserve(struct avm_vma_tree *tree, uint32_t inserts)
+{
+	uint64_t need = (uint64_t)inserts * tree->height + 1 + inserts / 4;
+	uint32_t before = tree->nr_reserve;
+
+	if (!inserts)
+		return 0;
+	if (need > UINT32_MAX)
+		return -AVM_ENOMEM;
+	while (tree->nr_reserve < need) {
+		struct avm_vma_node *node = tree->nodes->alloc(tree->nodes->context);
+
+		if (!node) {
+			reserve_shrink(tree, before);
+			return -AVM_ENOMEM;
+		}
+		reserve_push(tree, node);
+	}
+	return 0;
+}
+
+void avm_vma_tree_trim(struct avm_vma_tree *tree)
+{
+	reserve_shrink(tree, 0);
+}
+
+static struct avm_vma_node *new_vnode(struct avm_vma_tree *tree, uint32_t level)
+{
+	struct avm_vma_node *node = reserve_pop(tree);
+
+	node->magic = AVM_VMA_NODE_MAGIC;
+	node->level = (uint16_t)level;
+	node->count = SLOTS;
+	vnode_set_count(node, 0);
+	return node;
+}
+
+/* pre: nothing that is reached from the root leads to @node any more */
+static void free_vnode(struct avm_vma_tree *tree, struct avm_vma_node *node)
+{
+	tree->nodes->free(tree->nodes->context, node);
+}
+
+static void set_root(struct avm_vma_tree *tree, struct avm_vma_node *root, uint32_t height)
+{
+	atomic_store_explicit(&tree->root, root, memory_order_release);
+	tree->height = height;
+}
+
+void avm_vma_tree_destroy(struct avm_vma_tree *tree)
+{
+	struct avm_vma_node *way[AVM_VMA_TREE_MAX_HEIGHT];
+	uint32_t height = tree->height;
+	uint32_t level = height - 1;
+
+	reserve_shrink(tree, 0);
+	if (height)
+		way[level] = avm_vma_tree_root(tree);
+	set_root(tree, NULL, 0);
+	tree->count = 0;
+	avm_list_init(&tree->list);
+
+	/* Children first; count serves as the number of those still to go. */
+	while (level < height) {
+		struct avm_vma_node *node = way[level];
+
+		if (level && node->count) {
+			way[--level] = avm_vma_node_slot(node, --node->count);
+			continue;
+		}
+		free_vnode(tree, node);
+		level++;
+	}
+}
+
+/* ---- paths ------------------------------------------------------------------------------------- */
+
+/*
+ * The way to the first VMA that ends above @key, or behind the last one: then the index in the leaf
+ * is its count, and those above are their last. Returns the end of the VMA before (0: there is none).
+ */
+static avm_addr_t descend(const struct avm_vma_tree *tree, avm_addr_t key,
+			  struct avm_vma_path *path)
+{
+	struct avm_vma_node *node = avm_vma_tree_root(tree);
+	avm_addr_t floor = 0;
+
+	for (uint32_t level = tree->height - 1;; level--) {
+		uint32_t i = level ? avm_vma_node_search_clamped(node, key) :
+				     avm_vma_node_search(node, key);
+
+		path->at[level].node = node;
+		path->at[level].index = i;
+		if (i)
+			floor = avm_vma_node_end(node, i - 1);
+		if (!level)
+			return floor;
+		node = avm_vma_node_slot(node, i);
+	}
+}
+
+/* The entry that stands for path->at[level].node in its parent becomes true again. */
+static bool refresh_parent(struct avm_vma_path *path, uint32_t level)
+{
+	const struct avm_vma_node *node = path->at[level].node;
+	struct avm_vma_node *parent = path->at[level + 1].node;
+	uint32_t i = path->at[level + 1].index;
+	uint64_t end = avm_vma_node_last_end(node);
+	uint64_t gap = avm_vma_node_max_gap(node);
+
+	if (avm_vma_node_end(parent, i) == end && parent->gap[i] == gap)
+		return false;
+	atomic_store_explicit(&parent->end[i], end, memory_order_relaxed);
+	parent->gap[i] = gap;
+	return true;
+}
+
+static void refresh_up(const struct avm_vma_tree *tree, struct avm_vma_path *path, uint32_t level)
+{
+	while (level + 1 < tree->height && refresh_parent(path, level))
+		level++;
+}
+
+/* ---- insert ------------------------------------------------------------------------------------ */
+
+/*
+ * Makes room in the full @node by a new right neighbour that nobody can see yet. Ascending and
+ * descending insertions (fork, top-down mmap) leave fuller nodes behind than halves.
+ */
+static struct avm_vma_node *split_vnode(struct avm_vma_tree *tree, struct avm_vma_node *node,
+					uint32_t at)
+{
+	struct avm_vma_node *right = new_vnode(tree, node->level);
+	uint32_t moved = SLOTS / 2;
+
+	if (at > SLOTS - MIN)
+		moved = MIN;
+	else if (at < MIN)
+		moved = SLOTS - MIN;
+	vnode_shift_right(node, right, moved);
+	return right;
+}
+
+static void grow_root(struct avm_vma_tree *tree, struct avm_vma_path *path)
+{
+	struct avm_vma_node *old = avm_vma_tree_root(tree);
+	struct avm_vma_node *root = new_vnode(tree, tree->height);
+
+	if (old)
+		vnode_insert(root, 0, avm_vma_node_last_end(old), avm_vma_node_max_gap(old), old);
+	path->at[tree->height].node = root;
+	path->at[tree->height].index = 0;
+	set_root(tree, root, tree->height + 1);
+}
+
+static void insert_entry(struct avm_vma_tree *tree, struct avm_vma_path *path, uint64_t end,
+			 uint64_t gap, void *slot)
+{
+	uint32_t level = 0;
+	uint32_t i = path->at[0].index;
+
+	while (path->at[level].node->count == SLOTS) {
+		struct avm_vma_node *node = path->at[level].node;
+		struct avm_vma_node *right = split_vnode(tree, node, i);
+
+		if (i > node->count)
+			vnode_insert(right, i - node->count, end, gap, slot);
+		else
+			vnode_insert(node, i, end, gap, slot);
+		if (level + 1 == tree->height)
+			grow_root(tree, path);
+		refresh_parent(path, level);
+
+		/* Now the parent gets the new neighbour. */
+		end = avm_vma_node_last_end(right);
+		gap = avm_vma_node_max_gap(right);
+		slot = right;
+		level++;
+		i = path->at[level].index + 1;
+	}
+	vnode_insert(path->at[level].node, i, end, gap, slot);
+	refresh_up(tree, path, level);
+}
+
+void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
+{
+	struct avm_vma_path path;
+
+	if (!tree->height)
+		grow_root(tree, &path);
+
+	avm_addr_t floor = descend(tree, vma->start, &path);
+	struct avm_vma_node *leaf = path.at[0].node;
+	uint32_t i = path.at[0].index;
+	struct avm_list *behind = &tree->list;
+
+	/* The VMA behind ends above our start, so it is in this leaf or there is none. */
+	if (i < leaf->count) {
+		struct avm_vma *next = avm_vma_node_slot(leaf, i);
+
+		behind = &next->link;
+		leaf->gap[i] = avm_vma_tree_gap(tree, vma->end, next->start, next->flags);
+	}
+	avm_list_add_tail(&vma->link, behind);
+	tree->count++;
+	insert_entry(tree, &path, vma->end, avm_vma_tree_gap(tree, floor, vma->start, vma->flags),
+		     vma);
+}
+
+/* ---- erase ------------------------------------------------------------------------------------- */
+
+/*
+ * path->at[level].node has too few entries: it merges with a neighbour, or takes some of its. Returns
+ * whether the parent has lost an entry.
+ */
+static bool feed_vnode(struct avm_vma_tree *tree, struct avm_vma_path *path, uint32_t level)
+{
+	struct avm_vma_node *parent = path->at[level + 1].node;
+	uint32_t i = path->at[level + 1].index;
+
+	/* The left one of the pair is at i. */
+	if (i + 1u == parent->count)
+		i--;
+
+	struct avm_vma_node *left = avm_vma_node_slot(parent, i);
+	struct avm_vma_node *right = avm_vma_node_slot(parent, i + 1);
+	uint32_t sum = (uint32_t)left->count + right->count;
+	bool merge = sum <= MERGE_MAX;
+
+	if (merge)
+		vnode_shift_left(left, right, right->count);
+	else if (left->count < right->count)
+		vnode_shift_left(left, right, right->count - sum / 2);
+	else
+		vnode_shift_right(left, right, left->count - sum / 2);
+
+	path->at[level + 1].index = i;
+	path->at[level].node = left;
+	refresh_parent(path, level);
+	if (merge) {
+		vnode_remove(parent, i + 1);
+		free_vnode(tree, right);
+		return true;
+	}
+	path->at[level + 1].index = i + 1;
+	path->at[level].node = right;
+	refresh_parent(path, level);
+	return false;
+}
+
+static void drop_root(struct avm_vma_tree *tree, struct avm_vma_node *successor)
+{
+	struct avm_vma_node *root = avm_vma_tree_root(tree);
+
+	set_root(tree, successor, tree->height - 1);
+	free_vnode(tree, root);
+}
+
+static void erase_entry(struct avm_vma_tree *tree, struct avm_vma_path *path)
+{
+	uint32_t level = 0;
+
+	vnode_remove(path->at[0].node, path->at[0].index);
+	while (level + 1 < tree->height && path->at[level].node->count < MIN) {
+		bool merged = feed_vnode(tree, path, level);
+
+		level++;
+		if (!merged)
+			break;
+	}
+	refresh_up(tree, path, level);
+
+	struct avm_vma_node *root = avm_vma_tree_root(tree);
+
+	if (!tree->count)
+		drop_root(tree, NULL);
+	else if (root->level && root->count == 1)
+		drop_root(tree, avm_vma_node_slot(root, 0));
+}
+
+/* The VMA in front of @vma ends at @floor now. */
+static void set_floor(struct avm_vma_tree *tree, const struct avm_vma *vma, avm_addr_t floor)
+{
+	struct avm_vma_path path;
+
+	descend(tree, vma->end - 1, &path);
+	path.at[0].node->gap[path.at[0].index] =
+		avm_vma_tree_gap(tree, floor, vma->start, vma->flags);
+	refresh_up(tree, &path, 0);
+}
+
+void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
+{
+	struct avm_vma_path path;
+	avm_addr_t floor = descend(tree, vma->end - 1, &path);
+	struct avm_vma_node *leaf = path.at[0].node;
+	uint32_t i = path.at[0].index;
+	const struct avm_vma *next = avm_vma_tree_next(tree, vma);
+
+	avm_list_del(&vma->link);
+	tree->count--;
+	if (next && i + 1u < leaf->count) {
+		leaf->gap[i + 1] = avm_vma_tree_gap(tree, floor, next->start, next->flags);
+		next = NULL;
+	}
+	erase_entry(tree, &path);
+	if (next)
+		set_floor(tree, next, floor);
+}
+
+/* ---- change and find --------------------------------------------------------------------------- */
+
+void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_addr_t start,
+			    avm_addr_t end)
+{
+	struct avm_vma_path path;
+	avm_addr_t floor = descend(tree, vma->end - 1, &path);
+	struct avm_vma_node *leaf = path.at[0].node;
+	uint32_t i = path.at[0].index;
+	const struct avm_vma *next = vma->end == end ? NULL : avm_vma_tree_next(tree, vma);
+
+	vma->start = start;
+	vma->end = end;
+	atomic_store_explicit(&leaf->end[i], end, memory_order_relaxed);
+	leaf->gap[i] = avm_vma_tree_gap(tree, floor, start, vma->flags);
+	if (next && i + 1u < leaf->count) {
+		leaf->gap[i + 1] = avm_vma_tree_gap(tree, end, next->start, next->flags);
+		next = NULL;
+	}
+	refresh_up(tree, &path, 0);
+	if (next)
+		set_floor(tree, next, end);
+}
+
+/* The height comes from the root itself: without the lock, tree->height may be that of another. */
+struct avm_vma *avm_vma_tree_find(const struct avm_vma_tree *tree, avm_addr_t addr)
+{
+	const struct avm_vma_node *node = avm_vma_tree_root(tree);
+
+	if (!node)
+		return NULL;
+	for (uint32_t level = node->level;; level--) {
+		uint32_t i = avm_vma_node_search(node, addr);
+		void *slot = i < SLOTS ? avm_vma_node_slot(node, i) : NULL;
+
+		if (!level || !slot)
+			return slot;
+		node = slot;
+	}
+}
