@@ -20,7 +20,7 @@ static inline uint64_t avm_shared_last(const struct avm_vma *vma)
 }
 
 /* file->mappings: VMAs by file page. */
-AVM_ITREE_DEFINE(avm_mappings, struct avm_vma, shared, avm_shared_first, avm_shared_last)
+AVM_ITREE_DEFINE(avm_mappings, struct avm_vma, shared, avm_shared_first, avm_shared_last);
 
 /* Size in bytes, now. */
 uint64_t avm_file_size(struct avm_file *f);
