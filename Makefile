@@ -4,6 +4,8 @@
 JOBS ?= $(shell nproc)
 LINES ?= 97
 BRANCHES ?= 88
+OPS ?= 100000
+WERROR ?= OFF
 PREFIX ?= /usr/local
 PRESETS := release debug asan tsan coverage
 
@@ -23,7 +25,7 @@ help:
 	@echo 'make bench         measure'
 	@echo 'make install       to PREFIX=$(PREFIX), below DESTDIR'
 	@echo 'make clean         remove build/'
-	@echo 'Knobs: JOBS=$(JOBS) CC=... ARGS="more of ctest"'
+	@echo 'Knobs: JOBS=$(JOBS) OPS=$(OPS) (length of the property tests) WERROR=$(WERROR) ARGS="more of ctest"'
 
 release-tool:
 	@scripts/setup build
@@ -37,13 +39,14 @@ check: check-release
 
 $(PRESETS:%=check-%): check-%:
 	@scripts/setup check
-	@cmake --preset $*
+	@cmake --preset $* -DAVM_PROPERTY_OPS=$(OPS) $(if $(filter release,$*),-DAVM_WERROR=$(WERROR)) \
+		>/dev/null
 	@cmake --build --preset $* -j $(JOBS)
 	@ctest --preset $* -j $(JOBS) $(ARGS)
 
 coverage:
 	@scripts/setup coverage
-	@scripts/coverage --jobs $(JOBS) --lines $(LINES) --branches $(BRANCHES)
+	@AVM_PROPERTY_OPS=$(OPS) scripts/coverage --jobs $(JOBS) --lines $(LINES) --branches $(BRANCHES)
 
 freestanding:
 	@scripts/setup freestanding

@@ -22,6 +22,8 @@ set(test_environment
 function(avm_test_environment name)
 	set_tests_properties(${name} PROPERTIES ENVIRONMENT "${test_environment}" TIMEOUT 600
 		SKIP_RETURN_CODE 77)
+	string(REGEX REPLACE "/.*" "" label ${name})
+	set_tests_properties(${name} PROPERTIES LABELS ${label})
 endfunction()
 
 function(avm_test_program name)
