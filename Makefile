@@ -9,6 +9,8 @@ WERROR ?= OFF
 PREFIX ?= /usr/local
 PRESETS := release debug asan tsan coverage
 
+MAKEFLAGS += --no-print-directory
+
 .DEFAULT_GOAL := release-tool
 .PHONY: help release-tool demo check coverage freestanding format format-check tidy cppcheck lint \
 	bench install clean $(PRESETS:%=check-%)
