@@ -50,10 +50,11 @@ endforeach()
 # The amalgamation: the whole core as anonvm.c and anonvm_all.h.
 set(amalgamation ${PROJECT_BINARY_DIR}/amalgamation)
 add_custom_command(OUTPUT ${amalgamation}/anonvm.c ${amalgamation}/anonvm_all.h
-	COMMAND ${PROJECT_SOURCE_DIR}/scripts/amalgamate --allow-missing -o ${amalgamation}
+	COMMAND ${PROJECT_SOURCE_DIR}/scripts/amalgamate $<$<BOOL:${AVM_ALLOW_MISSING}>:--allow-missing>
+		-o ${amalgamation}
 	DEPENDS ${AVM_CORE_SOURCES} ${AVM_CORE_HEADERS} ${PROJECT_SOURCE_DIR}/scripts/amalgamate
 		${PROJECT_SOURCE_DIR}/sources.mk
-	COMMENT "Writing the amalgamation" VERBATIM)
+	COMMENT "Writing the amalgamation" COMMAND_EXPAND_LISTS VERBATIM)
 add_custom_target(amalgamation DEPENDS ${amalgamation}/anonvm.c)
 
 add_library(anonvm_amalgamation INTERFACE)

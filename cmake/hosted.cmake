@@ -13,7 +13,9 @@ endif()
 add_library(avm_flags INTERFACE)
 target_compile_features(avm_flags INTERFACE c_std_11)
 target_compile_options(avm_flags INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow
-	-Wstrict-prototypes -Wmissing-prototypes -Wvla)
+	-Wstrict-prototypes -Wmissing-prototypes -Wvla
+	# What __FILE__ says does not depend on where the tree lies.
+	-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
 if(AVM_WERROR)
 	target_compile_options(avm_flags INTERFACE -Werror)
 endif()
