@@ -64,7 +64,8 @@ lint: format-check tidy cppcheck
 	@scripts/check-prose
 
 bench: release-tool
-	@build/anonvm bench
+	@cmake --build --preset release --target microbenchmarks -j $(JOBS) >/dev/null
+	@scripts/bench build
 
 install: release-tool
 	cmake --install build --prefix $(PREFIX)

@@ -107,6 +107,20 @@ if(bench_sources)
 	target_link_libraries(anonvm-bench PRIVATE ${AVM_LIBRARIES})
 endif()
 
+# ... and of one part each, only for those who ask: bench/micro/NAME.c.
+add_custom_target(microbenchmarks)
+file(GLOB micro_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/micro/*.c)
+foreach(source IN LISTS micro_sources)
+	get_filename_component(name ${source} NAME_WE)
+	add_executable(bench_${name} EXCLUDE_FROM_ALL ${source})
+	set_target_properties(bench_${name} PROPERTIES C_EXTENSIONS OFF
+		RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bench)
+	target_compile_definitions(bench_${name} PRIVATE _GNU_SOURCE)
+	target_include_directories(bench_${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+	target_link_libraries(bench_${name} PRIVATE ${AVM_LIBRARIES})
+	add_dependencies(microbenchmarks bench_${name})
+endforeach()
+
 # What plain `make` builds.
 add_custom_target(tools DEPENDS anonvm)
 if(TARGET anonvm-bench)
