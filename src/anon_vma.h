@@ -21,9 +21,9 @@
 
 /*
  * Where the mapping of an anonymous page points to; the set of VMAs that may map the page. Type-stable
- * (docs/locking.md): `lock` and `tree` are initialised when the memory enters the cache, and both are free and
- * empty whenever an object is; a stale walker may still take the lock, and then finds that `root` or the page's
- * mapping has changed (R6).
+ * (docs/locking.md): `lock` and `tree` are initialised when the memory enters the cache and not again; the tree of a
+ * free object is empty, but its lock may be held for a moment by a stale walker, who then finds that `root`, the
+ * page's mapping or its mapcount has changed and lets go (R6).
  *   root, refcount: atomic. parent: constant while the tree is not empty. The rest: under root->lock write.
  */
 struct avm_anon_vma {

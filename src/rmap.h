@@ -32,10 +32,11 @@ static inline void avm_rss_add(struct avm_mm *mm, enum avm_rss which, int64_t n)
 }
 
 /*
- * R5.4: page locked, anonymous, mapped at addr by `vma`: is that its only user? Takes the page over if so:
- * mapping to vma's own anon_vma, exclusive. False: somebody else may see it.
+ * R5.4: page locked, anonymous, mapped at addr by `vma`: is that its only user, apart from the caller, who holds
+ * `held` references of his own? Takes the page over if so: mapping to vma's own anon_vma, exclusive. False:
+ * somebody else may see it; nothing has changed. => the lock of the table with the entry.
  */
-bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr);
+bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr, uint32_t held);
 
 /*
  * One reverse walk. begin locks the family (or the file) for read; next stops at each entry that maps the page,
@@ -58,6 +59,7 @@ struct avm_rmap_walk {
 	struct avm_file *file;
 	void *position; /* node of the tree, to go on from */
 	uint64_t index;
+	uint32_t expected; /* mappings there were at the start: enough seen, enough walked */
 	uint32_t visited, mapped;
 };
 

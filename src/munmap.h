@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * munmap.h - taking ranges away, for the operations that do so on their way (mmap FIXED, mremap, brk).
+ *
+ * => mmap_lock write in all of these. The range is page-aligned, not empty, and within the address space.
+ */
+#ifndef AVM_MUNMAP_H
+#define AVM_MUNMAP_H
+
+#include "vma.h"
+
+/*
+ * Whatever avm_unmap_commit() may need is in the pool afterwards: one VMA when the range is a hole in the middle of
+ * one. 0, or -ENOMEM (no memory, or the limit of VMAs). Changes nothing in the address space.
+ */
+int avm_unmap_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end);
+
+/* Unmaps the range, holes included; gives back commit and locked pages. Cannot fail. */
+void avm_unmap_commit(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end);
+
+/* Both. 0 or -ENOMEM with nothing changed. */
+int avm_unmap_range(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
+
+#endif
