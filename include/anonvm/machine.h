@@ -51,6 +51,7 @@ struct avm_cache {
 	struct avm_list partial;
 	struct avm_list full;
 	struct avm_list empty;
+	struct avm_itree slabs; /* all of them, by address */
 	uint64_t nr_slabs;
 	uint64_t nr_empty;
 	uint64_t nr_objects; /* allocated and not freed */

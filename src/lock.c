@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lock.c - the slow halves of lock.h, over the port's wait and wake.
+ *
+ * A word that somebody may be asleep on says so itself (AVM_RW_WAITERS, AVM_PG_WAITERS), so an unlock without
+ * contention never calls the port. The bit is set only while the lock is held, and the unlock that finds it
+ * clears it and wakes everybody: a sleeper that loses the race sets it again.
+ *
+ * On tier 0 there is one CPU and nothing to wait for: a lock that is taken is a deadlock.
+ */
+#include "lock.h"
+
+#include "error.h"
+
+#define RW_READERS (~(AVM_RW_WRITER | AVM_RW_WAITERS))
+
+static int word_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value)
+{
+#if AVM_PORT_TIER >= 1
+	return avm_port_wait(m, word, value);
+#else
+	(void)word;
+	(void)value;
+	avm_port_panic(m, "deadlock: a lock is taken twice on the only CPU");
+#endif
+}
+
+static void word_wake(struct avm *m, _Atomic uint32_t *word)
+{
+#if AVM_PORT_TIER >= 1
+	avm_port_wake(m, word);
+#else
+	(void)m;
+	(void)word;
+#endif
+}
+
+/* ---- spin locks ----------------------------------------------------------------------------------- */
+
+void avm_spin_slow(struct avm *m, struct avm_spinlock *l)
+{
+#if AVM_PORT_TIER >= 1
+	uint32_t free;
+
+	do {
+		/* Only look while it is taken: a failing exchange would steal the cache line. */
+		while (atomic_load_explicit(&l->word, memory_order_relaxed))
+			AVM_PORT_CPU_RELAX(m);
+		free = 0;
+	} while (!atomic_compare_exchange_weak_explicit(&l->word, &free, 1, memory_order_acquire,
+							memory_order_relaxed));
+#else
+	(void)l;
+	avm_port_panic(m, "deadlock: a spin lock is taken twice on the only CPU");
+#endif
+}
+
+/* ---- sleeping read-write locks --------------------------------------------------------------------- */
+
+/* Sleeps until the word may have changed; `w` is what it was. 0 or -EINTR. */
+static int rw_sleep(struct avm *m, struct avm_rwsem *l, uint32_t w)
+{
+	if (!(w & AVM_RW_WAITERS)) {
+		if (!atomic_compare_exchange_weak_explicit(&l->word, &w, w | AVM_RW_WAITERS,
+							   memory_order_relaxed,
+							   memory_order_relaxed))
+			return 0;
+		w |= AVM_RW_WAITERS;
+	}
+	return word_wait(m, &l->word, w);
+}
+
+int avm_rw_read_slow(struct avm *m, struct avm_rwsem *l)
+{
+	for (;;) {
+		uint32_t w = atomic_load_explicit(&l->word, memory_order_relaxed);
+		/* Readers let a waiting writer go first, but not on a lock that is between two owners. */
+		bool blocked = (w & AVM_RW_WRITER) || ((w & AVM_RW_WAITERS) && (w & RW_READERS));
+
+		if (blocked) {
+			int err = rw_sleep(m, l, w);
+
+			if (err)
+				return err;
+			continue;
+		}
+		if (atomic_compare_exchange_weak_explicit(&l->word, &w, w + 1, memory_order_acquire,
+							  memory_order_relaxed))
+			return 0;
+	}
+}
+
+int avm_rw_write_slow(struct avm *m, struct avm_rwsem *l)
+{
+	for (;;) {
+		uint32_t w = atomic_load_explicit(&l->word, memory_order_relaxed);
+
+		if (w & ~AVM_RW_WAITERS) {
+			int err = rw_sleep(m, l, w);
+
+			if (err)
+				return err;
+			continue;
+		}
+		if (atomic_compare_exchange_weak_explicit(&l->word, &w, w | AVM_RW_WRITER,
+							  memory_order_acquire,
+							  memory_order_relaxed))
+			return 0;
+	}
+}
+
+/* The bit goes before the wake: whoever comes later sets it again, and sleeps on the new word. */
+void avm_rw_wake(struct avm *m, struct avm_rwsem *l)
+{
+	atomic_fetch_and_explicit(&l->word, ~AVM_RW_WAITERS, memory_order_relaxed);
+	word_wake(m, &l->word);
+}
+
+/* ---- mmap_lock and the VMA locks under it ----------------------------------------------------------- */
+
+/* Odd while a writer is in. A fault inside a VMA compares it with vma->write_seq. */
+static void write_seq_step(struct avm_mm *mm)
+{
+	atomic_fetch_add_explicit(&mm->write_seq, 1, memory_order_seq_cst);
+}
+
+int avm_mmap_write_lock(struct avm_mm *mm)
+{
+	int err = avm_rw_write(mm->machine, &mm->mmap_lock, AVM_LOCK_MMAP);
+
+	if (err)
+		return err;
+	write_seq_step(mm);
+	return 0;
+}
+
+void avm_mmap_write_lock_always(struct avm_mm *mm, bool nested)
+{
+	struct avm *m = mm->machine;
+
+	avm_port_lock_event(m, nested ? AVM_LOCK_EV_NEST : AVM_LOCK_EV_WRITE, AVM_LOCK_MMAP,
+			    &mm->mmap_lock);
+	(void)nested;
+	while (avm_rw_write_acquire(m, &mm->mmap_lock))
+		;
+	write_seq_step(mm);
+}
+
+void avm_mmap_write_unlock(struct avm_mm *mm)
+{
+	write_seq_step(mm);
+	avm_rw_unlock_write(mm->machine, &mm->mmap_lock, AVM_LOCK_MMAP);
+}
+
+void avm_mmap_downgrade(struct avm_mm *mm)
+{
+	struct avm *m = mm->machine;
+
+	avm_port_lock_event(m, AVM_LOCK_EV_DOWNGRADE, AVM_LOCK_MMAP, &mm->mmap_lock);
+	write_seq_step(mm);
+	/* One step from (writer) to (one reader): the waiters' bit, below both, is not touched. */
+	if (atomic_fetch_sub_explicit(&mm->mmap_lock.word, AVM_RW_WRITER - 1,
+				      memory_order_release) &
+	    AVM_RW_WAITERS)
+		avm_rw_wake(m, &mm->mmap_lock);
+}
+
+void avm_vma_lock(struct avm_vma *vma)
+{
+	struct avm_mm *mm = vma->mm;
+	uint32_t seq = atomic_load_explicit(&mm->write_seq, memory_order_relaxed);
+	uint32_t readers;
+
+	avm_assert_mmap_write_locked(mm);
+	if (atomic_load_explicit(&vma->write_seq, memory_order_relaxed) == seq)
+		return;
+	avm_port_lock_event(mm->machine, AVM_LOCK_EV_WRITE, AVM_LOCK_VMA, vma);
+	/*
+	 * A reader counts itself and then looks at write_seq; we set write_seq and then look at the count. One
+	 * of the two sees the other.
+	 */
+	atomic_store_explicit(&vma->write_seq, seq, memory_order_seq_cst);
+	while ((readers = atomic_load_explicit(&vma->readers, memory_order_seq_cst)))
+		(void)word_wait(mm->machine, &vma->readers, readers);
+}
+
+/* ---- page lock -------------------------------------------------------------------------------------- */
+
+static bool page_lock_once(struct avm_page *page)
+{
+	return !(atomic_fetch_or_explicit(&page->flags, AVM_PG_LOCKED, memory_order_acquire) &
+		 AVM_PG_LOCKED);
+}
+
+void avm_page_lock(struct avm *m, struct avm_page *page)
+{
+	avm_port_lock_event(m, AVM_LOCK_EV_WRITE, AVM_LOCK_PAGE, page);
+	while (!page_lock_once(page)) {
+		uint32_t flags = atomic_load_explicit(&page->flags, memory_order_relaxed);
+
+		if (!(flags & AVM_PG_LOCKED))
+			continue;
+		if (atomic_compare_exchange_weak_explicit(
+			    &page->flags, &flags, flags | AVM_PG_WAITERS, memory_order_relaxed,
+			    memory_order_relaxed))
+			(void)word_wait(m, &page->flags, flags | AVM_PG_WAITERS);
+	}
+}
+
+bool avm_page_trylock(struct avm *m, struct avm_page *page)
+{
+	if (!page_lock_once(page))
+		return false;
+	avm_port_lock_event(m, AVM_LOCK_EV_TRY, AVM_LOCK_PAGE, page);
+	return true;
+}
+
+void avm_page_unlock(struct avm *m, struct avm_page *page)
+{
+	avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_WRITE, AVM_LOCK_PAGE, page);
+	if (atomic_fetch_and_explicit(&page->flags, ~(uint32_t)(AVM_PG_LOCKED | AVM_PG_WAITERS),
+				      memory_order_release) &
+	    AVM_PG_WAITERS)
+		word_wake(m, &page->flags);
+}
+
+/* ---- RCU -------------------------------------------------------------------------------------------- */
+
+uintptr_t avm_rcu_enter(struct avm *m)
+{
+	avm_port_lock_event(m, AVM_LOCK_EV_RCU_ENTER, AVM_LOCK_LEAF, NULL);
+#if AVM_PORT_TIER >= 1
+	return avm_port_irq_save(m);
+#else
+	return 0;
+#endif
+}
+
+void avm_rcu_exit(struct avm *m, uintptr_t saved)
+{
+	avm_port_lock_event(m, AVM_LOCK_EV_RCU_EXIT, AVM_LOCK_LEAF, NULL);
+#if AVM_PORT_TIER >= 1
+	avm_port_irq_restore(m, saved);
+#else
+	(void)saved;
+#endif
+}
+
+void avm_rcu_defer(struct avm *m, struct avm_deferred *d)
+{
+#if AVM_PORT_TIER >= 1
+	avm_port_defer(m, d);
+#else
+	(void)m;
+	d->call(d);
+#endif
+}

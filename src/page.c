@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* page.c - life of a frame's descriptor (page.h). */
+#include "page.h"
+
+#include "list.h"
+#include "lock.h"
+#include "lru.h"
+
+struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use)
+{
+	struct avm_page *page;
+	avm_pfn_t pfn;
+
+	avm_might_reclaim(m);
+#ifdef AVM_PORT_FAIL
+	if (AVM_PORT_FAIL(m))
+		return NULL;
+#endif
+	pfn = avm_port_frame_alloc(m, use);
+	if (pfn == AVM_PFN_NONE)
+		return NULL;
+	page = avm_page_of(m, pfn);
+	AVM_BUG_ON(m, !page);
+	AVM_BUG_ON(m, avm_page_flags(page));
+	AVM_BUG_ON(m, avm_page_refs(page));
+
+	page->u.swap = 0;
+	if (use == AVM_FRAME_TABLE) {
+		page->u.table.level = 0;
+		page->u.table.used = 0;
+		avm_page_set(page, AVM_PG_INUSE | AVM_PG_TABLE);
+		atomic_fetch_add_explicit(&m->tables_used, 1, memory_order_relaxed);
+	} else {
+		avm_page_set(page, AVM_PG_INUSE);
+	}
+	atomic_fetch_add_explicit(&m->frames_used, 1, memory_order_relaxed);
+	/* A stale reader that gets a reference from here on sees a page that is whole. */
+	atomic_store_explicit(&page->refcount, 1, memory_order_release);
+	return page;
+}
+
+bool avm_page_tryget(struct avm_page *page)
+{
+	uint32_t refs = atomic_load_explicit(&page->refcount, memory_order_relaxed);
+
+	do {
+		if (!refs)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&page->refcount, &refs, refs + 1, memory_order_acquire, memory_order_relaxed));
+	return true;
+}
+
+static void page_free(struct avm *m, struct avm_page *page)
+{
+	uint32_t flags = avm_page_flags(page);
+
+	AVM_BUG_ON(m, !(flags & AVM_PG_INUSE));
+	AVM_BUG_ON(m, flags & (AVM_PG_LOCKED | AVM_PG_ISOLATED));
+	AVM_BUG_ON(m, avm_page_mapcount(page));
+	avm_lru_del(m, page);
+	if (avm_page_is_anon(page) && m->page_release)
+		m->page_release(m, page);
+	if (flags & AVM_PG_TABLE)
+		atomic_fetch_sub_explicit(&m->tables_used, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&m->frames_used, 1, memory_order_relaxed);
+
+	atomic_store_explicit(&page->mapping, 0, memory_order_relaxed);
+	atomic_store_explicit(&page->index, 0, memory_order_relaxed);
+	page->u.swap = 0;
+	atomic_store_explicit(&page->flags, 0, memory_order_relaxed);
+	avm_port_frame_free(m, page->pfn);
+}
+
+void avm_page_put(struct avm *m, struct avm_page *page)
+{
+	uint32_t refs = atomic_fetch_sub_explicit(&page->refcount, 1, memory_order_release);
+
+	AVM_BUG_ON(m, !refs);
+	if (refs > 1)
+		return;
+	/* Everything the other holders did to the page comes before its end. */
+	atomic_thread_fence(memory_order_acquire);
+	page_free(m, page);
+}
