@@ -386,7 +386,8 @@ int trace_next(struct trace *t, struct trace_event *ev)
 		t->stats.lost += ev->lost;
 	if (ev->time && ev->time < t->last_time)
 		t->stats.unordered++;
-	t->last_time = ev->time;
+	if (ev->time)
+		t->last_time = ev->time;
 	return rc;
 }
 
