@@ -1,0 +1,572 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vma.c - changing the set of VMAs: split, merge, add, remove (R2, R3).
+ *
+ * Every change of boundaries is one *relayout*: up to three touching VMAs get new ranges at once. One of them may
+ * be new (a split: it takes its part from the old one), one may grow (a merge, or a boundary that moves), the
+ * others shrink or go. Whoever grows into pages of a faulted VMA while unfaulted itself first gets that VMA's
+ * chain, because the pages that change hands point into it (R3.2, gallery 03). Between taking the VMAs out of the
+ * interval trees and putting them back nothing is allocated (R3.3, gallery 14): entries come from the pool.
+ */
+#include "vma.h"
+
+#include "file.h"
+#include "mm.h"
+#include "page.h"
+#include "slab.h"
+
+/* ---- objects and pools ------------------------------------------------------------------------------ */
+
+struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+{
+	return (struct avm_range){
+		.start = start,
+		.end = end,
+		.flags = vma->flags,
+		.pgoff = avm_vma_index(vma, start),
+		.file = vma->file,
+		.policy = vma->policy,
+		.name = vma->name,
+		.anon_vma = avm_vma_anon(vma),
+		.fork_child = avm_vma_is_fork_child(vma),
+		.private_data = vma->private_data,
+	};
+}
+
+/*
+ * Everything but `write_seq` and `readers`, which a fault that found the VMA under RCU before it was recycled may
+ * still look at: they are only ever changed by the lock's own operations.
+ */
+static void vma_set(struct avm_vma *vma, struct avm_mm *mm, const struct avm_range *r)
+{
+	vma->start = r->start;
+	vma->end = r->end;
+	vma->flags = r->flags;
+	vma->pgoff = r->pgoff;
+	vma->mm = mm;
+	atomic_store_explicit(&vma->anon_vma, NULL, memory_order_relaxed);
+	avm_list_init(&vma->chain);
+	vma->file = r->file;
+	vma->shared = (struct avm_inode){ 0 };
+	vma->private_data = r->private_data;
+	vma->policy = r->policy;
+	vma->name = r->name;
+	atomic_store_explicit(&vma->chain_len, 0, memory_order_relaxed);
+	vma->spare = 0;
+}
+
+struct avm_vma *avm_vma_alloc(struct avm_mm *mm, const struct avm_range *r)
+{
+	struct avm_vma *vma = avm_cache_alloc(mm->machine, &mm->machine->vmas);
+
+	if (vma)
+		vma_set(vma, mm, r);
+	return vma;
+}
+
+void avm_vma_free(struct avm_mm *mm, struct avm_vma *vma)
+{
+	avm_cache_free(mm->machine, &mm->machine->vmas, vma);
+}
+
+void avm_pool_init(struct avm_pool *pool)
+{
+	avm_list_init(&pool->vmas);
+	pool->nr_vmas = 0;
+	avm_avc_pool_init(&pool->avcs);
+}
+
+static struct avm_vma *pool_take_vma(struct avm_pool *pool, struct avm_mm *mm, const struct avm_range *r)
+{
+	struct avm_vma *vma = avm_list_first(&pool->vmas, struct avm_vma, link);
+
+	avm_list_del(&vma->link);
+	pool->nr_vmas--;
+	vma_set(vma, mm, r);
+	return vma;
+}
+
+/* Frees VMAs of the pool until `keep` are left. */
+static void pool_trim_vmas(struct avm_mm *mm, struct avm_pool *pool, unsigned keep)
+{
+	while (pool->nr_vmas > keep) {
+		struct avm_vma *vma = avm_list_first(&pool->vmas, struct avm_vma, link);
+
+		avm_list_del(&vma->link);
+		pool->nr_vmas--;
+		avm_vma_free(mm, vma);
+	}
+}
+
+int avm_pool_fill(struct avm_mm *mm, struct avm_pool *pool, unsigned vmas, uint64_t avcs)
+{
+	unsigned before = pool->nr_vmas;
+
+	for (unsigned i = 0; i < vmas; i++) {
+		struct avm_vma *vma = avm_cache_alloc(mm->machine, &mm->machine->vmas);
+
+		if (!vma)
+			goto fail;
+		avm_list_add(&vma->link, &pool->vmas);
+		pool->nr_vmas++;
+	}
+	if (vmas && avm_vma_tree_reserve(&mm->vmas, pool->nr_vmas))
+		goto fail;
+	if (avm_avc_pool_fill(mm->machine, &pool->avcs, avcs))
+		goto fail;
+	return 0;
+fail:
+	pool_trim_vmas(mm, pool, before);
+	if (!before)
+		avm_vma_tree_trim(&mm->vmas);
+	return -AVM_ENOMEM;
+}
+
+void avm_pool_drain(struct avm_mm *mm, struct avm_pool *pool)
+{
+	pool_trim_vmas(mm, pool, 0);
+	avm_avc_pool_drain(mm->machine, &pool->avcs);
+	avm_vma_tree_trim(&mm->vmas);
+}
+
+bool avm_vma_room(const struct avm_mm *mm, unsigned more)
+{
+	return mm->vmas.count + more <= mm->machine->config.max_map_count;
+}
+
+struct avm_vma *avm_vma_touching_prev(struct avm_mm *mm, avm_addr_t start)
+{
+	struct avm_vma *above = avm_mm_find(mm, start);
+	struct avm_vma *prev = above ? avm_vma_prev(above) : avm_vma_tree_last(&mm->vmas);
+
+	return prev && prev->end == start ? prev : NULL;
+}
+
+struct avm_vma *avm_vma_touching_next(struct avm_mm *mm, avm_addr_t end)
+{
+	struct avm_vma *next = avm_mm_find(mm, end);
+
+	return next && next->start == end ? next : NULL;
+}
+
+/* ---- the trees a VMA is in ---------------------------------------------------------------------------- */
+
+static void file_lock(struct avm_file *file)
+{
+	while (file && avm_rw_write(file->machine, &file->mmap_lock, AVM_LOCK_FILE))
+		;
+}
+
+static void file_unlock(struct avm_file *file)
+{
+	if (file)
+		avm_rw_unlock_write(file->machine, &file->mmap_lock, AVM_LOCK_FILE);
+}
+
+/* => file->mmap_lock write. */
+static void file_attach(struct avm_vma *vma)
+{
+	if (!vma->file)
+		return;
+	avm_mappings_insert(&vma->file->mappings, vma);
+	vma->file->nr_mappings++;
+}
+
+static void file_detach(struct avm_vma *vma)
+{
+	if (!vma->file)
+		return;
+	avm_mappings_remove(&vma->file->mappings, vma);
+	vma->file->nr_mappings--;
+}
+
+void avm_vma_link_file(struct avm_vma *vma)
+{
+	file_lock(vma->file);
+	file_attach(vma);
+	file_unlock(vma->file);
+}
+
+void avm_vma_unlink_file(struct avm_vma *vma)
+{
+	file_lock(vma->file);
+	file_detach(vma);
+	file_unlock(vma->file);
+}
+
+static bool has_close(const struct avm_vma *vma)
+{
+	return vma && vma->file && vma->file->ops && vma->file->ops->close;
+}
+
+static void file_opened(struct avm_vma *vma)
+{
+	if (!vma->file)
+		return;
+	avm_file_get(vma->file);
+	if (vma->file->ops && vma->file->ops->open)
+		vma->file->ops->open(vma);
+}
+
+/* ---- relayout: the one way boundaries move --------------------------------------------------------------- */
+
+struct part {
+	struct avm_vma *vma;
+	avm_addr_t start, end; /* its range to be; none: it goes */
+	bool fresh; /* not in any tree yet; has its final range already */
+};
+
+static bool part_goes(const struct part *p)
+{
+	return p->start == p->end;
+}
+
+static bool part_grows(const struct part *p)
+{
+	return p->fresh || p->start < p->vma->start || p->end > p->vma->end;
+}
+
+/* The faulted VMA among the parts, if any: all that are faulted share one anon_vma (R2.2). */
+static struct avm_vma *faulted_part(const struct part *parts, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		if (avm_vma_anon(parts[i].vma))
+			return parts[i].vma;
+	return NULL;
+}
+
+static void set_range(struct avm_mm *mm, struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+{
+	uint64_t pgoff = avm_vma_index(vma, start); /* R1.2: stays right, below the old start as well */
+
+	avm_vma_tree_set_range(&mm->vmas, vma, start, end);
+	vma->pgoff = pgoff;
+}
+
+/* The set itself, in an order in which no two VMAs ever overlap: leave, shrink, grow, enter. */
+static void relayout_set(struct avm_mm *mm, const struct part *parts, unsigned nr)
+{
+	const struct part *grows = NULL;
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (part_goes(&parts[i]))
+			avm_vma_tree_erase(&mm->vmas, parts[i].vma);
+		else if (part_grows(&parts[i]))
+			grows = &parts[i];
+		else
+			set_range(mm, parts[i].vma, parts[i].start, parts[i].end);
+	}
+	if (!grows)
+		return;
+	if (grows->fresh)
+		avm_vma_tree_insert(&mm->vmas, grows->vma);
+	else
+		set_range(mm, grows->vma, grows->start, grows->end);
+}
+
+/*
+ * Gives the parts their new ranges. At most one grows or is fresh. Cannot fail: needs one chain entry in the pool
+ * for each entry of a chain to be cloned. Parts that go are out of everything and still to be freed.
+ * => mmap_lock write.
+ */
+static void relayout(struct avm_mm *mm, struct avm_pool *pool, const struct part *parts, unsigned nr)
+{
+	struct avm_vma *faulted = faulted_part(parts, nr);
+	struct avm_file *file = parts[0].vma->file;
+
+	avm_assert_mmap_write_locked(mm);
+	for (unsigned i = 0; i < nr; i++)
+		avm_vma_lock(parts[i].vma);
+	file_lock(file);
+	if (faulted)
+		avm_family_lock_vma(faulted);
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (parts[i].fresh)
+			continue;
+		file_detach(parts[i].vma);
+		avm_family_detach(parts[i].vma);
+	}
+	relayout_set(mm, parts, nr);
+	for (unsigned i = 0; i < nr; i++) {
+		struct avm_vma *vma = parts[i].vma;
+
+		if (part_goes(&parts[i]))
+			continue;
+		file_attach(vma);
+		if (avm_vma_anon(vma))
+			avm_family_attach(vma);
+		else if (faulted && part_grows(&parts[i]))
+			avm_family_clone(vma, faulted, &pool->avcs);
+	}
+	if (faulted) {
+		struct avm_anon_vma *root = avm_family_root(avm_vma_anon(faulted));
+
+		for (unsigned i = 0; i < nr; i++)
+			if (part_goes(&parts[i]) && avm_vma_anon(parts[i].vma))
+				avm_family_drop(parts[i].vma, &pool->avcs);
+		avm_rw_unlock_write(mm->machine, &root->lock, AVM_LOCK_FAMILY);
+	}
+	file_unlock(file);
+}
+
+/* The parts that went: their chains are dropped, their pages belong to the one that grew. */
+static void bury(struct avm_mm *mm, const struct part *parts, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++) {
+		struct avm_file *file = parts[i].vma->file;
+
+		if (!part_goes(&parts[i]))
+			continue;
+		avm_vma_free(mm, parts[i].vma);
+		avm_count(mm->machine, AVM_EV_MERGE, 1);
+		if (file)
+			avm_file_put(file);
+	}
+}
+
+/* ---- R2: may they merge? ------------------------------------------------------------------------------ */
+
+/* Everything but the families; `below` ends where `above` starts. AVM_NR_REFUSALS: nothing in the way. */
+static enum avm_refusal refusal(const struct avm_range *below, const struct avm_range *above)
+{
+	if ((below->flags | above->flags) & (AVM_VM_SPECIAL | AVM_VM_DONTEXPAND))
+		return AVM_REFUSED_SPECIAL;
+	if (below->file != above->file || below->private_data != above->private_data)
+		return AVM_REFUSED_FILE;
+	if (below->flags != above->flags)
+		return AVM_REFUSED_FLAGS;
+	if (below->pgoff + ((below->end - below->start) >> AVM_PAGE_SHIFT) != above->pgoff)
+		return AVM_REFUSED_OFFSET;
+	if (below->policy != above->policy)
+		return AVM_REFUSED_POLICY;
+	if (below->name != above->name)
+		return AVM_REFUSED_NAME;
+	return AVM_NR_REFUSALS;
+}
+
+static enum avm_refusal refusal_of_pair(const struct avm_range *below, const struct avm_range *above)
+{
+	enum avm_refusal why = refusal(below, above);
+
+	if (why == AVM_NR_REFUSALS)
+		avm_family_may_merge(below->anon_vma, below->fork_child, above->anon_vma,
+				     above->fork_child, &why);
+	return why;
+}
+
+static bool refused(struct avm_mm *mm, avm_addr_t boundary, enum avm_refusal why)
+{
+	struct avm *m = mm->machine;
+
+	if (why == AVM_NR_REFUSALS)
+		return false;
+	atomic_fetch_add_explicit(&m->refused[why], 1, memory_order_relaxed);
+	if (m->observer)
+		m->observer->refused(m->observer, mm, boundary, why);
+	return true;
+}
+
+/* R2.3, and the last clause of R2.1 for the VMA above, which would disappear. */
+static enum avm_refusal refusal_of_three(const struct avm_vma *prev, const struct avm_vma *next)
+{
+	struct avm_anon_vma *a = avm_vma_anon(prev), *b = avm_vma_anon(next);
+
+	if (has_close(next))
+		return AVM_REFUSED_SPECIAL;
+	return a && b && a != b ? AVM_REFUSED_THREE_WAY : AVM_NR_REFUSALS;
+}
+
+enum avm_merge avm_merge_plan(struct avm_mm *mm, const struct avm_range *r, struct avm_vma *prev,
+			      struct avm_vma *next, struct avm_vma *self)
+{
+	bool left = false, right = false;
+
+	if (prev) {
+		struct avm_range below = avm_range_of(prev, prev->start, prev->end);
+
+		left = !refused(mm, r->start, refusal_of_pair(&below, r));
+	}
+	if (next) {
+		struct avm_range above = avm_range_of(next, next->start, next->end);
+
+		right = !refused(mm, r->end, refusal_of_pair(r, &above));
+	}
+	if ((left || right) && self && self->start == r->start && self->end == r->end &&
+	    has_close(self)) {
+		refused(mm, left ? r->start : r->end, AVM_REFUSED_SPECIAL);
+		return AVM_MERGE_NONE;
+	}
+	if (left && right && refused(mm, r->end, refusal_of_three(prev, next)))
+		right = false;
+	if (left)
+		return right ? AVM_MERGE_BOTH : AVM_MERGE_PREV;
+	return right ? AVM_MERGE_NEXT : AVM_MERGE_NONE;
+}
+
+/* ---- the operations ------------------------------------------------------------------------------------- */
+
+struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const struct avm_range *r)
+{
+	struct avm_vma *prev = avm_vma_touching_prev(mm, r->start);
+	struct avm_vma *next = avm_vma_touching_next(mm, r->end);
+	enum avm_merge plan = avm_merge_plan(mm, r, prev, next, NULL);
+	struct avm_vma *vma;
+
+	if (plan == AVM_MERGE_BOTH) {
+		struct part parts[] = { { prev, prev->start, next->end, false },
+					{ next, next->start, next->start, false } };
+
+		relayout(mm, pool, parts, 2);
+		bury(mm, parts, 2);
+		return prev;
+	}
+	if (plan != AVM_MERGE_NONE) {
+		vma = plan == AVM_MERGE_PREV ? prev : next;
+		avm_vma_expand(vma, plan == AVM_MERGE_PREV ? vma->start : r->start,
+			       plan == AVM_MERGE_PREV ? r->end : vma->end);
+		avm_count(mm->machine, AVM_EV_MERGE, 1);
+		return vma;
+	}
+	vma = pool_take_vma(pool, mm, r);
+	avm_vma_lock(vma);
+	avm_vma_tree_insert(&mm->vmas, vma);
+	avm_vma_link_file(vma);
+	file_opened(vma);
+	return vma;
+}
+
+struct avm_vma *avm_vma_split(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma, avm_addr_t addr)
+{
+	struct avm_range upper_range = avm_range_of(vma, addr, vma->end);
+	struct avm_vma *upper = pool_take_vma(pool, mm, &upper_range);
+	struct part parts[] = { { vma, vma->start, addr, false }, { upper, addr, vma->end, true } };
+
+	relayout(mm, pool, parts, 2);
+	file_opened(upper);
+	avm_count(mm->machine, AVM_EV_SPLIT, 1);
+	return upper;
+}
+
+void avm_vma_join(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *lower, struct avm_vma *upper)
+{
+	struct part parts[] = { { lower, lower->start, upper->end, false },
+				{ upper, upper->start, upper->start, false } };
+
+	relayout(mm, pool, parts, 2);
+	bury(mm, parts, 2);
+}
+
+void avm_vma_expand(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+{
+	struct part part = { vma, start, end, false };
+
+	relayout(vma->mm, NULL, &part, 1);
+}
+
+void avm_vma_shrink(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+{
+	struct part part = { vma, start, end, false };
+
+	relayout(vma->mm, NULL, &part, 1);
+}
+
+void avm_vma_remove(struct avm_mm *mm, struct avm_vma *vma)
+{
+	struct avm_file *file = vma->file;
+
+	avm_assert_mmap_write_locked(mm);
+	avm_vma_lock(vma);
+	if (has_close(vma))
+		file->ops->close(vma);
+	avm_vma_unlink_file(vma);
+	avm_family_unlink(vma);
+	avm_vma_tree_erase(&mm->vmas, vma);
+	avm_vma_free(mm, vma);
+	if (file)
+		avm_file_put(file);
+}
+
+/* ---- R2.5: a range of a VMA gets other attributes --------------------------------------------------------- */
+
+/* [start, end) of `vma` goes to its neighbours, by plan. */
+static struct avm_vma *give_away(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
+				 avm_addr_t start, avm_addr_t end, enum avm_merge plan,
+				 struct avm_vma *prev, struct avm_vma *next)
+{
+	struct part parts[3];
+	unsigned nr = 0;
+
+	/* What is left of vma: above what prev takes, below what next takes, nothing in between. */
+	if (plan == AVM_MERGE_NEXT)
+		parts[nr++] = (struct part){ vma, vma->start, start, false };
+	else
+		parts[nr++] = (struct part){ vma, end, vma->end, false };
+	if (plan == AVM_MERGE_NEXT) {
+		parts[nr++] = (struct part){ next, start, next->end, false };
+	} else {
+		parts[nr++] = (struct part){ prev, prev->start,
+					     plan == AVM_MERGE_BOTH ? next->end : end, false };
+		if (plan == AVM_MERGE_BOTH)
+			parts[nr++] = (struct part){ next, next->start, next->start, false };
+	}
+	relayout(mm, pool, parts, nr);
+	if (!part_goes(&parts[0])) /* else bury() counts it */
+		avm_count(mm->machine, AVM_EV_MERGE, 1);
+	bury(mm, parts, nr);
+	return plan == AVM_MERGE_NEXT ? next : prev;
+}
+
+struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
+			       avm_addr_t start, avm_addr_t end, const struct avm_vma_attrs *attrs)
+{
+	struct avm_range r = avm_range_of(vma, start, end);
+	struct avm_vma *prev = start == vma->start ? avm_vma_touching_prev(mm, start) : NULL;
+	struct avm_vma *next = end == vma->end ? avm_vma_touching_next(mm, end) : NULL;
+	enum avm_merge plan;
+
+	r.flags = attrs->flags;
+	r.policy = attrs->policy;
+	r.name = attrs->name;
+	plan = avm_merge_plan(mm, &r, prev, next, vma);
+	if (plan != AVM_MERGE_NONE)
+		return give_away(mm, pool, vma, start, end, plan, prev, next);
+	if (start > vma->start)
+		vma = avm_vma_split(mm, pool, vma, start);
+	if (end < vma->end)
+		avm_vma_split(mm, pool, vma, end);
+	avm_vma_lock(vma);
+	vma->flags = attrs->flags;
+	vma->policy = attrs->policy;
+	vma->name = attrs->name;
+	return vma;
+}
+
+int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
+{
+	struct avm_vma *first = avm_mm_find_in(mm, start, end);
+	struct avm_vma *prev = first ? avm_vma_prev(first) : NULL;
+	unsigned splits = 0;
+	uint64_t avcs = 0;
+
+	/* One look past the end: the VMA above may take part in the last merge. */
+	for (struct avm_vma *vma = first; vma; prev = vma, vma = avm_vma_next(vma)) {
+		uint32_t chain = atomic_load_explicit(&vma->chain_len, memory_order_relaxed);
+
+		if (prev && prev->end == vma->start && !avm_vma_anon(prev) != !avm_vma_anon(vma))
+			avcs++;
+		if (vma->start >= end)
+			break;
+		if (vma->start < start) {
+			splits++;
+			avcs += chain;
+		}
+		if (vma->end > end) {
+			splits++;
+			avcs += chain;
+		}
+	}
+	if (!avm_vma_room(mm, splits))
+		return -AVM_ENOMEM;
+	return avm_pool_fill(mm, pool, splits, avcs);
+}
