@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm.c - the address space: birth, references, lookup, placement, accounting.
+ */
+#include "mm.h"
+
+#include "mmu_gather.h"
+#include "page.h"
+#include "pgtable.h"
+#include "vma.h"
+
+#define MMAP_BASE_GAP (128ull << 20) /* room for the stack above the mmap area, when nothing is said */
+
+/* ---- life ---------------------------------------------------------------------------------------------- */
+
+static bool layout_ok(const struct avm_mm *mm)
+{
+	return avm_page_aligned(mm->lowest) && avm_page_aligned(mm->task_size) &&
+	       avm_page_aligned(mm->mmap_base) && mm->lowest < mm->task_size &&
+	       mm->task_size <= AVM_ARCH_TASK_SIZE && mm->mmap_base > mm->lowest &&
+	       mm->mmap_base <= mm->task_size;
+}
+
+static void set_layout(struct avm_mm *mm, const struct avm_mm_config *c)
+{
+	mm->lowest = c->lowest ? c->lowest : AVM_ARCH_LOWEST;
+	mm->task_size = c->task_size ? c->task_size : AVM_ARCH_TASK_SIZE;
+	mm->mmap_base = c->mmap_base;
+	if (!mm->mmap_base)
+		mm->mmap_base = mm->task_size - mm->lowest > 2 * MMAP_BASE_GAP ?
+					mm->task_size - MMAP_BASE_GAP :
+					mm->task_size;
+	mm->limits = c->limits ? *c->limits :
+				 (struct avm_limits){ AVM_NO_LIMIT, AVM_NO_LIMIT, AVM_NO_LIMIT,
+						      AVM_NO_LIMIT };
+}
+
+int avm_mm_init(struct avm *m, struct avm_mm *mm, const struct avm_mm_config *config)
+{
+	static const struct avm_mm_config defaults;
+	const struct avm_mm_config *c = config ? config : &defaults;
+	int err;
+
+	*mm = (struct avm_mm){ .machine = m, .context = c->context, .release = c->release };
+	set_layout(mm, c);
+	if (!layout_ok(mm))
+		return -AVM_EINVAL;
+	atomic_init(&mm->users, 1);
+	avm_vma_tree_init(&mm->vmas, &m->tree_node_alloc,
+			  (uint64_t)m->config.stack_guard << AVM_PAGE_SHIFT, AVM_VM_GROWSDOWN);
+	avm_list_init(&mm->notifiers);
+	err = avm_pgtable_init(mm);
+	if (err)
+		return err;
+	mm->id = atomic_fetch_add_explicit(&m->next_id, 1, memory_order_relaxed);
+	avm_spin_lock(m, &m->mm_lock, AVM_LOCK_LEAF);
+	avm_list_add_tail(&mm->link, &m->mms);
+	m->nr_mms++;
+	avm_spin_unlock(m, &m->mm_lock, AVM_LOCK_LEAF);
+	return 0;
+}
+
+void avm_mm_get(struct avm_mm *mm)
+{
+	atomic_fetch_add_explicit(&mm->users, 1, memory_order_relaxed);
+}
+
+bool avm_mm_tryget(struct avm_mm *mm)
+{
+	uint32_t users = atomic_load_explicit(&mm->users, memory_order_relaxed);
+
+	while (users)
+		if (atomic_compare_exchange_weak_explicit(&mm->users, &users, users + 1,
+							  memory_order_acquire,
+							  memory_order_relaxed))
+			return true;
+	return false;
+}
+
+avm_pfn_t avm_mm_root(const struct avm_mm *mm)
+{
+	return mm->root_table->pfn;
+}
+
+void avm_notifier_add(struct avm_mm *mm, struct avm_notifier *n)
+{
+	avm_mmap_write_lock_always(mm, false);
+	avm_list_add_tail(&n->link, &mm->notifiers);
+	avm_mmap_write_unlock(mm);
+}
+
+void avm_notifier_del(struct avm_mm *mm, struct avm_notifier *n)
+{
+	avm_mmap_write_lock_always(mm, false);
+	avm_list_del(&n->link);
+	avm_mmap_write_unlock(mm);
+}
+
+/* ---- lookup and placement ----------------------------------------------------------------------------------- */
+
+bool avm_range_ok(avm_addr_t addr, uint64_t len, avm_addr_t limit, avm_addr_t *end)
+{
+	if (!avm_page_aligned(addr) || addr > limit || len > limit - addr)
+		return false;
+	*end = addr + avm_page_up(len);
+	return *end <= limit;
+}
+
+struct avm_vma *avm_mm_find(struct avm_mm *mm, avm_addr_t addr)
+{
+	return avm_vma_tree_find(&mm->vmas, addr);
+}
+
+struct avm_vma *avm_mm_find_exact(struct avm_mm *mm, avm_addr_t addr)
+{
+	struct avm_vma *vma = avm_vma_tree_find(&mm->vmas, addr);
+
+	return vma && vma->start <= addr ? vma : NULL;
+}
+
+struct avm_vma *avm_mm_find_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	return start < end ? avm_vma_tree_find_intersection(&mm->vmas, start, end) : NULL;
+}
+
+/* Is the hint free, and clear of the guard of a stack above? */
+static bool hint_is_free(struct avm_mm *mm, avm_addr_t hint, uint64_t len)
+{
+	struct avm_vma *next = avm_mm_find(mm, hint);
+	uint64_t guard;
+
+	if (!next)
+		return true;
+	guard = next->flags & AVM_VM_GROWSDOWN ? mm->vmas.guard : 0;
+	return next->start >= hint + len && next->start - (hint + len) >= guard;
+}
+
+int avm_mm_place(struct avm_mm *mm, avm_addr_t hint, uint64_t len, avm_addr_t *out)
+{
+	if (len > mm->task_size - mm->lowest)
+		return -AVM_ENOMEM;
+	if (hint) {
+		hint = avm_page_up(hint);
+		if (hint >= mm->lowest && hint <= mm->task_size - len &&
+		    hint_is_free(mm, hint, len)) {
+			*out = hint;
+			return 0;
+		}
+	}
+	if (avm_vma_tree_find_gap_topdown(&mm->vmas, len, mm->lowest, mm->mmap_base, AVM_PAGE_SIZE,
+					  out))
+		return 0;
+	/* Nothing below the base is large enough: the room above it, next to the stack. */
+	if (avm_vma_tree_find_gap_bottomup(&mm->vmas, len, mm->mmap_base, mm->task_size,
+					   AVM_PAGE_SIZE, out))
+		return 0;
+	return -AVM_ENOMEM;
+}
+
+/* ---- promises and limits ------------------------------------------------------------------------------------ */
+
+uint64_t avm_commit_limit(struct avm *m)
+{
+	uint64_t frames = atomic_load_explicit(&m->frames_total, memory_order_relaxed);
+
+	if (m->config.commit == AVM_COMMIT_OFF)
+		return AVM_NO_LIMIT;
+	return frames > m->config.commit_reserve ? frames - m->config.commit_reserve : 0;
+}
+
+int avm_commit(struct avm *m, uint64_t pages)
+{
+	uint64_t limit = avm_commit_limit(m);
+	uint64_t now = atomic_load_explicit(&m->committed, memory_order_relaxed);
+
+	do {
+		if (now > limit || pages > limit - now)
+			return -AVM_ENOMEM;
+	} while (!atomic_compare_exchange_weak_explicit(&m->committed, &now, now + pages,
+							memory_order_relaxed,
+							memory_order_relaxed));
+	return 0;
+}
+
+void avm_uncommit(struct avm *m, uint64_t pages)
+{
+	atomic_fetch_sub_explicit(&m->committed, pages, memory_order_relaxed);
+}
+
+static uint64_t to_pages(uint64_t bytes)
+{
+	return bytes >> AVM_PAGE_SHIFT;
+}
+
+/* Private, writable, and not a stack: what RLIMIT_DATA bounds. */
+static bool is_data(uint64_t flags)
+{
+	return (flags & (AVM_VM_WRITE | AVM_VM_SHARED | AVM_VM_GROWSDOWN)) == AVM_VM_WRITE;
+}
+
+int avm_mm_may_expand(struct avm_mm *mm, uint64_t flags, uint64_t pages)
+{
+	if (mm->total_vm + pages > to_pages(mm->limits.address_space))
+		return -AVM_ENOMEM;
+	if (is_data(flags) && mm->data_vm + pages > to_pages(mm->limits.data))
+		return -AVM_ENOMEM;
+	return 0;
+}
+
+int avm_mm_may_lock(struct avm_mm *mm, uint64_t pages)
+{
+	if (!mm->limits.locked)
+		return -AVM_EPERM;
+	return mm->locked_vm + pages > to_pages(mm->limits.locked) ? -AVM_EAGAIN : 0;
+}
+
+void avm_mm_account(struct avm_mm *mm, uint64_t flags, int64_t pages)
+{
+	uint64_t n = (uint64_t)pages; /* modulo 2^64: subtracts when negative */
+
+	mm->total_vm += n;
+	if (is_data(flags))
+		mm->data_vm += n;
+	if (flags & AVM_VM_GROWSDOWN)
+		mm->stack_vm += n;
+	else if ((flags & (AVM_VM_EXEC | AVM_VM_WRITE)) == AVM_VM_EXEC)
+		mm->exec_vm += n;
+	if (flags & AVM_VM_LOCKED)
+		mm->locked_vm += n;
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rmap.c - from a page to every entry that maps it (R7), and the counts that go with mapping.
+ *
+ *	page --mapping--> anon_vma --tree, by index--> AVC --> VMA --arithmetic--> address --tables--> entry
+ *	page --mapping--> file	   --tree, by index-----------> VMA --...
+ *
+ * A stale or foreign anon_vma costs time, never correctness: an entry counts only if it maps this very page.
+ */
+#include "rmap.h"
+
+#include "anon_vma.h"
+#include "file.h"
+#include "mmu_gather.h"
+#include "page.h"
+
+/* ---- counts ----------------------------------------------------------------------------------------- */
+
+/* Is the anon_vma that the page names on the VMA's chain? (V20, at the moment of mapping; gallery 10) */
+static inline bool placed_in_chain(const struct avm_page *page, const struct avm_vma *vma)
+{
+	uintptr_t mapping = atomic_load_explicit(&page->mapping, memory_order_relaxed);
+	const struct avm_anon_vma_chain *avc;
+
+	avm_list_for_each_entry(avc, &vma->chain, struct avm_anon_vma_chain, same_vma)
+		if (((uintptr_t)avc->anon_vma | AVM_MAPPING_ANON) == mapping)
+			return true;
+	return false;
+}
+
+/* Release: whoever sees the count risen sees the mapping that was set before (R6, gallery 10). */
+static void mapcount_raise(struct avm_page *page)
+{
+	atomic_fetch_add_explicit(&page->mapcount, 1, memory_order_release);
+}
+
+void avm_rmap_add_anon(struct avm_page *page, uint64_t n, struct avm_vma *vma, avm_addr_t addr)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		AVM_ASSERT(vma->mm->machine, placed_in_chain(&page[i], vma));
+		AVM_ASSERT(vma->mm->machine,
+			   atomic_load_explicit(&page[i].index, memory_order_relaxed) ==
+				   vma->pgoff + ((addr - vma->start) >> AVM_PAGE_SHIFT) + i);
+		mapcount_raise(&page[i]);
+	}
+	(void)addr;
+	(void)vma;
+}
+
+void avm_rmap_add_file(struct avm_page *page, uint64_t n, struct avm_vma *vma)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		AVM_ASSERT(vma->mm->machine, !avm_page_is_anon(&page[i]));
+		mapcount_raise(&page[i]);
+	}
+	(void)vma;
+}
+
+void avm_rmap_remove(struct avm_page *page, uint64_t n, struct avm_vma *vma)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		uint32_t before =
+			atomic_fetch_sub_explicit(&page[i].mapcount, 1, memory_order_release);
+
+		AVM_BUG_ON(vma->mm->machine, !before);
+		(void)before;
+	}
+}
+
+enum avm_rss avm_page_rss(const struct avm_page *page)
+{
+	if (avm_page_is_anon(page))
+		return AVM_RSS_ANON;
+	return avm_page_test(page, AVM_PG_SHMEM) ? AVM_RSS_SHMEM : AVM_RSS_FILE;
+}
+
+bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr, uint32_t held)
+{
+	struct avm *m = vma->mm->machine;
+
+	avm_assert_page_locked(m, page);
+	/* Every mapping holds a reference, and so does whoever could map it anew from a cache. */
+	if (avm_page_refs(page) != 1 + held)
+		return false;
+	AVM_ASSERT(m, avm_page_mapcount(page) == 1);
+	avm_family_place(page, vma, addr, AVM_PLACE_EXCLUSIVE);
+	return true;
+}
+
+/* ---- the walk ----------------------------------------------------------------------------------------- */
+
+static int begin_file(struct avm_rmap_walk *w, int mode)
+{
+	struct avm_file *file = avm_page_file(w->page);
+
+	if (!file || !avm_page_mapcount(w->page))
+		return -AVM_ENOENT;
+	if (avm_rw_try_read(w->machine, &file->mmap_lock, AVM_LOCK_FILE)) {
+		w->file = file;
+		return 0;
+	}
+	if (mode == AVM_RESOLVE_TRY)
+		return -AVM_EBUSY;
+	while (avm_rw_read(w->machine, &file->mmap_lock, AVM_LOCK_FILE))
+		;
+	w->file = file;
+	return 0;
+}
+
+int avm_rmap_begin(struct avm_rmap_walk *w, struct avm *m, struct avm_page *page, int mode)
+{
+	int err;
+
+	*w = (struct avm_rmap_walk){ .machine = m, .page = page };
+	if (avm_page_is_anon(page))
+		err = avm_family_resolve(m, page, (enum avm_resolve_mode)mode, &w->anon_vma);
+	else
+		err = begin_file(w, mode);
+	if (err)
+		return err;
+	w->index = atomic_load_explicit(&page->index, memory_order_relaxed);
+	w->expected = avm_page_mapcount(page);
+	avm_count(m, AVM_EV_RMAP_WALKS, 1);
+	return 0;
+}
+
+/* The next VMA of the tree that could map the page; NULL after the last. */
+static struct avm_vma *next_vma(struct avm_rmap_walk *w)
+{
+	if (w->anon_vma) {
+		struct avm_anon_vma_chain *avc = w->position;
+
+		avc = avc ? avm_family_tree_iter_next(avc, w->index, w->index) :
+			    avm_family_tree_iter_first(&w->anon_vma->tree, w->index, w->index);
+		w->position = avc;
+		return avc ? avc->vma : NULL;
+	}
+	w->position = w->position ?
+			      avm_mappings_iter_next(w->position, w->index, w->index) :
+			      avm_mappings_iter_first(&w->file->mappings, w->index, w->index);
+	return w->position;
+}
+
+/* Does the entry the cursor stands on map the page? */
+static bool maps_page(const struct avm_ptc *c, const struct avm_page *page)
+{
+	avm_pte_t pte = avm_ptc_get(c);
+
+	return avm_pte_present(pte) && !avm_pte_special(pte) && avm_pte_pfn(pte) == page->pfn;
+}
+
+static void leave_entry(struct avm_rmap_walk *w)
+{
+	if (w->locked)
+		avm_ptc_unlock(&w->c);
+	w->locked = false;
+}
+
+bool avm_rmap_next(struct avm_rmap_walk *w)
+{
+	struct avm_vma *vma;
+
+	leave_entry(w);
+	while (w->mapped < w->expected && (vma = next_vma(w))) {
+		avm_addr_t addr = vma->start + ((w->index - vma->pgoff) << AVM_PAGE_SHIFT);
+
+		w->visited++;
+		if (!avm_ptc_at(&w->c, vma->mm, addr))
+			continue;
+		avm_ptc_lock(&w->c);
+		if (maps_page(&w->c, w->page)) {
+			w->locked = true;
+			w->vma = vma;
+			w->mapped++;
+			return true;
+		}
+		avm_ptc_unlock(&w->c);
+	}
+	return false;
+}
+
+void avm_rmap_end(struct avm_rmap_walk *w)
+{
+	leave_entry(w);
+	if (w->anon_vma)
+		avm_family_unlock_read(w->machine, w->anon_vma);
+	else
+		avm_rw_unlock_read(w->machine, &w->file->mmap_lock, AVM_LOCK_FILE);
+	avm_count(w->machine, AVM_EV_RMAP_VISITED, w->visited);
+	avm_count(w->machine, AVM_EV_RMAP_MAPPED, w->mapped);
+}
+
+/* ---- two users ------------------------------------------------------------------------------------------- */
+
+unsigned avm_rmap_referenced(struct avm *m, struct avm_page *page, uint64_t *vm_flags)
+{
+	struct avm_rmap_walk w;
+	unsigned young = 0;
+
+	*vm_flags = 0;
+	if (avm_rmap_begin(&w, m, page, AVM_RESOLVE_WAIT))
+		return 0;
+	while (avm_rmap_next(&w)) {
+		avm_pte_t pte = avm_ptc_get(&w.c);
+
+		*vm_flags |= w.vma->flags;
+		if (!avm_pte_young(pte))
+			continue;
+		/* No flush: a translation that stays cached hides an access or two, no more. */
+		avm_ptc_set(&w.c, avm_pte_mkold(pte));
+		young++;
+	}
+	avm_rmap_end(&w);
+	return young;
+}
+
+bool avm_rmap_mkclean(struct avm *m, struct avm_page *page)
+{
+	struct avm_rmap_walk w;
+	bool dirty = false;
+
+	avm_assert_page_locked(m, page);
+	if (avm_rmap_begin(&w, m, page, AVM_RESOLVE_WAIT))
+		return false;
+	while (avm_rmap_next(&w)) {
+		avm_pte_t pte = avm_ptc_get(&w.c);
+
+		if (!(w.vma->flags & AVM_VM_SHARED) || (!avm_pte_write(pte) && !avm_pte_dirty(pte)))
+			continue;
+		/* Cleared first, so that no dirty bit set by the MMU meanwhile is lost. */
+		pte = avm_ptc_clear(&w.c);
+		avm_tlb_flush(w.vma->mm, w.c.addr, w.c.addr + AVM_PAGE_SIZE);
+		dirty |= avm_pte_dirty(pte);
+		avm_ptc_set(&w.c, avm_pte_mkclean(avm_pte_wrprotect(pte)));
+	}
+	avm_rmap_end(&w);
+	return dirty;
+}
