@@ -23,35 +23,6 @@
 #include "anonvm/page.h"
 #include "avm_port.h"
 
-enum avm_lock_class {
-	AVM_LOCK_MMAP,
-	AVM_LOCK_VMA,
-	AVM_LOCK_PAGE,
-	AVM_LOCK_RECLAIM,
-	AVM_LOCK_FILE,
-	AVM_LOCK_FAMILY,
-	AVM_LOCK_PAGE_TABLE, /* mm->page_table_lock */
-	AVM_LOCK_TABLE, /* one table */
-	AVM_LOCK_LEAF,
-	AVM_NR_LOCK_CLASSES,
-};
-
-enum avm_lock_event {
-	AVM_LOCK_EV_READ, /* about to take for read */
-	AVM_LOCK_EV_WRITE, /* about to take for write; spin locks, page lock */
-	AVM_LOCK_EV_NEST, /* as WRITE, second lock of its class, in the order the class allows */
-	AVM_LOCK_EV_TRY, /* trylock has succeeded, for write */
-	AVM_LOCK_EV_TRY_READ, /* ... for read */
-	AVM_LOCK_EV_UNLOCK_READ,
-	AVM_LOCK_EV_UNLOCK_WRITE,
-	AVM_LOCK_EV_DOWNGRADE, /* write becomes read */
-	AVM_LOCK_EV_MIGHT_SLEEP, /* lock NULL: asserts that sleeping is allowed here */
-	AVM_LOCK_EV_ASSERT, /* must be held, in any mode */
-	AVM_LOCK_EV_ASSERT_WRITE, /* must be held for write */
-	AVM_LOCK_EV_RCU_ENTER, /* lock NULL */
-	AVM_LOCK_EV_RCU_EXIT,
-};
-
 #ifndef AVM_PORT_LOCK_HOOKS
 #define avm_port_lock_event(m, event, class, lock) ((void)(m), (void)(class), (void)(lock))
 #endif

@@ -211,7 +211,8 @@ static inline avm_pte_t avm_arch_pte_load(const avm_pte_t *slot)
  * Writes one entry of the table of `mm` for `addr`. An arch over foreign page tables (memory inside a Linux
  * process) grants the translation here, under the table's lock.
  */
-static inline void avm_arch_pte_store(struct avm_mm *mm, avm_addr_t addr, avm_pte_t *slot, avm_pte_t p)
+static inline void avm_arch_pte_store(struct avm_mm *mm, avm_addr_t addr, avm_pte_t *slot,
+				      avm_pte_t p)
 {
 	(void)mm;
 	(void)addr;
@@ -223,7 +224,8 @@ static inline avm_pte_t avm_arch_pte_clear(struct avm_mm *mm, avm_addr_t addr, a
 {
 	(void)mm;
 	(void)addr;
-	return atomic_exchange_explicit((_Atomic avm_pte_t *)slot, AVM_PTE_EMPTY, memory_order_relaxed);
+	return atomic_exchange_explicit((_Atomic avm_pte_t *)slot, AVM_PTE_EMPTY,
+					memory_order_relaxed);
 }
 
 /* An entry of an upper table: the frame of the table below. 0 is none. */
@@ -235,6 +237,17 @@ static inline avm_pte_t avm_arch_table_make(avm_pfn_t pfn)
 static inline avm_pfn_t avm_arch_table_pfn(avm_pte_t entry)
 {
 	return entry >> SOFT_PTE_PFN_SHIFT;
+}
+
+/* Upper tables are read without a lock: what an entry names is complete before the entry can be seen. */
+static inline avm_pte_t avm_arch_table_load(const avm_pte_t *slot)
+{
+	return atomic_load_explicit((const _Atomic avm_pte_t *)slot, memory_order_acquire);
+}
+
+static inline void avm_arch_table_store(avm_pte_t *slot, avm_pte_t entry)
+{
+	atomic_store_explicit((_Atomic avm_pte_t *)slot, entry, memory_order_release);
 }
 
 /* Flush of this CPU's TLB; used by ports of tier 0. The simulated TLB is flushed by avm_port_tlb_flush(). */

@@ -114,9 +114,38 @@ void avm_port_tlb_flush(struct avm *m, struct avm_mm *mm, avm_addr_t start, avm_
  *	avm_port_frame_read(m, pfn, offset, buf, len); avm_port_frame_write(m, pfn, offset, buf, len);
  *	avm_port_frame_same(m, a, b).
  * AVM_PORT_LOCK_HOOKS: the port is told of every lock operation *before* it happens:
- *	avm_port_lock_event(m, event, class, lock). See src/lock.h.
+ *	avm_port_lock_event(m, event, class, lock). src/lock.h has the rules; the enums are below.
  * AVM_PORT_FAIL: asked before each allocation of an object or a frame; true makes it fail.
  * AVM_PORT_MAX_CPUS, AVM_PORT_CPU_RELAX: as the names say.
  */
+
+enum avm_lock_class {
+	AVM_LOCK_MMAP,
+	AVM_LOCK_VMA,
+	AVM_LOCK_PAGE,
+	AVM_LOCK_RECLAIM,
+	AVM_LOCK_FILE,
+	AVM_LOCK_FAMILY,
+	AVM_LOCK_PAGE_TABLE, /* mm->page_table_lock */
+	AVM_LOCK_TABLE, /* one table */
+	AVM_LOCK_LEAF,
+	AVM_NR_LOCK_CLASSES,
+};
+
+enum avm_lock_event {
+	AVM_LOCK_EV_READ, /* about to take for read */
+	AVM_LOCK_EV_WRITE, /* about to take for write; spin locks, page lock */
+	AVM_LOCK_EV_NEST, /* as WRITE, second lock of its class, in the order the class allows */
+	AVM_LOCK_EV_TRY, /* trylock has succeeded, for write */
+	AVM_LOCK_EV_TRY_READ, /* ... for read */
+	AVM_LOCK_EV_UNLOCK_READ,
+	AVM_LOCK_EV_UNLOCK_WRITE,
+	AVM_LOCK_EV_DOWNGRADE, /* write becomes read */
+	AVM_LOCK_EV_MIGHT_SLEEP, /* lock NULL: asserts that sleeping is allowed here */
+	AVM_LOCK_EV_ASSERT, /* must be held, in any mode */
+	AVM_LOCK_EV_ASSERT_WRITE, /* must be held for write */
+	AVM_LOCK_EV_RCU_ENTER, /* lock NULL */
+	AVM_LOCK_EV_RCU_EXIT,
+};
 
 #endif

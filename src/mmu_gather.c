@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* mmu_gather.c - flushing, and freeing what must outlive the flush (mmu_gather.h, R12). */
+#include "mmu_gather.h"
+
+#include "avm_arch.h"
+#include "list.h"
+#include "lock.h"
+#include "page.h"
+
+static void range_reset(struct avm_gather *g)
+{
+	g->start = ~(avm_addr_t)0;
+	g->end = 0;
+}
+
+void avm_gather_begin(struct avm_gather *g, struct avm_mm *mm)
+{
+	g->mm = mm;
+	g->nr = 0;
+	range_reset(g);
+	avm_list_init(&g->tables);
+	atomic_fetch_add_explicit(&mm->machine->gathers_open, 1, memory_order_relaxed);
+}
+
+bool avm_gather_page(struct avm_gather *g, struct avm_page *page)
+{
+	AVM_BUG_ON(g->mm->machine, g->nr == AVM_GATHER_BATCH);
+	g->pages[g->nr++] = page;
+	return g->nr == AVM_GATHER_BATCH;
+}
+
+void avm_gather_table(struct avm_gather *g, struct avm_page *table)
+{
+	avm_list_add_tail(&table->lru, &g->tables);
+}
+
+void avm_gather_flush(struct avm_gather *g)
+{
+	struct avm *m = g->mm->machine;
+
+	avm_tlb_flush(g->mm, g->start, g->end);
+	range_reset(g);
+
+	while (g->nr)
+		avm_page_put(m, g->pages[--g->nr]);
+	while (!avm_list_empty(&g->tables)) {
+		struct avm_page *table = avm_list_first(&g->tables, struct avm_page, lru);
+
+		avm_list_del(&table->lru);
+		avm_page_put(m, table);
+	}
+}
+
+void avm_gather_finish(struct avm_gather *g)
+{
+	avm_gather_flush(g);
+	atomic_fetch_sub_explicit(&g->mm->machine->gathers_open, 1, memory_order_relaxed);
+}
+
+void avm_tlb_flush(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	if (start >= end)
+		return;
+	avm_count(mm->machine, AVM_EV_TLB_FLUSH, 1);
+#if AVM_PORT_TIER >= 1
+	avm_port_tlb_flush(mm->machine, mm, start, end);
+#else
+	avm_arch_flush(mm, start, end);
+#endif
+}
+
+void avm_notify_start(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	struct avm_notifier *n;
+
+	avm_might_sleep(mm->machine);
+	avm_list_for_each_entry(n, &mm->notifiers, struct avm_notifier, link) {
+		if (n->invalidate_start)
+			n->invalidate_start(n, start, end);
+	}
+}
+
+void avm_notify_end(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	struct avm_notifier *n;
+
+	avm_might_sleep(mm->machine);
+	avm_list_for_each_entry(n, &mm->notifiers, struct avm_notifier, link) {
+		if (n->invalidate_end)
+			n->invalidate_end(n, start, end);
+	}
+}
