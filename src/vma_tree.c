@@ -11,6 +11,7 @@ enum {
 	SLOTS = AVM_VMA_NODE_SLOTS,
 	MIN = AVM_VMA_NODE_MIN,
 	MERGE_MAX = SLOTS * 3 / 4, /* a merged node has room left: no split at the next insert */
+	PREFETCH_WRITE = 1,
 };
 
 /* ---- nodes ------------------------------------------------------------------------------------- */
@@ -313,6 +314,10 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 	uint32_t i = path.at[0].index;
 	struct avm_list *behind = &tree->list;
 
+	/* The list needs both neighbours: miss the cache on both at once. */
+	if (i)
+		__builtin_prefetch(avm_vma_node_slot(leaf, i - 1), PREFETCH_WRITE);
+
 	/* The VMA behind ends above our start, so it is in this leaf or there is none. */
 	if (i < leaf->count) {
 		struct avm_vma *next = avm_vma_node_slot(leaf, i);
@@ -411,10 +416,14 @@ static void set_floor(struct avm_vma_tree *tree, const struct avm_vma *vma, avm_
 void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 {
 	struct avm_vma_path path;
+	const struct avm_vma *next = avm_vma_tree_next(tree, vma);
+
+	__builtin_prefetch(vma->link.next, PREFETCH_WRITE);
+	__builtin_prefetch(vma->link.prev, PREFETCH_WRITE);
+
 	avm_addr_t floor = descend(tree, vma->end - 1, &path);
 	struct avm_vma_node *leaf = path.at[0].node;
 	uint32_t i = path.at[0].index;
-	const struct avm_vma *next = avm_vma_tree_next(tree, vma);
 
 	avm_list_del(&vma->link);
 	tree->count--;
@@ -433,10 +442,16 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 			    avm_addr_t end)
 {
 	struct avm_vma_path path;
+	const struct avm_vma *next = NULL;
+
+	if (vma->end != end) {
+		next = avm_vma_tree_next(tree, vma);
+		__builtin_prefetch(next);
+	}
+
 	avm_addr_t floor = descend(tree, vma->end - 1, &path);
 	struct avm_vma_node *leaf = path.at[0].node;
 	uint32_t i = path.at[0].index;
-	const struct avm_vma *next = vma->end == end ? NULL : avm_vma_tree_next(tree, vma);
 
 	vma->start = start;
 	vma->end = end;

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+/* The radix tree of radix.h. Level 0 is that of the leaves, whose slots are items. */
+#include "radix.h"
+
+#include <string.h>
+
+#include "bitmap.h"
+
+enum {
+	BITS = 6,
+	FANOUT = 1 << BITS,
+	MAX_HEIGHT = (64 + BITS - 1) / BITS,
+};
+
+struct avm_radix_node {
+	uint64_t used; /* bit i: slot[i] is not NULL */
+	uint32_t level;
+	uint32_t spare;
+	void *slot[FANOUT];
+};
+
+_Static_assert(sizeof(struct avm_radix_node) <= AVM_RADIX_NODE_BYTES, "a node fits its allocation");
+
+static uint32_t slot_of(uint64_t index, uint32_t level)
+{
+	return index >> (level * BITS) & (FANOUT - 1);
+}
+
+/* The largest index of a tree of @height levels, at least 1. */
+static uint64_t max_index(uint32_t height)
+{
+	return height >= MAX_HEIGHT ? UINT64_MAX : (UINT64_C(1) << (height * BITS)) - 1;
+}
+
+static bool covers(const struct avm_radix *radix, uint64_t index)
+{
+	return radix->height && index <= max_index(radix->height);
+}
+
+static void rnode_set(struct avm_radix_node *node, uint32_t i, void *pointer)
+{
+	node->slot[i] = pointer;
+	node->used |= UINT64_C(1) << i;
+}
+
+static void rnode_clear(struct avm_radix_node *node, uint32_t i)
+{
+	node->slot[i] = NULL;
+	node->used &= ~(UINT64_C(1) << i);
+}
+
+/* The first used slot at or after @from, or FANOUT. */
+static uint32_t rnode_next(const struct avm_radix_node *node, uint32_t from)
+{
+	uint64_t used = from < FANOUT ? node->used & ~UINT64_C(0) << from : 0;
+
+	return used ? avm_word_first(used) : FANOUT;
+}
+
+/* New nodes wait on a list through slot[0] until all of them are there. */
+static void free_chain(struct avm_radix_node *chain, const struct avm_node_alloc *nodes)
+{
+	while (chain) {
+		struct avm_radix_node *node = chain;
+
+		chain = node->slot[0];
+		nodes->free(nodes->context, node);
+	}
+}
+
+static int alloc_chain(struct avm_radix_node **chain, uint32_t n,
+		       const struct avm_node_alloc *nodes)
+{
+	*chain = NULL;
+	while (n--) {
+		struct avm_radix_node *node = nodes->alloc(nodes->context);
+
+		if (!node) {
+			free_chain(*chain, nodes);
+			return -AVM_ENOMEM;
+		}
+		node->slot[0] = *chain;
+		*chain = node;
+	}
+	return 0;
+}
+
+static struct avm_radix_node *take(struct avm_radix_node **chain, uint32_t level)
+{
+	struct avm_radix_node *node = *chain;
+
+	*chain = node->slot[0];
+	memset(node, 0, sizeof(*node));
+	node->level = level;
+	return node;
+}
+
+/* The lowest existing node on the way to @index. pre: covers() */
+static struct avm_radix_node *lowest(const struct avm_radix *radix, uint64_t index)
+{
+	struct avm_radix_node *node = radix->root;
+
+	while (node->level) {
+		struct avm_radix_node *child = node->slot[slot_of(index, node->level)];
+
+		if (!child)
+			break;
+		node = child;
+	}
+	return node;
+}
+
+static uint32_t height_for(uint64_t index)
+{
+	uint32_t height = 1;
+
+	while (index > max_index(height))
+		height++;
+	return height;
+}
+
+/* How many nodes an insertion at @index needs. */
+static uint32_t missing_nodes(const struct avm_radix *radix, uint64_t index)
+{
+	if (covers(radix, index))
+		return lowest(radix, index)->level;
+
+	uint32_t height = height_for(index);
+
+	/* New roots, and the way down from the uppermost; in an empty tree these are the same. */
+	return radix->height ? height - radix->height + height - 1 : height;
+}
+
+/* Adds levels on top until @index is covered. */
+static void grow(struct avm_radix *radix, uint64_t index, struct avm_radix_node **chain)
+{
+	if (!radix->root) {
+		radix->height = height_for(index);
+		radix->root = take(chain, radix->height - 1);
+	}
+	while (!covers(radix, index)) {
+		struct avm_radix_node *root = take(chain, radix->height);
+
+		rnode_set(root, 0, radix->root);
+		radix->root = root;
+		radix->height++;
+	}
+}
+
+int avm_radix_insert(struct avm_radix *radix, uint64_t index, void *item,
+		     const struct avm_node_alloc *nodes)
+{
+	struct avm_radix_node *chain;
+
+	if (avm_radix_lookup(radix, index))
+		return -AVM_EEXIST;
+
+	int err = alloc_chain(&chain, missing_nodes(radix, index), nodes);
+
+	if (err)
+		return err;
+
+	grow(radix, index, &chain);
+
+	struct avm_radix_node *node = lowest(radix, index);
+
+	while (node->level) {
+		struct avm_radix_node *child = take(&chain, node->level - 1);
+
+		rnode_set(node, slot_of(index, node->level), child);
+		node = child;
+	}
+	rnode_set(node, slot_of(index, 0), item);
+	return 0;
+}
+
+static struct avm_radix_node *find_leaf(const struct avm_radix *radix, uint64_t index)
+{
+	struct avm_radix_node *node;
+
+	if (!covers(radix, index))
+		return NULL;
+	node = lowest(radix, index);
+	return node->level ? NULL : node;
+}
+
+void *avm_radix_lookup(const struct avm_radix *radix, uint64_t index)
+{
+	const struct avm_radix_node *leaf = find_leaf(radix, index);
+
+	return leaf ? leaf->slot[slot_of(index, 0)] : NULL;
+}
+
+void *avm_radix_replace(struct avm_radix *radix, uint64_t index, void *item)
+{
+	struct avm_radix_node *leaf = find_leaf(radix, index);
+	void **slot = leaf ? &leaf->slot[slot_of(index, 0)] : NULL;
+	void *old = slot ? *slot : NULL;
+
+	if (old)
+		*slot = item;
+	return old;
+}
+
+/* A root whose only child is its first covers nothing that the child does not. */
+static void shrink(struct avm_radix *radix, const struct avm_node_alloc *nodes)
+{
+	while (radix->root && radix->root->level && radix->root->used == 1) {
+		struct avm_radix_node *root = radix->root;
+
+		radix->root = root->slot[0];
+		radix->height--;
+		nodes->free(nodes->context, root);
+	}
+}
+
+void *avm_radix_erase(struct avm_radix *radix, uint64_t index, const struct avm_node_alloc *nodes)
+{
+	struct avm_radix_node *way[MAX_HEIGHT];
+	struct avm_radix_node *node = radix->root;
+
+	if (!covers(radix, index))
+		return NULL;
+	for (;; node = node->slot[slot_of(index, node->level)]) {
+		if (!node)
+			return NULL;
+		way[node->level] = node;
+		if (!node->level)
+			break;
+	}
+
+	void *item = node->slot[slot_of(index, 0)];
+
+	if (!item)
+		return NULL;
+	rnode_clear(node, slot_of(index, 0));
+	for (uint32_t level = 0; !way[level]->used;) {
+		nodes->free(nodes->context, way[level]);
+		if (++level == radix->height) {
+			avm_radix_init(radix);
+			break;
+		}
+		rnode_clear(way[level], slot_of(index, level));
+	}
+	shrink(radix, nodes);
+	return item;
+}
+
+/*
+ * Down along *index while there is a way; where there is none, up to the first node with a used slot
+ * further right, and from there always the first. In a node entered on such a detour, all is right.
+ */
+void *avm_radix_next(const struct avm_radix *radix, uint64_t *index, uint64_t last)
+{
+	const struct avm_radix_node *way[MAX_HEIGHT];
+	uint64_t at = *index;
+	uint32_t level = radix->height - 1;
+
+	if (!covers(radix, at) || at > last)
+		return NULL;
+	way[level] = radix->root;
+	for (;;) {
+		uint32_t from = slot_of(at, level);
+		uint32_t i = rnode_next(way[level], from);
+
+		while (i == FANOUT) {
+			if (++level == radix->height)
+				return NULL;
+			from = slot_of(at, level);
+			i = rnode_next(way[level], from + 1);
+		}
+		if (i != from) {
+			/* The digits below start again from 0. */
+			uint64_t unit = UINT64_C(1) << (level * BITS);
+
+			at = (at & ~(unit * FANOUT - 1)) | unit * i;
+			if (at > last)
+				return NULL;
+		}
+		if (!level) {
+			*index = at;
+			return way[0]->slot[i];
+		}
+		way[level - 1] = way[level]->slot[i];
+		level--;
+	}
+}
+
+void avm_radix_destroy(struct avm_radix *radix, const struct avm_node_alloc *nodes)
+{
+	struct avm_radix_node *way[MAX_HEIGHT];
+	uint32_t height = radix->height;
+	uint32_t level = height - 1;
+
+	if (height)
+		way[level] = radix->root;
+	while (level < height) {
+		struct avm_radix_node *node = way[level];
+
+		if (level && node->used) {
+			uint32_t i = avm_word_first(node->used);
+
+			way[level - 1] = node->slot[i];
+			rnode_clear(node, i);
+			level--;
+			continue;
+		}
+		nodes->free(nodes->context, node);
+		level++;
+	}
+	avm_radix_init(radix);
+}
+
+/* ---- checker ----------------------------------------------------------------------------------- */
+
+static const char *check_rnode(const struct avm_radix_node *node, uint32_t level)
+{
+	if (!node || (uintptr_t)node % _Alignof(struct avm_radix_node))
+		return "radix tree: a link leads to something that is no node";
+	if (node->level != level)
+		return "radix tree: a node is on the wrong level";
+	if (!node->used)
+		return "radix tree: a node has no entries";
+	for (uint32_t i = 0; i < FANOUT; i++) {
+		if (!node->slot[i] != !(node->used >> i & 1))
+			return "radix tree: the bitmap of a node differs from its slots";
+	}
+	return NULL;
+}
+
+const char *avm_radix_check(const struct avm_radix *radix, uint64_t max_items)
+{
+	const struct avm_radix_node *way[MAX_HEIGHT];
+	uint32_t from[MAX_HEIGHT];
+	uint32_t height = radix->height;
+	uint32_t level = height - 1;
+	uint64_t items = 0, nodes = 1;
+
+	if (height > MAX_HEIGHT || !height != !radix->root)
+		return "radix tree: the height is wrong";
+	if (!height)
+		return NULL;
+
+	const char *fault = check_rnode(radix->root, level);
+
+	if (!fault && level && radix->root->used == 1)
+		fault = "radix tree: the root is not needed";
+	way[level] = radix->root;
+	from[level] = 0;
+	while (!fault && level < height) {
+		uint32_t i = rnode_next(way[level], from[level]);
+
+		from[level] = i + 1;
+		if (i == FANOUT) {
+			level++;
+		} else if (level) {
+			way[level - 1] = way[level]->slot[i];
+			level--;
+			from[level] = 0;
+			fault = check_rnode(way[level], level);
+			if (!fault && nodes++ / MAX_HEIGHT > max_items)
+				fault = "radix tree: more nodes than the items can need";
+		} else if (items++ == max_items) {
+			fault = "radix tree: more items than there can be";
+		}
+	}
+	return fault;
+}
