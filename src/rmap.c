@@ -17,7 +17,8 @@
 /* ---- counts ----------------------------------------------------------------------------------------- */
 
 /* Is the anon_vma that the page names on the VMA's chain? (V20, at the moment of mapping; gallery 10) */
-static inline bool placed_in_chain(const struct avm_page *page, const struct avm_vma *vma)
+static inline __attribute__((unused)) bool placed_in_chain(const struct avm_page *page,
+							    const struct avm_vma *vma)
 {
 	uintptr_t mapping = atomic_load_explicit(&page->mapping, memory_order_relaxed);
 	const struct avm_anon_vma_chain *avc;

@@ -140,6 +140,7 @@ struct avm_image {
 	uint64_t stack_pages; /* size of the stack VMA at the start */
 	uint64_t argument_pages; /* top pages of the stack, made present and zeroed */
 	uint32_t stack_prot; /* 0: read and write */
+	uint64_t stack_pgoff; /* 0: by R1.2; Linux makes the stack elsewhere, then moves it */
 };
 
 /*

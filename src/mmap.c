@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmap.c - mapping files and memory (R1.4, R2).
+ */
+#include "mmap.h"
+
+#include "anonvm/fault.h"
+#include "anonvm/file.h"
+#include "anonvm/ops.h"
+#include "file.h"
+#include "mm.h"
+#include "munmap.h"
+
+/* ---- adding a range -------------------------------------------------------------------------------------- */
+
+/* Pages of the range that are mapped today, and will not be any more. */
+static uint64_t pages_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	uint64_t pages = 0;
+
+	for (struct avm_vma *vma = avm_mm_find_in(mm, start, end); vma && vma->start < end;
+	     vma = avm_vma_next(vma)) {
+		avm_addr_t from = vma->start > start ? vma->start : start;
+		avm_addr_t to = vma->end < end ? vma->end : end;
+
+		pages += (to - from) >> AVM_PAGE_SHIFT;
+	}
+	return pages;
+}
+
+int avm_map_range(struct avm_mm *mm, const struct avm_range *r)
+{
+	uint64_t pages = (r->end - r->start) >> AVM_PAGE_SHIFT;
+	bool account = r->flags & AVM_VM_ACCOUNT;
+	struct avm_pool pool;
+
+	if (!avm_vma_room(mm, 1) ||
+	    avm_mm_may_expand(mm, r->flags, pages - pages_in(mm, r->start, r->end)))
+		return -AVM_ENOMEM;
+	if (account && avm_commit(mm->machine, pages))
+		return -AVM_ENOMEM;
+	avm_pool_init(&pool);
+	/* A VMA, and an entry for the case that it joins an unfaulted neighbour with a faulted one. */
+	if (avm_pool_fill(mm, &pool, 1, 1) || avm_unmap_reserve(mm, &pool, r->start, r->end)) {
+		avm_pool_drain(mm, &pool);
+		if (account)
+			avm_uncommit(mm->machine, pages);
+		return -AVM_ENOMEM;
+	}
+	avm_unmap_commit(mm, &pool, r->start, r->end);
+	avm_vma_add(mm, &pool, r);
+	avm_mm_account(mm, r->flags, (int64_t)pages);
+	avm_pool_drain(mm, &pool);
+	return 0;
+}
+
+/* ---- mmap: what was asked for -------------------------------------------------------------------------------- */
+
+#define KNOWN_FLAGS \
+	(AVM_MAP_TYPE | AVM_MAP_FIXED | AVM_MAP_ANONYMOUS | AVM_MAP_GROWSDOWN | AVM_MAP_DENYWRITE | \
+	 AVM_MAP_EXECUTABLE | AVM_MAP_LOCKED | AVM_MAP_NORESERVE | AVM_MAP_POPULATE | \
+	 AVM_MAP_NONBLOCK | AVM_MAP_STACK | AVM_MAP_FIXED_NOREPLACE)
+#define FIXED_FLAGS (AVM_MAP_FIXED | AVM_MAP_FIXED_NOREPLACE)
+
+/* The part of the request that does not depend on the address space. */
+static int check_args(const struct avm_mmap *a)
+{
+	uint32_t type = a->flags & AVM_MAP_TYPE;
+	uint64_t pages = avm_page_up(a->len) >> AVM_PAGE_SHIFT;
+
+	if (!a->len || (a->prot & ~(uint32_t)AVM_PROT_ALL))
+		return -AVM_EINVAL;
+	if (type != AVM_MAP_SHARED && type != AVM_MAP_PRIVATE && type != AVM_MAP_SHARED_VALIDATE)
+		return -AVM_EINVAL;
+	if (!pages) /* rounding up went past the end */
+		return -AVM_ENOMEM;
+	if (!(a->flags & AVM_MAP_ANONYMOUS) && a->pgoff + pages < a->pgoff)
+		return -AVM_EOVERFLOW;
+	if (type == AVM_MAP_SHARED_VALIDATE && (a->flags & ~(uint32_t)KNOWN_FLAGS))
+		return -AVM_EOPNOTSUPP;
+	if (!(a->flags & AVM_MAP_ANONYMOUS) == !a->file)
+		return a->file ? -AVM_EINVAL : -AVM_EBADF;
+	if ((a->flags & AVM_MAP_GROWSDOWN) && (a->file || type != AVM_MAP_PRIVATE))
+		return -AVM_EINVAL;
+	return 0;
+}
+
+/* R1.1: flags of the VMA to be. 0 or a negative errno. */
+static int vma_flags(const struct avm_mm *mm, const struct avm_mmap *a, uint64_t *out)
+{
+	uint32_t mode = a->open_mode ? a->open_mode : AVM_PROT_READ | AVM_PROT_WRITE;
+	bool shared = (a->flags & AVM_MAP_TYPE) != AVM_MAP_PRIVATE;
+	uint64_t flags = avm_flags_of_prot(a->prot) | mm->default_flags | AVM_VM_MAYREAD |
+			 AVM_VM_MAYWRITE | AVM_VM_MAYEXEC;
+
+	if (a->file && !(mode & AVM_PROT_READ))
+		return -AVM_EACCES;
+	if (shared) {
+		flags |= AVM_VM_SHARED;
+		if (a->file && !(mode & AVM_PROT_WRITE)) {
+			if (a->prot & AVM_PROT_WRITE)
+				return -AVM_EACCES;
+			flags &= ~AVM_VM_MAYWRITE;
+		}
+	}
+	if (a->flags & AVM_MAP_GROWSDOWN)
+		flags |= AVM_VM_GROWSDOWN;
+	if (a->flags & AVM_MAP_LOCKED)
+		flags |= AVM_VM_LOCKED;
+	/* Strict commit means that nobody may opt out. */
+	if ((a->flags & AVM_MAP_NORESERVE) && mm->machine->config.commit == AVM_COMMIT_OFF)
+		flags |= AVM_VM_NORESERVE;
+	*out = flags;
+	return 0;
+}
+
+/* What the file says: other flags, or no. A file that gives bare frames makes the mapping special. */
+static int ask_file(struct avm_file *file, uint64_t *flags)
+{
+	if (!file || !file->ops)
+		return 0;
+	if (file->ops->get_frame)
+		*flags |= AVM_VM_SPECIAL | AVM_VM_DONTEXPAND | AVM_VM_DONTDUMP;
+	return file->ops->mmap ? file->ops->mmap(file, flags) : 0;
+}
+
+/* R1.4: where it goes. => mmap_lock write. */
+static int choose_place(struct avm_mm *mm, const struct avm_mmap *a, uint64_t len, avm_addr_t *out)
+{
+	avm_addr_t hint = avm_page_down(a->addr);
+
+	if (!(a->flags & FIXED_FLAGS)) {
+		if (hint && hint < mm->lowest)
+			hint = mm->lowest;
+		return avm_mm_place(mm, hint, len, out);
+	}
+	if (len > mm->task_size || a->addr > mm->task_size - len)
+		return -AVM_ENOMEM;
+	if (!avm_page_aligned(a->addr))
+		return -AVM_EINVAL;
+	if (a->addr < mm->lowest)
+		return -AVM_EPERM;
+	if ((a->flags & AVM_MAP_FIXED_NOREPLACE) && avm_mm_find_in(mm, a->addr, a->addr + len))
+		return -AVM_EEXIST;
+	*out = a->addr;
+	return 0;
+}
+
+/* Shared anonymous memory: a file of its own, promised whole (R14, R1.5). The range holds the only reference. */
+static int map_shared_anon(struct avm_mm *mm, struct avm_range *r)
+{
+	uint64_t pages = (r->end - r->start) >> AVM_PAGE_SHIFT;
+	int err;
+
+	r->file = avm_file_new_shmem(mm->machine, pages << AVM_PAGE_SHIFT);
+	if (!r->file)
+		return -AVM_ENOMEM;
+	r->pgoff = 0;
+	err = avm_map_range(mm, r);
+	avm_file_put(r->file);
+	return err;
+}
+
+/* => mmap_lock write. */
+static int mmap_locked(struct avm_mm *mm, const struct avm_mmap *a, avm_addr_t *out, uint64_t *flags)
+{
+	uint64_t len = avm_page_up(a->len);
+	avm_addr_t start;
+	struct avm_range r;
+	int err;
+
+	err = choose_place(mm, a, len, &start);
+	if (err)
+		return err;
+	err = vma_flags(mm, a, flags);
+	if (err)
+		return err;
+	if (*flags & AVM_VM_LOCKED) {
+		err = avm_mm_may_lock(mm, len >> AVM_PAGE_SHIFT);
+		if (err)
+			return err;
+	}
+	err = ask_file(a->file, flags);
+	if (err)
+		return err;
+	if (avm_flags_accountable(*flags))
+		*flags |= AVM_VM_ACCOUNT;
+	r = (struct avm_range){ .start = start,
+				.end = start + len,
+				.flags = *flags,
+				.pgoff = a->file ? a->pgoff : start >> AVM_PAGE_SHIFT,
+				.file = a->file,
+				.policy = a->policy,
+				.private_data = a->private_data };
+	if (!a->file && (*flags & AVM_VM_SHARED))
+		err = map_shared_anon(mm, &r);
+	else
+		err = avm_map_range(mm, &r);
+	*out = start;
+	return err;
+}
+
+int avm_mmap(struct avm_mm *mm, const struct avm_mmap *args, avm_addr_t *out)
+{
+	avm_addr_t start = 0;
+	uint64_t flags = 0;
+	int err = check_args(args);
+
+	if (err)
+		return err;
+	err = avm_mmap_write_lock(mm);
+	if (err)
+		return err;
+	err = mmap_locked(mm, args, &start, &flags);
+	avm_mmap_write_unlock(mm);
+	if (err)
+		return err;
+	*out = start;
+	if ((flags & (AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)) == AVM_VM_LOCKED ||
+	    (args->flags & (AVM_MAP_POPULATE | AVM_MAP_NONBLOCK)) == AVM_MAP_POPULATE)
+		avm_populate(mm, start, args->len,
+			     (flags & (AVM_VM_WRITE | AVM_VM_SHARED)) == AVM_VM_WRITE ?
+				     AVM_ACCESS_WRITE :
+				     AVM_ACCESS_READ);
+	return 0;
+}

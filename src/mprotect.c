@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mprotect.c - other permissions for a range (R13.1).
+ *
+ * What precedes the first hole, or the first VMA whose may-bits forbid it, is changed; the error comes afterwards.
+ * Everything that this change needs is promised and reserved before the first VMA is touched, so that lack of memory
+ * changes nothing at all.
+ */
+#include "anonvm/ops.h"
+#include "file.h"
+#include "mm.h"
+#include "mmu_gather.h"
+#include "page.h"
+#include "pgtable.h"
+#include "vma.h"
+
+#define PROT_KNOWN (AVM_PROT_ALL | AVM_PROT_GROWSDOWN | AVM_PROT_GROWSUP)
+
+/* May-bits stand four bits above the bits they permit. */
+static bool permitted(uint64_t flags)
+{
+	return !(flags & ~(flags >> 4) & AVM_VM_ACCESS);
+}
+
+/* The flags of a VMA afterwards, `accounted` included (R1.1). */
+static uint64_t new_flags(const struct avm_vma *vma, uint32_t prot)
+{
+	uint64_t flags = (vma->flags & ~AVM_VM_ACCESS) | avm_flags_of_prot(prot);
+
+	if (flags & AVM_VM_WRITE) {
+		if (!(vma->flags & AVM_VM_WRITE) && avm_flags_accountable(flags))
+			flags |= AVM_VM_ACCOUNT;
+	} else if (avm_vma_is_anon(vma) && !avm_vma_anon(vma)) {
+		flags &= ~AVM_VM_ACCOUNT;
+	}
+	return flags;
+}
+
+/* What the change comes to, before it is made. */
+struct plan {
+	avm_addr_t stop; /* the change ends here ... */
+	int err; /* ... because of this; 0: all of it */
+	uint64_t charge; /* pages to be promised */
+	uint64_t data; /* pages that become private and writable */
+};
+
+static uint64_t pages_of(avm_addr_t start, avm_addr_t end)
+{
+	return (end - start) >> AVM_PAGE_SHIFT;
+}
+
+static struct plan look(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint32_t prot)
+{
+	struct plan p = { .stop = start };
+
+	for (struct avm_vma *vma = avm_mm_find(mm, start); p.stop < end; vma = avm_vma_next(vma)) {
+		avm_addr_t to;
+		uint64_t flags;
+
+		if (!vma || vma->start > p.stop) {
+			p.err = -AVM_ENOMEM;
+			return p;
+		}
+		flags = new_flags(vma, prot);
+		if (!permitted(flags)) {
+			p.err = -AVM_EACCES;
+			return p;
+		}
+		to = vma->end < end ? vma->end : end;
+		if ((flags & AVM_VM_ACCOUNT) && !(vma->flags & AVM_VM_ACCOUNT))
+			p.charge += pages_of(p.stop, to);
+		if ((flags & (AVM_VM_WRITE | AVM_VM_SHARED)) == AVM_VM_WRITE &&
+		    !(vma->flags & AVM_VM_WRITE))
+			p.data += pages_of(p.stop, to);
+		p.stop = to;
+	}
+	return p;
+}
+
+/* ---- entries --------------------------------------------------------------------------------------------- */
+
+/*
+ * May an entry of this VMA be writable at once, without the fault that would find out? A private page only if no
+ * other process can see it; a shared one unless the file wants to be told of the first write.
+ */
+static bool writable_at_once(const struct avm_vma *vma, avm_pte_t pte)
+{
+	struct avm_page *page;
+
+	if (!(vma->flags & AVM_VM_WRITE) || avm_pte_special(pte))
+		return false;
+	page = avm_page_of(vma->mm->machine, avm_pte_pfn(pte));
+	if (vma->flags & AVM_VM_SHARED)
+		return vma->file->shmem || avm_pte_dirty(pte);
+	return avm_page_is_anon(page) && avm_page_test(page, AVM_PG_EXCLUSIVE);
+}
+
+static void change_entries(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+{
+	struct avm_ptc c;
+
+	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
+	     more = avm_ptc_next_table(&c)) {
+		avm_ptc_lock(&c);
+		for (; c.addr < c.stop; avm_ptc_step(&c)) {
+			avm_pte_t pte = avm_ptc_get(&c);
+
+			if (!avm_pte_present(pte))
+				continue;
+			pte = avm_pte_modify(avm_ptc_clear(&c), vma->flags);
+			if (writable_at_once(vma, pte))
+				pte = avm_pte_mkwrite(pte);
+			avm_ptc_set(&c, pte);
+		}
+		avm_ptc_unlock(&c);
+	}
+}
+
+/* ---- the operation ---------------------------------------------------------------------------------------- */
+
+/* Cannot fail: reserved, promised. */
+static void change(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end,
+		   uint32_t prot)
+{
+	struct avm_vma *vma = avm_mm_find(mm, start);
+
+	while (start < end) {
+		avm_addr_t to = vma->end < end ? vma->end : end;
+		struct avm_vma_attrs attrs = { new_flags(vma, prot), vma->policy, vma->name };
+		uint64_t old = vma->flags;
+
+		if (attrs.flags != old) {
+			uint64_t pages = pages_of(start, to);
+
+			vma = avm_vma_modify(mm, pool, vma, start, to, &attrs);
+			avm_mm_account(mm, old, -(int64_t)pages);
+			avm_mm_account(mm, attrs.flags, (int64_t)pages);
+			if ((old & AVM_VM_ACCOUNT) && !(attrs.flags & AVM_VM_ACCOUNT))
+				avm_uncommit(mm->machine, pages);
+			change_entries(vma, start, to);
+		}
+		start = to;
+		vma = vma->end > start ? vma : avm_vma_next(vma);
+	}
+}
+
+/* => mmap_lock write. */
+static int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint32_t prot)
+{
+	struct plan p = look(mm, start, end, prot);
+	struct avm_pool pool;
+
+	if (p.stop == start)
+		return p.err;
+	if (p.data && mm->data_vm + p.data > mm->limits.data >> AVM_PAGE_SHIFT)
+		return -AVM_ENOMEM;
+	if (avm_commit(mm->machine, p.charge))
+		return -AVM_ENOMEM;
+	avm_pool_init(&pool);
+	if (avm_vma_modify_reserve(mm, &pool, start, p.stop)) {
+		avm_uncommit(mm->machine, p.charge);
+		return -AVM_ENOMEM;
+	}
+	avm_notify_start(mm, start, p.stop);
+	change(mm, &pool, start, p.stop, prot);
+	avm_tlb_flush(mm, start, p.stop);
+	avm_notify_end(mm, start, p.stop);
+	avm_pool_drain(mm, &pool);
+	return p.err;
+}
+
+/* PROT_GROWSDOWN: from the start of the stack. */
+static int extend_down(struct avm_mm *mm, avm_addr_t *start, avm_addr_t end)
+{
+	struct avm_vma *vma = avm_mm_find(mm, *start);
+
+	if (!vma || vma->start >= end)
+		return -AVM_ENOMEM;
+	if (!(vma->flags & AVM_VM_GROWSDOWN))
+		return -AVM_EINVAL;
+	*start = vma->start;
+	return 0;
+}
+
+int avm_mprotect(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t prot)
+{
+	avm_addr_t end = addr + avm_page_up(len);
+	int err;
+
+	if ((prot & ~(uint32_t)PROT_KNOWN) || !avm_page_aligned(addr) || (prot & AVM_PROT_GROWSUP))
+		return -AVM_EINVAL;
+	if (!len)
+		return 0;
+	if (end <= addr)
+		return -AVM_ENOMEM;
+	err = avm_mmap_write_lock(mm);
+	if (err)
+		return err;
+	if (prot & AVM_PROT_GROWSDOWN)
+		err = extend_down(mm, &addr, end);
+	if (!err)
+		err = mprotect_locked(mm, addr, end, prot & AVM_PROT_ALL);
+	avm_mmap_write_unlock(mm);
+	return err;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * munmap.c - taking ranges away (R12).
+ *
+ * Entries are cleared, the VMAs leave their trees, the tables that nobody can reach any more are unlinked; then one
+ * flush, and only then pages and tables are freed. The only thing that can fail is the split that a hole in the
+ * middle of a VMA needs, and it is reserved before anything is touched.
+ */
+#include "munmap.h"
+
+#include "anonvm/ops.h"
+#include "mm.h"
+#include "mmu_gather.h"
+#include "pgtable.h"
+#include "zap.h"
+
+int avm_unmap_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
+{
+	struct avm_vma *vma = avm_mm_find_in(mm, start, end);
+
+	if (!vma || vma->start >= start || vma->end <= end)
+		return 0;
+	if (!avm_vma_room(mm, 1))
+		return -AVM_ENOMEM;
+	return avm_pool_fill(mm, pool, 1,
+			     atomic_load_explicit(&vma->chain_len, memory_order_relaxed));
+}
+
+static avm_addr_t max_addr(avm_addr_t a, avm_addr_t b)
+{
+	return a > b ? a : b;
+}
+
+static avm_addr_t min_addr(avm_addr_t a, avm_addr_t b)
+{
+	return a < b ? a : b;
+}
+
+/* [start, end) of the VMA is empty now: takes it off. */
+static void drop_range(struct avm_mm *mm, struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+{
+	uint64_t pages = (end - start) >> AVM_PAGE_SHIFT;
+
+	avm_mm_account(mm, vma->flags, -(int64_t)pages);
+	if (vma->flags & AVM_VM_ACCOUNT)
+		avm_uncommit(mm->machine, pages);
+	if (start > vma->start)
+		avm_vma_shrink(vma, vma->start, start);
+	else if (end < vma->end)
+		avm_vma_shrink(vma, end, vma->end);
+	else
+		avm_vma_remove(mm, vma);
+}
+
+void avm_unmap_commit(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
+{
+	struct avm_vma *first = avm_mm_find_in(mm, start, end);
+	struct avm_vma *prev, *vma, *next;
+	struct avm_gather g;
+
+	if (!first)
+		return;
+	avm_notify_start(mm, start, end);
+	avm_gather_begin(&g, mm);
+	if (first->start < start && first->end > end)
+		avm_vma_split(mm, pool, first, end);
+	for (vma = first; vma && vma->start < end; vma = avm_vma_next(vma)) {
+		avm_vma_lock(vma);
+		avm_zap_range(&g, vma, max_addr(start, vma->start), min_addr(end, vma->end),
+			      AVM_ZAP_ALL);
+	}
+	prev = first->start < start ? first : avm_vma_prev(first);
+	for (vma = first; vma && vma->start < end; vma = next) {
+		next = avm_vma_next(vma);
+		drop_range(mm, vma, max_addr(start, vma->start), min_addr(end, vma->end));
+	}
+	next = prev ? avm_vma_next(prev) : avm_vma_tree_first(&mm->vmas);
+	avm_tables_free(&g, start, end, prev ? prev->end : 0, next ? next->start : mm->task_size);
+	avm_gather_finish(&g);
+	avm_notify_end(mm, start, end);
+}
+
+int avm_unmap_range(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	struct avm_pool pool;
+	int err;
+
+	avm_pool_init(&pool);
+	err = avm_unmap_reserve(mm, &pool, start, end);
+	if (!err)
+		avm_unmap_commit(mm, &pool, start, end);
+	avm_pool_drain(mm, &pool);
+	return err;
+}
+
+int avm_munmap(struct avm_mm *mm, avm_addr_t addr, uint64_t len)
+{
+	avm_addr_t end;
+	int err;
+
+	if (!len || !avm_range_ok(addr, len, mm->task_size, &end))
+		return -AVM_EINVAL;
+	err = avm_mmap_write_lock(mm);
+	if (err)
+		return err;
+	err = avm_unmap_range(mm, addr, end);
+	avm_mmap_write_unlock(mm);
+	return err;
+}
