@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fork.c - a copy-on-write copy of an address space (R9.1).
+ *
+ * VMA by VMA: the copy joins its file's mappings and its parent's family, enters the child's set, and gets the
+ * parent's entries, private pages being write-protected in both. A failure anywhere empties the child again, which is
+ * the same work as exit; the parent has lost nothing but write permission in entries that a fault gives back.
+ */
+#include "copy.h"
+#include "exit.h"
+#include "file.h"
+#include "mm.h"
+#include "mmu_gather.h"
+#include "page.h"
+#include "vma.h"
+
+#define NOT_INHERITED (AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)
+
+/* Promises for all that the child will have; 0 or -ENOMEM. *vmas: how many VMAs that is. */
+static int promise(struct avm_mm *parent, uint64_t *pages, uint32_t *vmas)
+{
+	struct avm_vma *vma;
+
+	*pages = 0;
+	*vmas = 0;
+	avm_list_for_each_entry(vma, &parent->vmas.list, struct avm_vma, link) {
+		if (vma->flags & AVM_VM_DONTCOPY)
+			continue;
+		(*vmas)++;
+		if (vma->flags & AVM_VM_ACCOUNT)
+			*pages += avm_vma_pages(vma);
+	}
+	return avm_commit(parent->machine, *pages);
+}
+
+/* The VMA alone: in the child's set, its file's mappings and its family. NULL: no memory, nothing is left. */
+static struct avm_vma *copy_vma(struct avm_mm *child, struct avm_vma *vma)
+{
+	struct avm_range r = avm_range_of(vma, vma->start, vma->end);
+	struct avm_vma *copy;
+
+	r.flags &= ~NOT_INHERITED;
+	copy = avm_vma_alloc(child, &r);
+	if (!copy)
+		return NULL;
+	if (!(vma->flags & AVM_VM_WIPEONFORK) && avm_family_fork(copy, vma)) {
+		avm_vma_free(child, copy);
+		return NULL;
+	}
+	avm_vma_lock(copy);
+	if (copy->file) {
+		avm_file_get(copy->file);
+		avm_vma_link_file(copy);
+		if (copy->file->ops && copy->file->ops->open)
+			copy->file->ops->open(copy);
+	}
+	avm_vma_tree_insert(&child->vmas, copy);
+	avm_mm_account(child, copy->flags, (int64_t)avm_vma_pages(copy));
+	return copy;
+}
+
+/* 0 or -ENOMEM with part of it done. *done: pages of the promise that are in the child's VMAs. */
+static int copy_vmas(struct avm_mm *child, struct avm_mm *parent, uint64_t *done)
+{
+	struct avm_vma *vma;
+
+	avm_list_for_each_entry(vma, &parent->vmas.list, struct avm_vma, link) {
+		struct avm_vma *copy;
+
+		if (vma->flags & AVM_VM_DONTCOPY)
+			continue;
+		avm_vma_lock(vma);
+		copy = copy_vma(child, vma);
+		if (!copy)
+			return -AVM_ENOMEM;
+		if (copy->flags & AVM_VM_ACCOUNT)
+			*done += avm_vma_pages(copy);
+		if ((vma->flags & AVM_VM_WIPEONFORK) || !avm_copy_needed(vma))
+			continue;
+		if (avm_copy_range(copy, vma))
+			return -AVM_ENOMEM;
+	}
+	return 0;
+}
+
+/* => both mmap_locks write. 0, or -ENOMEM with an empty child and nothing promised. */
+static int fork_locked(struct avm_mm *parent, struct avm_mm *child)
+{
+	uint64_t promised, done = 0;
+	uint32_t vmas;
+	int err = promise(parent, &promised, &vmas);
+
+	if (err)
+		return err;
+	avm_notify_start(parent, 0, parent->task_size);
+	err = avm_vma_tree_reserve(&child->vmas, vmas);
+	if (!err)
+		err = copy_vmas(child, parent, &done);
+	avm_vma_tree_trim(&child->vmas);
+	/* Also after a failure: entries of the parent may have been write-protected (R12). */
+	avm_tlb_flush(parent, 0, parent->task_size);
+	avm_notify_end(parent, 0, parent->task_size);
+	if (!err) {
+		child->brk_start = parent->brk_start;
+		child->brk = parent->brk;
+		return 0;
+	}
+	avm_mm_empty(child); /* takes back the promises in its VMAs */
+	avm_uncommit(parent->machine, promised - done);
+	return err;
+}
+
+static struct avm_mm_config inherited(const struct avm_mm_config *config, struct avm_mm *parent)
+{
+	struct avm_mm_config c = { 0 };
+
+	if (config) {
+		c.context = config->context;
+		c.release = config->release;
+	}
+	c.lowest = parent->lowest;
+	c.task_size = parent->task_size;
+	c.mmap_base = parent->mmap_base;
+	c.limits = &parent->limits;
+	return c;
+}
+
+int avm_mm_fork(struct avm_mm *parent, struct avm_mm *child, const struct avm_mm_config *config)
+{
+	struct avm_mm_config c = inherited(config, parent);
+	int err = avm_mm_init(parent->machine, child, &c);
+
+	if (err)
+		return err;
+	err = avm_mmap_write_lock(parent);
+	if (!err) {
+		avm_mmap_write_lock_always(child, true);
+		err = fork_locked(parent, child);
+		avm_mmap_write_unlock(child);
+		avm_mmap_write_unlock(parent);
+	}
+	if (err) {
+		avm_mm_destroy(child);
+		return err;
+	}
+	avm_count(parent->machine, AVM_EV_FORK, 1);
+	return 0;
+}
