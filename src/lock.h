@@ -75,13 +75,17 @@ static inline void avm_spin_unlock(struct avm *m, struct avm_spinlock *l, enum a
 static inline int avm_rw_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
 {
 	uint32_t w = atomic_load_explicit(&l->word, memory_order_relaxed);
+	int err;
 
 	avm_port_lock_event(m, AVM_LOCK_EV_READ, class, l);
 	if (!(w & (AVM_RW_WRITER | AVM_RW_WAITERS)) &&
 	    atomic_compare_exchange_strong_explicit(&l->word, &w, w + 1, memory_order_acquire,
 						    memory_order_relaxed))
 		return 0;
-	return avm_rw_read_slow(m, l);
+	err = avm_rw_read_slow(m, l);
+	if (err)
+		avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_READ, class, l);
+	return err;
 }
 
 static inline int avm_rw_write_acquire(struct avm *m, struct avm_rwsem *l)
@@ -96,8 +100,13 @@ static inline int avm_rw_write_acquire(struct avm *m, struct avm_rwsem *l)
 
 static inline int avm_rw_write(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
 {
+	int err;
+
 	avm_port_lock_event(m, AVM_LOCK_EV_WRITE, class, l);
-	return avm_rw_write_acquire(m, l);
+	err = avm_rw_write_acquire(m, l);
+	if (err)
+		avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_WRITE, class, l);
+	return err;
 }
 
 static inline bool avm_rw_try_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)

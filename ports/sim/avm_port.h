@@ -11,6 +11,9 @@
 
 #include "anonvm/port.h"
 
+/* There is nobody else who could drop the lock. */
+#define AVM_PORT_CPU_RELAX(m) avm_port_panic(m, "deadlock: a spin lock is taken twice")
+
 /* Contents go through the simulator: bytes or a stamp, by the mode of the machine. */
 #define AVM_PORT_FRAME_OPS
 void avm_port_frame_clear(struct avm *m, avm_pfn_t pfn);

@@ -26,7 +26,7 @@
 
 enum sim_contents {
 	SIM_BYTES, /* every frame has all its bytes */
-	SIM_STAMPS, /* every frame has one 64-bit stamp: whatever is stored last; loads of 8 bytes return it */
+	SIM_STAMPS, /* every frame remembers its first 8 bytes: one 64-bit stamp */
 };
 
 struct sim_config {
@@ -76,7 +76,8 @@ struct sim_proc *sim_proc_of(struct avm_mm *mm);
  * the way (0: none was needed). Stores never write part of the data.
  */
 unsigned sim_load(struct sim_proc *p, avm_addr_t addr, void *buf, size_t len, unsigned *faults);
-unsigned sim_store(struct sim_proc *p, avm_addr_t addr, const void *buf, size_t len, unsigned *faults);
+unsigned sim_store(struct sim_proc *p, avm_addr_t addr, const void *buf, size_t len,
+		   unsigned *faults);
 
 /* An instruction fetch, or an access whose data does not matter. */
 unsigned sim_touch(struct sim_proc *p, avm_addr_t addr, enum avm_access access, unsigned *faults);
@@ -91,12 +92,22 @@ bool sim_would_fault(struct sim_proc *p, avm_addr_t addr, enum avm_access access
  * A file with contents. Byte i of the file starts as a function of (seed, i), or zero when seed is 0; what is
  * written back (write_page) is kept and read again. Holds one reference; sim_file_put() drops it.
  */
-int sim_file_create(struct sim *s, const char *name, uint64_t size, uint64_t seed, struct avm_file **out);
+int sim_file_create(struct sim *s, const char *name, uint64_t size, uint64_t seed,
+		    struct avm_file **out);
 int sim_memfd_create(struct sim *s, const char *name, uint64_t size, struct avm_file **out);
 const char *sim_file_name(const struct avm_file *f); /* NULL for one the core made */
 void sim_file_put(struct avm_file *f);
 
-/* The next `n` reads or writes of this file fail with -EIO (or -EAGAIN once, with `retry`). */
+/*
+ * avm_file_truncate(), and the backing store is cut as well: what lies beyond the size is zero when the file grows
+ * again. (The core tells a file of no truncation; the store looks at the size at each read and write only.)
+ */
+int sim_file_truncate(struct avm_file *f, uint64_t size);
+
+/* First contents of a page of a file made with this seed: `len` bytes from the start of page `index`. */
+void sim_file_page(uint64_t seed, uint64_t index, void *bytes, size_t len);
+
+/* The next `reads` reads and `writes` writes of this file fail with -EIO; reads with -EAGAIN, with `retry`. */
 void sim_file_fail(struct avm_file *f, unsigned reads, unsigned writes, bool retry);
 
 /* ---- failures and checks ----------------------------------------------------------------------------- */
@@ -109,10 +120,16 @@ void sim_fail_alloc(struct sim *s, uint64_t first, uint64_t count);
 uint64_t sim_allocs(const struct sim *s); /* so far */
 uint64_t sim_allocs_failed(const struct sim *s); /* by injection, so far */
 
+/*
+ * One thread that waits for a lock waits for ever: by default that is reported, and the end. With `eintr` the wait is
+ * given up with -EINTR instead, as by a signal: for tests of the paths behind it.
+ */
+void sim_set_wait_eintr(struct sim *s, bool eintr);
+
 /* avm_verify() with every line printed to `out` (NULL: nowhere); plus the simulator's own errors. */
 int64_t sim_verify(struct sim *s, enum avm_verify_level level, FILE *out);
 
-/* Lock-rule violations, stale translations used, double frees of frames ...: 0 is right. Each is logged. */
+/* Lock-rule violations, stale translations used, double frees of frames ...: 0 is right. The first are logged. */
 uint64_t sim_errors(const struct sim *s);
 /* Text of the last such error, or "". */
 const char *sim_last_error(const struct sim *s);

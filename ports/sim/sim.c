@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* sim.c - the simulated machine as a whole: making, ending, checking, failing (sim.h). */
+#include "sim.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "sim_priv.h"
+
+#define DEFAULT_FRAMES 65536
+#define DEFAULT_TLB_ENTRIES 256
+#define ERRORS_LOGGED 100
+
+struct avm *sim_machine(struct sim *s)
+{
+	return &s->machine;
+}
+
+struct sim *sim_of(struct avm *m)
+{
+	return (struct sim *)((char *)m - offsetof(struct sim, machine));
+}
+
+void *sim_host_alloc(size_t size)
+{
+	void *p = calloc(1, size);
+
+	if (!p) {
+		fputs("sim: the host is out of memory\n", stderr);
+		abort();
+	}
+	return p;
+}
+
+/* ---- errors ------------------------------------------------------------------------------------------- */
+
+void sim_error(struct sim *s, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(s->last_error, sizeof(s->last_error), format, args);
+	va_end(args);
+	if (s->errors++ < ERRORS_LOGGED)
+		avm_port_log(&s->machine, AVM_LOG_ERROR, s->last_error);
+}
+
+uint64_t sim_errors(const struct sim *s)
+{
+	return s->errors;
+}
+
+const char *sim_last_error(const struct sim *s)
+{
+	return s->last_error;
+}
+
+/* ---- making and ending -------------------------------------------------------------------------------- */
+
+static int sim_start(struct sim *s)
+{
+	struct avm_config core = s->config.core;
+	size_t size = s->frames.count * sizeof(*s->pages);
+	int err;
+
+	core.context = s;
+	err = avm_init(&s->machine, &core);
+	if (err)
+		return err;
+	s->pages = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (s->pages == MAP_FAILED) {
+		s->pages = NULL;
+		return -AVM_ENOMEM;
+	}
+	return avm_add_frames(&s->machine, &s->region, SIM_FIRST_PFN, s->frames.count, s->pages);
+}
+
+static void sim_free(struct sim *s)
+{
+	sim_frames_fini(s);
+	sim_locks_fini(s);
+	if (s->pages)
+		munmap(s->pages, s->frames.count * sizeof(*s->pages));
+	free(s);
+}
+
+int sim_create(struct sim **out, const struct sim_config *config)
+{
+	struct sim *s = sim_host_alloc(sizeof(*s));
+	int err;
+
+	if (config)
+		s->config = *config;
+	if (!s->config.frames)
+		s->config.frames = DEFAULT_FRAMES;
+	if (!s->config.tlb_entries)
+		s->config.tlb_entries = DEFAULT_TLB_ENTRIES;
+	if (!s->config.log)
+		s->config.log = stderr;
+	LIST_INIT(&s->procs);
+	LIST_INIT(&s->files);
+	s->deferred_end = &s->deferred;
+
+	err = -AVM_EINVAL;
+	if (!(s->config.tlb_entries & (s->config.tlb_entries - 1)))
+		err = sim_frames_init(s);
+	if (!err)
+		err = sim_start(s);
+	if (err) {
+		sim_free(s);
+		return err;
+	}
+	*out = s;
+	return 0;
+}
+
+/* Objects that the core still counts. */
+static uint64_t objects_left(struct sim *s)
+{
+	struct avm_stats st;
+
+	avm_stats(&s->machine, &st);
+	return st.mms + st.vmas + st.anon_vmas + st.avcs;
+}
+
+uint64_t sim_destroy(struct sim *s)
+{
+	uint64_t left = 0;
+
+	sim_fail_alloc(s, 0, 0);
+	sim_procs_fini(s);
+	sim_files_fini(s);
+	sim_run_deferred(s);
+	if (avm_fini(&s->machine))
+		left = objects_left(s);
+	sim_run_deferred(s);
+	left += s->frames.used + s->meta_bytes;
+	sim_free(s);
+	return left;
+}
+
+/* ---- failures ------------------------------------------------------------------------------------------ */
+
+void sim_fail_alloc(struct sim *s, uint64_t first, uint64_t count)
+{
+	s->fail_first = first ? s->allocs + first : 0;
+	s->fail_count = count;
+}
+
+bool sim_alloc_fails(struct avm *m)
+{
+	struct sim *s = sim_of(m);
+
+	s->allocs++;
+	if (!s->fail_first || s->allocs < s->fail_first)
+		return false;
+	if (s->fail_count && s->allocs - s->fail_first >= s->fail_count)
+		return false;
+	s->allocs_failed++;
+	return true;
+}
+
+uint64_t sim_allocs(const struct sim *s)
+{
+	return s->allocs;
+}
+
+uint64_t sim_allocs_failed(const struct sim *s)
+{
+	return s->allocs_failed;
+}
+
+void sim_set_wait_eintr(struct sim *s, bool eintr)
+{
+	s->wait_eintr = eintr;
+}
+
+/* ---- checks -------------------------------------------------------------------------------------------- */
+
+static void print_line(struct avm_sink *sink, const char *line)
+{
+	if (sink->context)
+		fprintf(sink->context, "%s\n", line);
+}
+
+int64_t sim_verify(struct sim *s, enum avm_verify_level level, FILE *out)
+{
+	struct avm_sink sink = { .line = print_line, .context = out };
+	int64_t broken;
+
+	sim_locks_check(s, "at rest");
+	if (s->irq_depth)
+		sim_error(s, "an RCU read section is open at rest");
+	broken = avm_verify(&s->machine, level, &sink);
+	if (broken < 0)
+		return broken;
+	if (s->errors && out)
+		fprintf(out, "sim: %llu errors, the last: %s\n", (unsigned long long)s->errors,
+			s->last_error);
+	return broken + (int64_t)s->errors;
+}
+
+uint64_t sim_frames_used(const struct sim *s)
+{
+	return s->frames.used;
+}
+
+uint64_t sim_meta_bytes(const struct sim *s)
+{
+	return s->meta_bytes;
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sim_frames.c - frames and metadata of the simulated machine, and the contents of frames.
+ *
+ * Free frames are a stack: what was freed last is given next, so that a page used after its end is soon somebody
+ * else's. Debug builds fill frames with garbage when they are freed and when they are given for the first time.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "sim_priv.h"
+
+#define GARBAGE 0xdb
+
+/* ---- frames -------------------------------------------------------------------------------------------- */
+
+static void *reserve(uint64_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int sim_frames_init(struct sim *s)
+{
+	struct sim_frames *f = &s->frames;
+
+	f->count = s->config.frames;
+	f->content = s->config.contents == SIM_BYTES ? AVM_PAGE_SIZE : sizeof(uint64_t);
+	f->devices.page_size = f->content;
+	f->free = reserve(f->count * sizeof(*f->free));
+	f->state = reserve(f->count);
+	f->contents = reserve(f->count * f->content);
+	if (s->config.contents == SIM_STAMPS)
+		f->tables = reserve(f->count * sizeof(*f->tables));
+	if (!f->free || !f->state || !f->contents ||
+	    (s->config.contents == SIM_STAMPS && !f->tables))
+		return -AVM_ENOMEM;
+	return 0;
+}
+
+static void unreserve(void *p, uint64_t size)
+{
+	if (p)
+		munmap(p, size);
+}
+
+void sim_frames_fini(struct sim *s)
+{
+	struct sim_frames *f = &s->frames;
+
+	for (uint64_t i = 0; f->tables && f->used && i < f->count; i++)
+		free(f->tables[i]);
+	unreserve(f->free, f->count * sizeof(*f->free));
+	unreserve(f->state, f->count);
+	unreserve(f->contents, f->count * f->content);
+	unreserve(f->tables, f->count * sizeof(*f->tables));
+	sim_store_fini(&f->devices);
+}
+
+static bool is_ours(const struct sim_frames *f, avm_pfn_t pfn)
+{
+	return pfn - SIM_FIRST_PFN < f->count;
+}
+
+bool sim_frame_is_free(const struct sim *s, avm_pfn_t pfn)
+{
+	return is_ours(&s->frames, pfn) && s->frames.state[pfn - SIM_FIRST_PFN] == SIM_FRAME_FREE;
+}
+
+static void spoil(struct sim *s, avm_pfn_t pfn)
+{
+#ifdef AVM_DEBUG
+	memset(sim_contents(s, pfn), GARBAGE, s->frames.content);
+#else
+	(void)s;
+	(void)pfn;
+#endif
+}
+
+avm_pfn_t avm_port_frame_alloc(struct avm *m, enum avm_frame_use use)
+{
+	struct sim *s = sim_of(m);
+	struct sim_frames *f = &s->frames;
+	void *table = NULL;
+	avm_pfn_t pfn;
+
+	if (f->nr_free == 0 && f->fresh == f->count)
+		return AVM_PFN_NONE;
+	if (f->tables && use == AVM_FRAME_TABLE) {
+		table = aligned_alloc(AVM_PAGE_SIZE, AVM_PAGE_SIZE);
+		if (!table)
+			return AVM_PFN_NONE;
+	}
+	if (f->nr_free) {
+		pfn = f->free[--f->nr_free];
+	} else {
+		pfn = SIM_FIRST_PFN + f->fresh++;
+		spoil(s, pfn);
+	}
+	if (table)
+		f->tables[pfn - SIM_FIRST_PFN] = table;
+	f->state[pfn - SIM_FIRST_PFN] = use == AVM_FRAME_TABLE ? SIM_FRAME_TABLE : SIM_FRAME_USER;
+	f->used++;
+	return pfn;
+}
+
+void avm_port_frame_free(struct avm *m, avm_pfn_t pfn)
+{
+	struct sim *s = sim_of(m);
+	struct sim_frames *f = &s->frames;
+
+	if (!is_ours(f, pfn)) {
+		sim_error(s, "frame %#llx is freed, and is not of this machine",
+			  (unsigned long long)pfn);
+		return;
+	}
+	if (sim_frame_is_free(s, pfn)) {
+		sim_error(s, "frame %#llx is freed twice", (unsigned long long)pfn);
+		return;
+	}
+	if (f->tables) {
+		free(f->tables[pfn - SIM_FIRST_PFN]);
+		f->tables[pfn - SIM_FIRST_PFN] = NULL;
+	}
+	spoil(s, pfn);
+	f->state[pfn - SIM_FIRST_PFN] = SIM_FRAME_FREE;
+	f->free[f->nr_free++] = pfn;
+	f->used--;
+}
+
+void *avm_port_frame_ptr(struct avm *m, avm_pfn_t pfn)
+{
+	struct sim *s = sim_of(m);
+	struct sim_frames *f = &s->frames;
+	void *p = NULL;
+
+#ifdef AVM_DEBUG
+	if (sim_frame_is_free(s, pfn))
+		sim_error(s, "frame %#llx is pointed to, and it is free", (unsigned long long)pfn);
+#endif
+	if (is_ours(f, pfn))
+		p = f->tables ? f->tables[pfn - SIM_FIRST_PFN] :
+				f->contents + (pfn - SIM_FIRST_PFN) * AVM_PAGE_SIZE;
+	if (!p)
+		sim_error(s, "frame %#llx has no memory to point to", (unsigned long long)pfn);
+	return p;
+}
+
+/* ---- contents ------------------------------------------------------------------------------------------ */
+
+unsigned char *sim_contents(struct sim *s, avm_pfn_t pfn)
+{
+	struct sim_frames *f = &s->frames;
+
+	if (!is_ours(f, pfn))
+		return sim_store_make(&f->devices, pfn);
+	return f->contents + (pfn - SIM_FIRST_PFN) * f->content;
+}
+
+/* The same for the core, which has no business in a free frame. */
+static unsigned char *contents(struct sim *s, avm_pfn_t pfn)
+{
+	if (sim_frame_is_free(s, pfn))
+		sim_error(s, "contents of frame %#llx are used, and it is free",
+			  (unsigned long long)pfn);
+	return sim_contents(s, pfn);
+}
+
+void avm_port_frame_clear(struct avm *m, avm_pfn_t pfn)
+{
+	struct sim *s = sim_of(m);
+
+	memset(contents(s, pfn), 0, s->frames.content);
+}
+
+void avm_port_frame_copy(struct avm *m, avm_pfn_t to, avm_pfn_t from)
+{
+	struct sim *s = sim_of(m);
+
+	memcpy(contents(s, to), contents(s, from), s->frames.content);
+}
+
+/* How many of `len` bytes at `offset` a frame has. */
+static size_t bytes_kept(const struct sim *s, size_t offset, size_t len)
+{
+	size_t room = offset < s->frames.content ? s->frames.content - offset : 0;
+
+	return len < room ? len : room;
+}
+
+void avm_port_frame_read(struct avm *m, avm_pfn_t pfn, size_t offset, void *buf, size_t len)
+{
+	struct sim *s = sim_of(m);
+	size_t kept = bytes_kept(s, offset, len);
+
+	memcpy(buf, contents(s, pfn) + (kept ? offset : 0), kept);
+	memset((char *)buf + kept, 0, len - kept);
+}
+
+void avm_port_frame_write(struct avm *m, avm_pfn_t pfn, size_t offset, const void *buf, size_t len)
+{
+	struct sim *s = sim_of(m);
+	size_t kept = bytes_kept(s, offset, len);
+
+	memcpy(contents(s, pfn) + (kept ? offset : 0), buf, kept);
+}
+
+bool avm_port_frame_same(struct avm *m, avm_pfn_t a, avm_pfn_t b)
+{
+	struct sim *s = sim_of(m);
+
+	return !memcmp(contents(s, a), contents(s, b), s->frames.content);
+}
+
+/* ---- metadata ------------------------------------------------------------------------------------------ */
+
+void *avm_port_meta_alloc(struct avm *m, size_t size)
+{
+	void *p = aligned_alloc(size, size);
+
+	if (p)
+		sim_of(m)->meta_bytes += size;
+	return p;
+}
+
+void avm_port_meta_free(struct avm *m, void *ptr, size_t size)
+{
+	free(ptr);
+	sim_of(m)->meta_bytes -= size;
+}

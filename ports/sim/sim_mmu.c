@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sim_mmu.c - processes, and their loads and stores as hardware does them: TLB, page tables, page fault, again.
+ *
+ * The TLB is direct-mapped and belongs to the process. An entry that does not permit the access, or a store
+ * through an entry that is not dirty, drops the entry and walks the tables: so grants need no flush, and what the
+ * core forgot to take away stays usable.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim_priv.h"
+
+#define MAX_FAULTS 64 /* for one access; more is no progress */
+#define NO_PAGE (~(avm_addr_t)0)
+
+struct tlb_entry {
+	avm_addr_t page; /* NO_PAGE: empty */
+	avm_pte_t pte;
+	uint64_t flushes; /* of the TLB, when the entry was filled: older ones are void */
+};
+
+struct sim_proc {
+	struct avm_mm mm;
+	struct sim *sim;
+	LIST_ENTRY(sim_proc) link;
+	uint64_t flushes; /* of everything */
+	struct tlb_entry *tlb; /* NULL: none */
+};
+
+/* ---- processes ----------------------------------------------------------------------------------------- */
+
+static void proc_free(struct sim_proc *p)
+{
+	free(p->tlb);
+	free(p);
+}
+
+static void proc_release(struct avm_mm *mm)
+{
+	struct sim_proc *p = sim_proc_of(mm);
+
+	LIST_REMOVE(p, link);
+	proc_free(p);
+}
+
+static struct sim_proc *proc_new(struct sim *s)
+{
+	struct sim_proc *p = sim_host_alloc(sizeof(*p));
+
+	p->sim = s;
+	if (s->config.no_tlb)
+		return p;
+	p->tlb = sim_host_alloc(s->config.tlb_entries * sizeof(*p->tlb));
+	for (uint32_t i = 0; i < s->config.tlb_entries; i++)
+		p->tlb[i].page = NO_PAGE;
+	return p;
+}
+
+/* After the core was asked to make p->mm: `err` is its answer. */
+static int proc_made(struct sim_proc *p, int err, struct sim_proc **out)
+{
+	if (err) {
+		proc_free(p);
+		return err;
+	}
+	LIST_INSERT_HEAD(&p->sim->procs, p, link);
+	*out = p;
+	return 0;
+}
+
+int sim_proc_create(struct sim *s, const struct avm_mm_config *config, struct sim_proc **out)
+{
+	struct sim_proc *p = proc_new(s);
+	struct avm_mm_config c = config ? *config : (struct avm_mm_config){ 0 };
+
+	c.context = p;
+	c.release = proc_release;
+	return proc_made(p, avm_mm_init(&s->machine, &p->mm, &c), out);
+}
+
+int sim_proc_fork(struct sim_proc *parent, struct sim_proc **out)
+{
+	struct sim_proc *p = proc_new(parent->sim);
+	struct avm_mm_config c = { .context = p, .release = proc_release };
+
+	return proc_made(p, avm_mm_fork(&parent->mm, &p->mm, &c), out);
+}
+
+void sim_proc_exit(struct sim_proc *p)
+{
+	avm_mm_put(&p->mm);
+}
+
+void sim_procs_fini(struct sim *s)
+{
+	while (!LIST_EMPTY(&s->procs)) {
+		struct sim_proc *p = LIST_FIRST(&s->procs);
+
+		sim_proc_exit(p);
+		if (LIST_FIRST(&s->procs) == p) {
+			sim_error(s, "somebody still uses address space %llu",
+				  (unsigned long long)p->mm.id);
+			LIST_REMOVE(p, link);
+		}
+	}
+}
+
+struct avm_mm *sim_mm(struct sim_proc *p)
+{
+	return &p->mm;
+}
+
+/* NULL for an address space that is not a process: one made with avm_mm_init() alone. */
+struct sim_proc *sim_proc_of(struct avm_mm *mm)
+{
+	if (mm->release != proc_release)
+		return NULL;
+	return (struct sim_proc *)((char *)mm - offsetof(struct sim_proc, mm));
+}
+
+/* ---- the TLB ------------------------------------------------------------------------------------------- */
+
+static struct tlb_entry *tlb_slot(struct sim_proc *p, avm_addr_t page)
+{
+	return &p->tlb[(page >> AVM_PAGE_SHIFT) & (p->sim->config.tlb_entries - 1)];
+}
+
+static void tlb_flush_page(struct sim_proc *p, avm_addr_t page)
+{
+	struct tlb_entry *e = tlb_slot(p, page);
+
+	if (e->page == page)
+		e->page = NO_PAGE;
+}
+
+void avm_port_tlb_flush(struct avm *m, struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	struct sim_proc *p = sim_proc_of(mm);
+
+	(void)m;
+	if (!p || !p->tlb)
+		return;
+	if ((end - start) >> AVM_PAGE_SHIFT >= p->sim->config.tlb_entries) {
+		p->flushes++;
+		return;
+	}
+	for (avm_addr_t page = start & AVM_PAGE_MASK; page < end; page += AVM_PAGE_SIZE)
+		tlb_flush_page(p, page);
+}
+
+static void tlb_fill(struct sim_proc *p, avm_addr_t page, avm_pte_t pte)
+{
+	if (p->tlb)
+		*tlb_slot(p, page) = (struct tlb_entry){ page, pte, p->flushes };
+}
+
+/* ---- the tables ---------------------------------------------------------------------------------------- */
+
+/* The leaf entry for addr, or NULL. */
+static avm_pte_t *walk(struct sim_proc *p, avm_addr_t addr)
+{
+	struct avm *m = &p->sim->machine;
+	avm_pfn_t table = avm_mm_root(&p->mm);
+	unsigned shift = AVM_PAGE_SHIFT + AVM_TABLE_SHIFT * AVM_TABLE_LEVELS;
+
+	if (shift < 64 && addr >> shift)
+		return NULL;
+	for (;;) {
+		avm_pte_t *slot = avm_port_frame_ptr(m, table);
+		avm_pte_t entry;
+
+		shift -= AVM_TABLE_SHIFT;
+		slot += (addr >> shift) & (AVM_TABLE_ENTRIES - 1);
+		if (shift == AVM_PAGE_SHIFT)
+			return slot;
+		entry = avm_arch_table_load(slot);
+		if (!entry)
+			return NULL;
+		table = avm_arch_table_pfn(entry);
+	}
+}
+
+static avm_pte_t walk_load(struct sim_proc *p, avm_addr_t addr)
+{
+	const avm_pte_t *slot = walk(p, addr);
+
+	return slot ? avm_arch_pte_load(slot) : AVM_PTE_EMPTY;
+}
+
+static bool permits(avm_pte_t pte, enum avm_access access)
+{
+	if (!avm_pte_present(pte) || avm_pte_none_access(pte))
+		return false;
+	switch (access) {
+	case AVM_ACCESS_READ:
+		return true;
+	case AVM_ACCESS_WRITE:
+		return avm_pte_write(pte);
+	case AVM_ACCESS_EXEC:
+		return avm_pte_exec(pte);
+	}
+	return false;
+}
+
+/* What the entry must look like for the access, or after it. */
+static avm_pte_t used(avm_pte_t pte, enum avm_access access)
+{
+	pte = avm_pte_mkyoung(pte);
+	return access == AVM_ACCESS_WRITE ? avm_pte_mkdirty(pte) : pte;
+}
+
+/* Walks, sets the bits that hardware sets, fills the TLB. False: page fault. */
+static bool walk_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access, avm_pte_t *out)
+{
+	avm_pte_t *slot = walk(p, addr);
+	avm_pte_t pte, want;
+
+	if (!slot)
+		return false;
+	pte = avm_arch_pte_load(slot);
+	do {
+		if (!permits(pte, access))
+			return false;
+		want = used(pte, access);
+		if (want == pte)
+			break;
+		if (!AVM_ARCH_HW_YOUNG_DIRTY)
+			return false;
+	} while (!atomic_compare_exchange_weak((_Atomic avm_pte_t *)slot, &pte, want));
+	tlb_fill(p, addr & AVM_PAGE_MASK, want);
+	*out = want;
+	return true;
+}
+
+/* Does the TLB allow what the tables no longer do? A young bit that came back is not worth a flush. */
+static bool is_stale(avm_pte_t cached, avm_pte_t now, enum avm_access access)
+{
+	if (!permits(now, access) || avm_pte_pfn(cached) != avm_pte_pfn(now))
+		return true;
+	return access == AVM_ACCESS_WRITE && !avm_pte_dirty(now);
+}
+
+static bool tlb_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access, avm_pte_t *out)
+{
+	static const char *const names[] = { "read", "write", "exec" };
+	struct tlb_entry *e;
+
+	if (!p->tlb)
+		return false;
+	e = tlb_slot(p, addr);
+	if (e->page != (addr & AVM_PAGE_MASK) || e->flushes != p->flushes)
+		return false;
+	if (!permits(e->pte, access) || used(e->pte, access) != e->pte) {
+		e->page = NO_PAGE;
+		return false;
+	}
+	*out = e->pte;
+	if (p->sim->config.check_tlb && is_stale(e->pte, walk_load(p, addr), access))
+		sim_error(p->sim,
+			  "stale translation: address space %llu, %s at %#llx, %#llx in the TLB, "
+			  "%#llx in the table",
+			  (unsigned long long)p->mm.id, names[access], (unsigned long long)addr,
+			  (unsigned long long)e->pte, (unsigned long long)walk_load(p, addr));
+	return true;
+}
+
+/* ---- accesses ------------------------------------------------------------------------------------------ */
+
+static unsigned translate(struct sim_proc *p, avm_addr_t addr, enum avm_access access,
+			  unsigned *faults, avm_pte_t *pte)
+{
+	struct sim *s = p->sim;
+
+	for (int i = 0; !tlb_use(p, addr, access, pte) && !walk_use(p, addr, access, pte); i++) {
+		unsigned result;
+
+		if (i == MAX_FAULTS) {
+			sim_error(s, "no progress: %d faults at %#llx", MAX_FAULTS,
+				  (unsigned long long)addr);
+			return AVM_FAULT_OOM;
+		}
+		result = avm_fault(&p->mm, addr, access, NULL);
+		sim_locks_check(s, "after a fault");
+		if (faults)
+			*faults |= result;
+		if (result & AVM_FAULT_ERROR)
+			return result & AVM_FAULT_ERROR;
+	}
+	if (!avm_pte_special(*pte) && sim_frame_is_free(s, avm_pte_pfn(*pte)))
+		sim_error(s, "address space %llu uses frame %#llx at %#llx, and it is free",
+			  (unsigned long long)p->mm.id, (unsigned long long)avm_pte_pfn(*pte),
+			  (unsigned long long)addr);
+	return 0;
+}
+
+/* Where the data of an access is, or NULL for what hardware cannot do in one go: a mistake of the caller. */
+static unsigned char *data_at(struct sim_proc *p, avm_pte_t pte, avm_addr_t addr, size_t len)
+{
+	size_t offset = addr & ~AVM_PAGE_MASK;
+	size_t content = p->sim->frames.content;
+
+	if (offset > content || len > content - offset) {
+		sim_error(p->sim, "an access of %zu bytes at %#llx", len, (unsigned long long)addr);
+		return NULL;
+	}
+	return sim_contents(p->sim, avm_pte_pfn(pte)) + offset;
+}
+
+unsigned sim_load(struct sim_proc *p, avm_addr_t addr, void *buf, size_t len, unsigned *faults)
+{
+	avm_pte_t pte;
+	unsigned failed = translate(p, addr, AVM_ACCESS_READ, faults, &pte);
+	const unsigned char *data;
+
+	if (failed)
+		return failed;
+	data = data_at(p, pte, addr, len);
+	if (!data)
+		return AVM_FAULT_SIGBUS;
+	memcpy(buf, data, len);
+	return 0;
+}
+
+unsigned sim_store(struct sim_proc *p, avm_addr_t addr, const void *buf, size_t len,
+		   unsigned *faults)
+{
+	avm_pte_t pte;
+	unsigned failed = translate(p, addr, AVM_ACCESS_WRITE, faults, &pte);
+	unsigned char *data;
+
+	if (failed)
+		return failed;
+	data = data_at(p, pte, addr, len);
+	if (!data)
+		return AVM_FAULT_SIGBUS;
+	memcpy(data, buf, len);
+	return 0;
+}
+
+unsigned sim_touch(struct sim_proc *p, avm_addr_t addr, enum avm_access access, unsigned *faults)
+{
+	avm_pte_t pte;
+
+	return translate(p, addr, access, faults, &pte);
+}
+
+bool sim_would_fault(struct sim_proc *p, avm_addr_t addr, enum avm_access access,
+		     struct avm_pte_info *info)
+{
+	avm_pte_t pte = walk_load(p, addr);
+
+	if (info)
+		avm_pte_at(&p->mm, addr & AVM_PAGE_MASK, info);
+	return !permits(pte, access) || (!AVM_ARCH_HW_YOUNG_DIRTY && used(pte, access) != pte);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* sim_priv.h - what the files of the sim port share. */
+#ifndef SIM_PRIV_H
+#define SIM_PRIV_H
+
+#include <sys/queue.h>
+
+#include "avm_arch.h"
+#include "avm_port.h"
+#include "sim.h"
+
+#define SIM_FIRST_PFN 1 /* 0 stays what it is in real life: a bug */
+
+/* ---- sparse pages: the backing store of a file; frames of devices ------------------------------------ */
+
+struct sim_store_page {
+	SLIST_ENTRY(sim_store_page) link;
+	uint64_t index;
+	unsigned char bytes[]; /* store->page_size */
+};
+SLIST_HEAD(sim_store_list, sim_store_page);
+
+/* Empty when zero but for page_size. */
+struct sim_store {
+	size_t page_size;
+	struct sim_store_list *buckets;
+	uint64_t nr_buckets; /* a power of two, or 0 */
+	uint64_t nr_pages;
+};
+
+unsigned char *sim_store_find(const struct sim_store *st, uint64_t index); /* or NULL */
+unsigned char *sim_store_make(struct sim_store *st, uint64_t index); /* found, or made of zeroes */
+void sim_store_drop(struct sim_store *st, uint64_t first); /* pages from `first` on */
+void sim_store_fini(struct sim_store *st);
+
+/* ---- the machine --------------------------------------------------------------------------------------- */
+
+enum sim_frame_state {
+	SIM_FRAME_FREE,
+	SIM_FRAME_USER,
+	SIM_FRAME_TABLE,
+};
+
+/* All frames; arrays are reserved address space, filled as they are used. */
+struct sim_frames {
+	uint64_t count;
+	uint64_t fresh; /* frames from here on were never used */
+	uint64_t nr_free; /* frames on the stack `free` */
+	uint64_t used;
+	avm_pfn_t *free;
+	unsigned char *state; /* enum sim_frame_state */
+	unsigned char *contents; /* `content` bytes for each */
+	size_t content; /* AVM_PAGE_SIZE, or 8 (stamps) */
+	void **tables; /* stamps: the memory of page tables; else NULL */
+	struct sim_store devices; /* contents of frames that are not ours */
+};
+
+struct sim_locks;
+LIST_HEAD(sim_proc_list, sim_proc);
+LIST_HEAD(sim_file_list, sim_file);
+
+struct sim {
+	struct avm machine;
+	struct avm_region region;
+	struct avm_page *pages;
+	struct sim_config config;
+	struct sim_frames frames;
+	struct sim_proc_list procs;
+	struct sim_file_list files;
+	uint64_t meta_bytes;
+
+	uint64_t allocs, allocs_failed;
+	uint64_t fail_first, fail_count; /* by number of allocation; first 0: none fails */
+
+	uint64_t errors;
+	char last_error[256];
+
+	unsigned irq_depth; /* RCU readers inside */
+	bool running_deferred;
+	struct avm_deferred *deferred, **deferred_end;
+	bool wait_eintr;
+	struct sim_locks *locks; /* debug builds */
+};
+
+/* What goes wrong is counted, remembered and logged; the simulation goes on. */
+void sim_error(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Ends the program when the host has no memory: failures to be tested are injected. */
+void *sim_host_alloc(size_t size);
+
+int sim_frames_init(struct sim *s);
+void sim_frames_fini(struct sim *s);
+/* content bytes of any frame, a device's included. */
+unsigned char *sim_contents(struct sim *s, avm_pfn_t pfn);
+bool sim_frame_is_free(const struct sim *s, avm_pfn_t pfn);
+
+/* Runs the deferred calls that no RCU reader holds back. */
+void sim_run_deferred(struct sim *s);
+
+/* Gives back the files that are still there. */
+void sim_files_fini(struct sim *s);
+void sim_procs_fini(struct sim *s);
+
+/* Reports every lock that is held where none may be. Nothing in release builds. */
+void sim_locks_check(struct sim *s, const char *where);
+void sim_locks_fini(struct sim *s);
+
+#endif
