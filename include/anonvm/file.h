@@ -2,7 +2,8 @@
 /*
  * file.h - what can be mapped: the page cache of one file, and who maps it (R14).
  *
- * The embedder places `struct avm_file`, one for each file (not for each open), and supplies operations.
+ * The embedder places `struct avm_file`, one for each file (not for each open), and supplies
+ * operations.
  */
 #ifndef ANONVM_FILE_H
 #define ANONVM_FILE_H
@@ -14,12 +15,17 @@
 /* Every operation may be NULL. All may sleep. None is called under a spin lock. */
 struct avm_file_ops {
 	/*
-	 * Fill the frame of `page` (locked, not visible yet) with file page `index`. Returns 0; -EIO and
-	 * others become SIGBUS; -EAGAIN becomes RETRY (an external pager). NULL: zeroes.
+	 * Fill the frame of `page` (locked, not up to date: nobody uses it yet) with file page
+	 * `index`. What is beyond the end of the file is zeroed afterwards. Returns 0; -EIO and
+	 * others become SIGBUS; -EAGAIN becomes RETRY (an external pager); -ENOMEM becomes OOM.
+	 * NULL: zeroes.
 	 */
 	int (*read_page)(struct avm_file *f, uint64_t index, struct avm_page *page);
 
-	/* Write a dirty page (locked) back. Returns 0 or a negative errno: it then stays dirty. NULL: 0. */
+	/*
+	 * Write a dirty page (locked) back. Returns 0 or a negative errno: it then stays dirty.
+	 * NULL: 0.
+	 */
 	int (*write_page)(struct avm_file *f, uint64_t index, struct avm_page *page);
 
 	/* Size in bytes. NULL: file->size. Pages wholly beyond it are SIGBUS. */
@@ -28,12 +34,16 @@ struct avm_file_ops {
 	/* A shared page is about to become writable (page locked). Nonzero is SIGBUS. NULL: 0. */
 	int (*page_mkwrite)(struct avm_file *f, uint64_t index, struct avm_page *page);
 
-	/* Instead of the page cache: a bare frame for a special mapping (device). -errno is SIGBUS. */
+	/*
+	 * Instead of the page cache: a bare frame for a special mapping (device). -errno is SIGBUS.
+	 * A write to a private mapping copies the frame, which must lie in a region then (else
+	 * SIGBUS).
+	 */
 	int (*get_frame)(struct avm_file *f, uint64_t index, avm_pfn_t *pfn);
 
 	/*
-	 * The file is being mapped with `vma_flags` (AVM_VM_...): change them, or refuse with a negative
-	 * errno. Called before anything has changed.
+	 * The file is being mapped with `vma_flags` (AVM_VM_...): change them, or refuse with a
+	 * negative errno. Called before anything has changed.
 	 */
 	int (*mmap)(struct avm_file *f, uint64_t *vma_flags);
 
@@ -50,7 +60,7 @@ struct avm_file {
 	const struct avm_file_ops *ops;
 	void *context;
 	uint64_t id; /* for people */
-	uint64_t size; /* bytes; when ops->size is NULL; changed by avm_file_truncate */
+	_Atomic uint64_t size; /* bytes; when ops->size is NULL; changed by truncate and write */
 	bool shmem; /* shared anonymous memory: lives in memory and swap, needs no write-back */
 	bool owned; /* made by the core (mmap SHARED|ANONYMOUS): freed by it too */
 
@@ -64,8 +74,8 @@ struct avm_file {
 };
 
 /*
- * Makes a file with one reference, the caller's. Returns 0. `ops` may be NULL: a file of zeroes of `size`
- * bytes. Sleeps: no.
+ * Makes a file with one reference, the caller's. `ops` may be NULL: a file of zeroes of `size`
+ * bytes. Returns 0, or -EFBIG (size beyond INT64_MAX). Sleeps: no.
  */
 int avm_file_init(struct avm *m, struct avm_file *f, const struct avm_file_ops *ops, void *context,
 		  uint64_t size);
@@ -73,32 +83,52 @@ int avm_file_init(struct avm *m, struct avm_file *f, const struct avm_file_ops *
 /* The same for shared anonymous memory (memfd, POSIX shared memory, shmat). */
 int avm_memfd(struct avm *m, struct avm_file *f, void *context, uint64_t size);
 
-/* References. The last put writes nothing back: call avm_file_sync() first. It drops the page cache. */
+/*
+ * References. The last put writes nothing back: call avm_file_sync() first. It drops the page
+ * cache.
+ */
 void avm_file_get(struct avm_file *f);
 void avm_file_put(struct avm_file *f);
 
 /*
- * Sets the size. Pages beyond it leave the cache and every mapping, private copies included; the part of
- * the last page beyond it is zeroed. Returns 0, or -EFBIG. Sleeps: yes. Locks held: none.
+ * Sets the size. Pages beyond it leave the cache and every mapping, private copies included; the
+ * part of the last page beyond it is zeroed. Returns 0, or -EFBIG. Sleeps: yes. Locks held: none.
  */
 int avm_file_truncate(struct avm_file *f, uint64_t size);
 
-/* Punches a hole: pages wholly inside [offset, offset + len) read as zeroes (shmem) or are read again. */
+/*
+ * Punches a hole: pages wholly inside [offset, offset + len) leave the cache and every shared
+ * mapping, and read as zeroes (shmem) or are read again; the parts of cached pages at its edges are
+ * zeroed. Private copies stay, and so does the size. Returns 0, -EINVAL (len 0), -EFBIG (offset +
+ * len beyond INT64_MAX). Sleeps: yes. Locks held: none.
+ */
 int avm_file_punch(struct avm_file *f, uint64_t offset, uint64_t len);
 
-/* Drops clean cached pages [first, first + n) from the cache and all mappings; -EBUSY if one is dirty. */
+/*
+ * Drops clean cached pages [first, first + n) from the cache and all mappings, private copies
+ * excepted. Dirty ones stay, and make it -EBUSY in the end; so do all pages of shared anonymous
+ * memory. Sleeps: yes. Locks held: none.
+ */
 int avm_file_invalidate(struct avm_file *f, uint64_t first, uint64_t n);
 
-/* Writes every dirty page back; the first error is returned, all are tried. */
+/*
+ * Writes every dirty page back; the first error is returned, all are tried. Sleeps: yes. Locks
+ * held: none.
+ */
 int avm_file_sync(struct avm_file *f);
 
 /*
- * Brings pages [first, first + n) into the cache without mapping them (readahead). Returns how many are
- * cached of them, or a negative errno when not even the first could be.
+ * Brings pages [first, first + n) into the cache without mapping them (readahead). Returns how many
+ * are cached of them (the end of the file is no error), or a negative errno when not even the first
+ * could be.
  */
 int64_t avm_file_readahead(struct avm_file *f, uint64_t first, uint64_t n);
 
-/* Reads, writes the file through its page cache, as read(2), write(2) do. Bytes, or a negative errno. */
+/*
+ * Reads, writes the file through its page cache, as read(2), write(2) do: bytes, or a negative
+ * errno when not even the first could be. Writing makes the file larger, unless it knows its own
+ * size (ops->size): -EFBIG.
+ */
 int64_t avm_file_read(struct avm_file *f, uint64_t offset, void *buf, uint64_t len);
 int64_t avm_file_write(struct avm_file *f, uint64_t offset, const void *buf, uint64_t len);
 

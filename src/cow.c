@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cow.c - a write to a present, read-only entry of a private mapping (R8.3).
+ *
+ * The page the entry maps is
+ *	exclusive (R5.6)	nobody else can see it: the entry becomes writable, whatever the
+ *				reference count
+ *	the zero page		replaced by a zeroed page
+ *	anonymous, and it turns	taken over (R5.4): the others have gone
+ *	out that we are alone
+ *	anything else		copied: shared with a fork relative, of the page cache, a bare frame
+ *
+ * A forced write (R8.10) goes the same way; only the entry stays read-only.
+ */
+#include "fault.h"
+
+#include "anon_vma.h"
+#include "frame.h"
+#include "lru.h"
+#include "mmu_gather.h"
+#include "page.h"
+#include "rmap.h"
+
+void avm_fault_map_new(struct avm_fault_ctx *f, struct avm_page *page)
+{
+	struct avm *m = f->mm->machine;
+	avm_pte_t p = avm_pte_make(page->pfn, f->vma->flags);
+
+	/* mapping before mapcount (R6); the walk that sees the count then finds the family. */
+	avm_family_place(page, f->vma, f->addr, AVM_PLACE_EXCLUSIVE);
+	avm_rmap_add_anon(page, 1, f->vma, f->addr);
+	avm_rss_add(f->mm, AVM_RSS_ANON, 1);
+	if (f->vma->flags & AVM_VM_LOCKED)
+		avm_lru_set_unevictable(m, page, true);
+	avm_lru_add(m, page);
+	avm_ptc_set(&f->c, avm_pte_written(p, f->vma));
+}
+
+/* The page is this VMA's alone. => table locked on entry, unlocked on return. */
+static unsigned reuse(struct avm_fault_ctx *f)
+{
+	avm_ptc_set(&f->c, avm_pte_written(f->seen, f->vma));
+	avm_ptc_unlock(&f->c);
+	avm_count(f->mm->machine, AVM_EV_COW_REUSE, 1);
+	return AVM_FAULT_MINOR | AVM_FAULT_REUSE;
+}
+
+/*
+ * Exclusive, or to be had (R5.4)? => table locked. A page lock that is contended is not waited for:
+ * whoever holds it is most likely another user, and a copy is always right.
+ */
+static bool sole_owner(struct avm_fault_ctx *f, struct avm_page *page)
+{
+	struct avm *m = f->mm->machine;
+	bool mine;
+
+	if (avm_page_test(page, AVM_PG_EXCLUSIVE))
+		return true;
+	if (!avm_page_trylock(m, page))
+		return false;
+	mine = avm_rmap_take_over(page, f->vma, f->addr, 0);
+	avm_page_unlock(m, page);
+	return mine;
+}
+
+/*
+ * The old page loses this mapping, `page` gets it. => table locked, the entry is as seen. Whoever
+ * still has the old translation must lose it before the new page can be written: flush in between
+ * (R12).
+ */
+static void replace(struct avm_fault_ctx *f, struct avm_page *old, struct avm_page *page)
+{
+	avm_ptc_clear(&f->c);
+	avm_tlb_flush(f->mm, f->addr, f->addr + AVM_PAGE_SIZE);
+	if (old) {
+		avm_rss_add(f->mm, avm_page_rss(old), -1);
+		avm_rmap_remove(old, 1, f->vma);
+	}
+	avm_fault_map_new(f, page);
+}
+
+/*
+ * Puts the private copy in the place of what was seen. Takes over the reference on `page`. Sleeps.
+ */
+static bool install(struct avm_fault_ctx *f, struct avm_page *old, struct avm_page *page)
+{
+	struct avm *m = f->mm->machine;
+	avm_addr_t end = f->addr + AVM_PAGE_SIZE;
+	bool same;
+
+	avm_notify_start(f->mm, f->addr, end);
+	same = avm_fault_lock_seen(f);
+	if (same) {
+		replace(f, old, page);
+		avm_ptc_unlock(&f->c);
+	}
+	avm_notify_end(f->mm, f->addr, end);
+	if (!same)
+		avm_page_put(m, page);
+	else if (old)
+		avm_page_put(m, old); /* the reference of the mapping */
+	return same;
+}
+
+/*
+ * `old` is what the entry maps, held by the caller; NULL for the zero page and for a bare frame,
+ * which have no counts. `source`: what to copy; AVM_PFN_NONE: zeroes. => table not locked; sleeps.
+ */
+static unsigned copy(struct avm_fault_ctx *f, struct avm_page *old, avm_pfn_t source)
+{
+	struct avm *m = f->mm->machine;
+	bool zeroed = source == AVM_PFN_NONE;
+	struct avm_page *page;
+
+	if (avm_family_prepare(f->vma))
+		return AVM_FAULT_OOM;
+	page = avm_page_alloc(m, AVM_FRAME_USER);
+	if (!page)
+		return AVM_FAULT_OOM;
+	if (zeroed)
+		avm_port_frame_clear(m, page->pfn);
+	else
+		avm_port_frame_copy(m, page->pfn, source);
+	if (!install(f, old, page))
+		return AVM_FAULT_MINOR | AVM_FAULT_SPURIOUS;
+	avm_count(m, zeroed ? AVM_EV_ZERO_FILL : AVM_EV_COW_COPY, 1);
+	return zeroed ? AVM_FAULT_MINOR : AVM_FAULT_MINOR | AVM_FAULT_COW;
+}
+
+unsigned avm_fault_write_protected(struct avm_fault_ctx *f)
+{
+	struct avm *m = f->mm->machine;
+	avm_pfn_t pfn = avm_pte_pfn(f->seen);
+	struct avm_page *old = avm_page_of(m, pfn);
+	unsigned bits;
+
+	if (avm_pte_special(f->seen)) {
+		avm_ptc_unlock(&f->c);
+		/* Only frames of the machine have contents that the core can read. */
+		return old ? copy(f, NULL, pfn) : AVM_FAULT_SIGBUS;
+	}
+	if (old == m->zero_page) {
+		avm_ptc_unlock(&f->c);
+		return copy(f, NULL, AVM_PFN_NONE);
+	}
+	if (avm_page_is_anon(old) && sole_owner(f, old))
+		return reuse(f);
+	avm_page_get(old);
+	avm_ptc_unlock(&f->c);
+	bits = copy(f, old, pfn);
+	avm_page_put(m, old);
+	return bits;
+}
