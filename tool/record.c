@@ -178,11 +178,13 @@ static int summarise(const struct record_options *o)
 
 	const struct trace_stats *s = trace_stats(t);
 
-	record_note(o, "%s: %" PRIu64 " events of %" PRIu64 " processes, %" PRIu64 " faults, "
-		    "%" PRIu64 " lost", o->output, s->events, processes, s->kind[TRACE_FAULT],
-		    s->lost);
+	record_note(o,
+		    "%s: %" PRIu64 " events of %" PRIu64 " processes, %" PRIu64 " faults, "
+		    "%" PRIu64 " lost",
+		    o->output, s->events, processes, s->kind[TRACE_FAULT], s->lost);
 	if (s->lost)
-		record_error("%" PRIu64 " events were lost: try again with a larger --pages", s->lost);
+		record_error("%" PRIu64 " events were lost: try again with a larger --pages",
+			     s->lost);
 	trace_close(t);
 	return rc;
 }
@@ -212,7 +214,11 @@ static int record(const struct record_options *o)
 	return exit_status(status);
 }
 
-enum { OPT_SCRUB = 256, OPT_KEEP_DATA, OPT_STRACE };
+enum {
+	OPT_SCRUB = 256,
+	OPT_KEEP_DATA,
+	OPT_STRACE
+};
 
 static bool is_pages(const char *s)
 {

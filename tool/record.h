@@ -14,8 +14,8 @@
 
 struct record_options {
 	const char *output;
-	const char *pages;	/* of perf's ring buffer, per CPU */
-	char **cmd;		/* ends with NULL */
+	const char *pages; /* of perf's ring buffer, per CPU */
+	char **cmd; /* ends with NULL */
 	bool keep_data;
 	bool scrub;
 	bool force_strace;
@@ -29,14 +29,13 @@ struct record_out {
 	const char *child_name;
 };
 
-__attribute__((format(printf, 1, 2)))
-void record_error(const char *fmt, ...);
-__attribute__((format(printf, 2, 3)))
-void record_note(const struct record_options *o, const char *fmt, ...);
+__attribute__((format(printf, 1, 2))) void record_error(const char *fmt, ...);
+__attribute__((format(printf, 2, 3))) void record_note(const struct record_options *o,
+						       const char *fmt, ...);
 
 /* Start argv; in_fd and out_fd become its 0 and 1 when not -1. => pid or -errno */
 pid_t record_spawn(char *const argv[], int in_fd, int out_fd);
-int record_wait(pid_t pid);	/* => status as of waitpid(), or -errno */
+int record_wait(pid_t pid); /* => status as of waitpid(), or -errno */
 /* Run a recorder in the foreground, huge pages off; => as record_wait() */
 int record_run(char *const argv[]);
 

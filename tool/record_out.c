@@ -103,8 +103,8 @@ static bool starts_with(struct trace_str s, const char *prefix)
 void record_put_path(FILE *f, struct trace_str s)
 {
 	static const char *const keep[] = {
-		"/usr/", "/lib/", "/lib64/", "/bin/", "/sbin/", "/etc/", "/dev/", "/proc/", "/sys/",
-		"/SYSV", "/memfd:", "/anon_hugepage", "//anon",
+		"/usr/",  "/lib/", "/lib64/", "/bin/",	 "/sbin/",	   "/etc/",  "/dev/",
+		"/proc/", "/sys/", "/SYSV",   "/memfd:", "/anon_hugepage", "//anon",
 	};
 	const char *end = s.p + s.n;
 	const char *p = end;

@@ -16,23 +16,28 @@
 #include "trace_priv.h"
 
 static const char *const tracepoints[] = {
-	"kmem:rss_stat", "task:task_newtask", "sched:sched_process_exec", "sched:sched_process_exit",
+	"kmem:rss_stat",
+	"task:task_newtask",
+	"sched:sched_process_exec",
+	"sched:sched_process_exit",
 };
 
 /* prctl names and switches, ftruncate and fallocate cut files: they change memory, too. */
 static const enum trace_call recorded[] = {
-	TRACE_CALL_MMAP, TRACE_CALL_MUNMAP, TRACE_CALL_MPROTECT, TRACE_CALL_PKEY_MPROTECT,
-	TRACE_CALL_MREMAP, TRACE_CALL_REMAP_FILE_PAGES, TRACE_CALL_MADVISE,
-	TRACE_CALL_PROCESS_MADVISE, TRACE_CALL_BRK, TRACE_CALL_MLOCK, TRACE_CALL_MLOCK2,
-	TRACE_CALL_MUNLOCK, TRACE_CALL_MLOCKALL, TRACE_CALL_MUNLOCKALL, TRACE_CALL_MBIND,
-	TRACE_CALL_MSEAL, TRACE_CALL_SHMAT, TRACE_CALL_SHMDT, TRACE_CALL_FTRUNCATE,
-	TRACE_CALL_FALLOCATE, TRACE_CALL_PRCTL,
+	TRACE_CALL_MMAP,	  TRACE_CALL_MUNMAP,	      TRACE_CALL_MPROTECT,
+	TRACE_CALL_PKEY_MPROTECT, TRACE_CALL_MREMAP,	      TRACE_CALL_REMAP_FILE_PAGES,
+	TRACE_CALL_MADVISE,	  TRACE_CALL_PROCESS_MADVISE, TRACE_CALL_BRK,
+	TRACE_CALL_MLOCK,	  TRACE_CALL_MLOCK2,	      TRACE_CALL_MUNLOCK,
+	TRACE_CALL_MLOCKALL,	  TRACE_CALL_MUNLOCKALL,      TRACE_CALL_MBIND,
+	TRACE_CALL_MSEAL,	  TRACE_CALL_SHMAT,	      TRACE_CALL_SHMDT,
+	TRACE_CALL_FTRUNCATE,	  TRACE_CALL_FALLOCATE,	      TRACE_CALL_PRCTL,
 };
 
 static bool event_exists(const char *system, const char *prefix, const char *name)
 {
 	static const char *const roots[] = {
-		"/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events",
+		"/sys/kernel/tracing/events",
+		"/sys/kernel/debug/tracing/events",
 	};
 	char path[256];
 
@@ -62,7 +67,7 @@ static void list_events(const struct record_options *o, char *list, size_t size)
 	} else {
 		snprintf(list, size, "page-faults");
 		record_note(o, "no exceptions:page_fault_* here: faults are recorded without their "
-			    "error codes");
+			       "error codes");
 	}
 	for (size_t i = 0; i < sizeof(tracepoints) / sizeof(tracepoints[0]); i++) {
 		const char *colon = strchr(tracepoints[i], ':');
@@ -88,8 +93,10 @@ static void list_events(const struct record_options *o, char *list, size_t size)
 /* Try: it needs the program, the rights and the events; trying also makes perf mount tracefs. */
 bool record_perf_usable(char *reason, size_t size)
 {
-	char *const argv[] = { "perf", "record", "-q", "-c", "1", "-o", "/dev/null", "-e",
-			       "kmem:rss_stat,syscalls:sys_enter_mmap", "--", "true", NULL };
+	char *const argv[] = { "perf",	    "record", "-q",
+			       "-c",	    "1",      "-o",
+			       "/dev/null", "-e",     "kmem:rss_stat,syscalls:sys_enter_mmap",
+			       "--",	    "true",   NULL };
 	struct trace_source s;
 	char err[TRACE_ERR_MAX];
 	int rc = source_open_child(&s, argv, -1);
@@ -102,8 +109,9 @@ bool record_perf_usable(char *reason, size_t size)
 		s.pos = s.len;
 	rc = source_child_status(&s, err);
 	if (rc && geteuid())
-		snprintf(reason, size, "perf may not record here: that needs root, or CAP_PERFMON and "
-				       "the right to read tracefs");
+		snprintf(reason, size,
+			 "perf may not record here: that needs root, or CAP_PERFMON and "
+			 "the right to read tracefs");
 	else if (rc)
 		snprintf(reason, size, "%s", err);
 	source_close(&s);
@@ -121,9 +129,22 @@ static int run_perf(const struct record_options *o, const char *data)
 		ncmd++;
 	list_events(o, events, sizeof(events));
 
-	char *const head[] = { "perf", "record", "-q", "-d", "-c", "1", "--sample-cpu", "-m",
-			       (char *)(uintptr_t)o->pages, "--clockid", "mono", "-o",
-			       (char *)(uintptr_t)data, "-e", events, "--" };
+	char *const head[] = { "perf",
+			       "record",
+			       "-q",
+			       "-d",
+			       "-c",
+			       "1",
+			       "--sample-cpu",
+			       "-m",
+			       (char *)(uintptr_t)o->pages,
+			       "--clockid",
+			       "mono",
+			       "-o",
+			       (char *)(uintptr_t)data,
+			       "-e",
+			       events,
+			       "--" };
 
 	argv = calloc(sizeof(head) / sizeof(head[0]) + ncmd + 1, sizeof(*argv));
 	if (!argv)

@@ -13,8 +13,12 @@
 
 static int run_strace(const struct record_options *o, const char *log)
 {
-	char *const head[] = { "strace", "-f", "-ttt", "-y", "-o", (char *)(uintptr_t)log, "-e",
-			       CALLS, "-s", o->scrub ? "0" : "32", "--" };
+	char *const head[] = { "strace", "-f",
+			       "-ttt",	 "-y",
+			       "-o",	 (char *)(uintptr_t)log,
+			       "-e",	 CALLS,
+			       "-s",	 o->scrub ? "0" : "32",
+			       "--" };
 	size_t n = 0, ncmd = 0;
 	char **argv;
 	int status;

@@ -66,47 +66,47 @@ enum trace_format {
 };
 
 enum trace_kind {
-	TRACE_SYS_ENTER,	/* sys: call, arg[], nargs */
-	TRACE_SYS_EXIT,		/* sys: call, ret, err; strace: arg[] as well */
-	TRACE_FAULT,		/* fault (perf only) */
-	TRACE_RSS,		/* rss (perf only) */
-	TRACE_NEWTASK,		/* newtask: pid/tid are the parent's */
-	TRACE_COMM,		/* comm: exec is set when the address space was replaced just now */
-	TRACE_EXEC,		/* exec: sched_process_exec, *after* the new image's MMAPs */
-	TRACE_MMAP,		/* mmap: PERF_RECORD_MMAP/MMAP2 (perf only): a VMA as it is, merged */
-	TRACE_EXIT,		/* exit: one thread is gone */
-	TRACE_REC_FORK,		/* task: PERF_RECORD_FORK (comes before the NEWTASK of the same child) */
-	TRACE_REC_EXIT,		/* task: PERF_RECORD_EXIT (comes after the EXIT of the same thread) */
-	TRACE_LOST,		/* lost: n events are missing hereabouts */
-	TRACE_OTHER,		/* a record of some other event: `name` */
+	TRACE_SYS_ENTER, /* sys: call, arg[], nargs */
+	TRACE_SYS_EXIT, /* sys: call, ret, err; strace: arg[] as well */
+	TRACE_FAULT, /* fault (perf only) */
+	TRACE_RSS, /* rss (perf only) */
+	TRACE_NEWTASK, /* newtask: pid/tid are the parent's */
+	TRACE_COMM, /* comm: exec is set when the address space was replaced just now */
+	TRACE_EXEC, /* exec: sched_process_exec, *after* the new image's MMAPs */
+	TRACE_MMAP, /* mmap: PERF_RECORD_MMAP/MMAP2 (perf only): a VMA as it is, merged */
+	TRACE_EXIT, /* exit: one thread is gone */
+	TRACE_REC_FORK, /* task: PERF_RECORD_FORK (comes before the NEWTASK of the same child) */
+	TRACE_REC_EXIT, /* task: PERF_RECORD_EXIT (comes after the EXIT of the same thread) */
+	TRACE_LOST, /* lost: n events are missing hereabouts */
+	TRACE_OTHER, /* a record of some other event: `name` */
 	TRACE_NR_KINDS,
 };
 
 /* The calls that are decoded. Arguments are numbered as in the manual page of the system call. */
 enum trace_call {
-	TRACE_CALL_MMAP,		/* addr len prot flags fd off */
-	TRACE_CALL_MUNMAP,		/* addr len */
-	TRACE_CALL_MPROTECT,		/* start len prot */
-	TRACE_CALL_PKEY_MPROTECT,	/* start len prot pkey */
-	TRACE_CALL_MREMAP,		/* addr old_len new_len flags new_addr */
-	TRACE_CALL_REMAP_FILE_PAGES,	/* start size prot pgoff flags */
-	TRACE_CALL_MADVISE,		/* start len behaviour */
-	TRACE_CALL_PROCESS_MADVISE,	/* pidfd vec vlen behaviour flags */
-	TRACE_CALL_BRK,			/* brk */
-	TRACE_CALL_MLOCK,		/* start len */
-	TRACE_CALL_MLOCK2,		/* start len flags */
-	TRACE_CALL_MUNLOCK,		/* start len */
-	TRACE_CALL_MLOCKALL,		/* flags */
+	TRACE_CALL_MMAP, /* addr len prot flags fd off */
+	TRACE_CALL_MUNMAP, /* addr len */
+	TRACE_CALL_MPROTECT, /* start len prot */
+	TRACE_CALL_PKEY_MPROTECT, /* start len prot pkey */
+	TRACE_CALL_MREMAP, /* addr old_len new_len flags new_addr */
+	TRACE_CALL_REMAP_FILE_PAGES, /* start size prot pgoff flags */
+	TRACE_CALL_MADVISE, /* start len behaviour */
+	TRACE_CALL_PROCESS_MADVISE, /* pidfd vec vlen behaviour flags */
+	TRACE_CALL_BRK, /* brk */
+	TRACE_CALL_MLOCK, /* start len */
+	TRACE_CALL_MLOCK2, /* start len flags */
+	TRACE_CALL_MUNLOCK, /* start len */
+	TRACE_CALL_MLOCKALL, /* flags */
 	TRACE_CALL_MUNLOCKALL,
-	TRACE_CALL_MBIND,		/* start len mode nmask maxnode flags */
-	TRACE_CALL_MSYNC,		/* start len flags */
-	TRACE_CALL_MINCORE,		/* start len vec */
-	TRACE_CALL_MSEAL,		/* start len flags */
-	TRACE_CALL_SHMAT,		/* shmid shmaddr shmflg */
-	TRACE_CALL_SHMDT,		/* shmaddr */
-	TRACE_CALL_FTRUNCATE,		/* fd length */
-	TRACE_CALL_FALLOCATE,		/* fd mode offset len */
-	TRACE_CALL_PRCTL,		/* option arg2 arg3 arg4 arg5 */
+	TRACE_CALL_MBIND, /* start len mode nmask maxnode flags */
+	TRACE_CALL_MSYNC, /* start len flags */
+	TRACE_CALL_MINCORE, /* start len vec */
+	TRACE_CALL_MSEAL, /* start len flags */
+	TRACE_CALL_SHMAT, /* shmid shmaddr shmflg */
+	TRACE_CALL_SHMDT, /* shmaddr */
+	TRACE_CALL_FTRUNCATE, /* fd length */
+	TRACE_CALL_FALLOCATE, /* fd mode offset len */
+	TRACE_CALL_PRCTL, /* option arg2 arg3 arg4 arg5 */
 	TRACE_NR_CALLS,
 };
 
@@ -123,10 +123,10 @@ struct trace_sys {
 	uint64_t arg[6];
 	/* Bit i: argument i is not known (missing, or a constant this reader has no number for). */
 	unsigned int unknown;
-	uint64_t ret;		/* 0 when err is set */
-	int err;		/* 0 or a positive errno */
-	bool no_result;		/* strace: the call never came back ("= ?") */
-	struct trace_str path;	/* strace: file of the fd argument, with -y; else empty */
+	uint64_t ret; /* 0 when err is set */
+	int err; /* 0 or a positive errno */
+	bool no_result; /* strace: the call never came back ("= ?") */
+	struct trace_str path; /* strace: file of the fd argument, with -y; else empty */
 };
 
 /* x86 error code bits; the field is 0 and has_code false for software page-fault events. */
@@ -138,10 +138,10 @@ struct trace_sys {
 struct trace_fault {
 	uint64_t addr;
 	uint64_t code;
-	bool has_code;		/* false: exceptions:* did not exist where this was recorded */
-	bool kernel;		/* page_fault_kernel: the kernel touched the address (copy_to_user...) */
-	bool addr_is_symbol;	/* an address of the kernel itself, printed by name: addr is ~0 */
-	struct trace_str ip;	/* symbol of a kernel fault; hexadecimal otherwise */
+	bool has_code; /* false: exceptions:* did not exist where this was recorded */
+	bool kernel; /* page_fault_kernel: the kernel touched the address (copy_to_user...) */
+	bool addr_is_symbol; /* an address of the kernel itself, printed by name: addr is ~0 */
+	struct trace_str ip; /* symbol of a kernel fault; hexadecimal otherwise */
 };
 
 enum trace_rss_type {
@@ -152,8 +152,8 @@ enum trace_rss_type {
 };
 
 struct trace_rss {
-	uint64_t mm_id;		/* the same number for the same mm, throughout */
-	bool curr;		/* the mm is the current task's own */
+	uint64_t mm_id; /* the same number for the same mm, throughout */
+	bool curr; /* the mm is the current task's own */
 	enum trace_rss_type type;
 	int64_t bytes;
 };
@@ -163,22 +163,22 @@ struct trace_rss {
 #define TRACE_CLONE_THREAD 0x10000u
 
 struct trace_newtask {
-	int32_t child_pid;	/* thread group: the parent's for a thread, else child_tid */
+	int32_t child_pid; /* thread group: the parent's for a thread, else child_tid */
 	int32_t child_tid;
 	uint64_t clone_flags;
 	struct trace_str comm;
 };
 
 struct trace_comm {
-	int32_t pid, tid;	/* whose comm it is: perf's exec of a thread has the leader's here */
+	int32_t pid, tid; /* whose comm it is: perf's exec of a thread has the leader's here */
 	bool exec;
 	struct trace_str comm;
 };
 
 struct trace_exec {
 	struct trace_str filename;
-	int32_t pid;		/* tid after the exec (the leader's) */
-	int32_t old_pid;	/* tid before */
+	int32_t pid; /* tid after the exec (the leader's) */
+	int32_t old_pid; /* tid before */
 };
 
 #define TRACE_PROT_READ 1u
@@ -186,24 +186,24 @@ struct trace_exec {
 #define TRACE_PROT_EXEC 4u
 
 struct trace_mmap {
-	int32_t pid, tid;	/* -1: the kernel's own */
+	int32_t pid, tid; /* -1: the kernel's own */
 	uint64_t start, len;
 	/* Bytes. For anonymous memory the kernel reports vm_pgoff << PAGE_SHIFT, as for files. */
 	uint64_t pgoff;
 	unsigned int dev_major, dev_minor;
 	uint64_t inode, inode_generation;
-	bool v2;		/* MMAP2; plain MMAP has no device, inode nor protection but x */
-	bool has_inode;		/* false: MMAP, or MMAP2 with a build id in its place */
-	unsigned int prot;	/* TRACE_PROT_ */
+	bool v2; /* MMAP2; plain MMAP has no device, inode nor protection but x */
+	bool has_inode; /* false: MMAP, or MMAP2 with a build id in its place */
+	unsigned int prot; /* TRACE_PROT_ */
 	bool shared;
-	struct trace_str filename;	/* "//anon", "[stack]", "/dev/zero (deleted)", a path... */
+	struct trace_str filename; /* "//anon", "[stack]", "/dev/zero (deleted)", a path... */
 };
 
 struct trace_exit {
 	struct trace_str comm;
-	int32_t tid;		/* the thread that is gone */
-	bool group_dead;	/* it was the last of its thread group */
-	bool has_group_dead;	/* false: an older kernel does not say */
+	int32_t tid; /* the thread that is gone */
+	bool group_dead; /* it was the last of its thread group */
+	bool has_group_dead; /* false: an older kernel does not say */
 };
 
 struct trace_task {
@@ -213,12 +213,12 @@ struct trace_task {
 
 struct trace_event {
 	enum trace_kind kind;
-	int32_t pid, tid;	/* -1: no longer known to the kernel; the header's, for perf */
-	int32_t cpu;		/* -1: strace does not say */
-	uint64_t time;		/* ns; perf: CLOCK_MONOTONIC or what was recorded; strace: wall clock */
-	uint64_t line;		/* where the record begins, from 1 */
-	struct trace_str task_comm;	/* perf: the first 16 columns without the padding */
-	struct trace_str name;	/* perf: name of the event, strace: of the call */
+	int32_t pid, tid; /* -1: no longer known to the kernel; the header's, for perf */
+	int32_t cpu; /* -1: strace does not say */
+	uint64_t time; /* ns; perf: CLOCK_MONOTONIC or what was recorded; strace: wall clock */
+	uint64_t line; /* where the record begins, from 1 */
+	struct trace_str task_comm; /* perf: the first 16 columns without the padding */
+	struct trace_str name; /* perf: name of the event, strace: of the call */
 	union {
 		struct trace_sys sys;
 		struct trace_fault fault;
@@ -235,12 +235,12 @@ struct trace_event {
 
 struct trace_stats {
 	uint64_t lines;
-	uint64_t events;	/* given by trace_next(), all kinds */
+	uint64_t events; /* given by trace_next(), all kinds */
 	uint64_t kind[TRACE_NR_KINDS];
-	uint64_t lost;		/* sum over TRACE_LOST */
-	uint64_t bad_lines;	/* complaints */
+	uint64_t lost; /* sum over TRACE_LOST */
+	uint64_t bad_lines; /* complaints */
 	uint64_t skipped;
-	uint64_t continued;	/* lines that went on a record's free text */
+	uint64_t continued; /* lines that went on a record's free text */
 	uint64_t unordered;
 	uint64_t unknown_args;
 	uint64_t orphans;
@@ -278,8 +278,8 @@ enum trace_format trace_format(const struct trace *t);
 /* Ends a decompressor that still runs. NULL is allowed. */
 void trace_close(struct trace *t);
 
-const char *trace_call_name(enum trace_call call);	/* "mmap" */
-const char *trace_kind_name(enum trace_kind kind);	/* "sys_enter" */
+const char *trace_call_name(enum trace_call call); /* "mmap" */
+const char *trace_kind_name(enum trace_kind kind); /* "sys_enter" */
 
 /*
  * Write s into buf as printable ASCII (\n, \xHH, cut with "..." when too long), always terminated:

@@ -7,6 +7,7 @@
 
 #include "trace_priv.h"
 
+/* clang-format off */
 #define C(name, value) { name, sizeof(name) - 1, value }
 
 static const struct {
@@ -68,6 +69,7 @@ static const struct {
 	C("CLONE_CLEAR_SIGHAND", 0x100000000), C("CLONE_INTO_CGROUP", 0x200000000),
 	C("CLONE_NEWTIME", 0x80), C("SIGCHLD", 17),
 };
+/* clang-format on */
 
 bool trace_const(const char *name, size_t n, uint64_t *value)
 {
@@ -80,6 +82,7 @@ bool trace_const(const char *name, size_t n, uint64_t *value)
 	return false;
 }
 
+/* clang-format off */
 #define E(name) { #name, sizeof(#name) - 1, name }
 
 /* What the calls of trace.h can fail with. */
@@ -95,6 +98,7 @@ static const struct {
 	E(ELOOP), E(EIDRM), E(EOVERFLOW), E(ELIBBAD), E(EUSERS), E(EOPNOTSUPP), E(ETIMEDOUT),
 	E(ENOLCK), E(EHWPOISON), E(ENOTSUP),
 };
+/* clang-format on */
 
 int trace_errno(const char *name, size_t n)
 {

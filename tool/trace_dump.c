@@ -44,8 +44,9 @@ static void print_sys(const struct trace_event *ev)
 static void print_mmap(const struct trace_mmap *m)
 {
 	printf(" %d/%d 0x%" PRIx64 "+0x%" PRIx64 " pgoff=0x%" PRIx64 " dev=%x:%x inode=%" PRIu64
-	       " %c%c%c%c", m->pid, m->tid, m->start, m->len, m->pgoff, m->dev_major, m->dev_minor,
-	       m->inode, m->prot & TRACE_PROT_READ ? 'r' : '-', m->prot & TRACE_PROT_WRITE ? 'w' : '-',
+	       " %c%c%c%c",
+	       m->pid, m->tid, m->start, m->len, m->pgoff, m->dev_major, m->dev_minor, m->inode,
+	       m->prot & TRACE_PROT_READ ? 'r' : '-', m->prot & TRACE_PROT_WRITE ? 'w' : '-',
 	       m->prot & TRACE_PROT_EXEC ? 'x' : '-', m->shared ? 's' : 'p');
 	print_str("file", m->filename);
 }
@@ -53,7 +54,9 @@ static void print_mmap(const struct trace_mmap *m)
 static void print_exit(const struct trace_exit *e)
 {
 	printf(" tid=%d group_dead=%s", e->tid,
-	       !e->has_group_dead ? "?" : e->group_dead ? "true" : "false");
+	       !e->has_group_dead ? "?" :
+	       e->group_dead	  ? "true" :
+				    "false");
 	print_str("comm", e->comm);
 }
 
@@ -120,15 +123,16 @@ static void print_stats(const struct trace *t)
 {
 	const struct trace_stats *s = trace_stats(t);
 
-	fprintf(stderr, "%s: %" PRIu64 " lines, %" PRIu64 " events, lost %" PRIu64 ", bad %" PRIu64
+	fprintf(stderr,
+		"%s: %" PRIu64 " lines, %" PRIu64 " events, lost %" PRIu64 ", bad %" PRIu64
 		", skipped %" PRIu64 ", continued %" PRIu64 ", unordered %" PRIu64
 		", unknown arguments %" PRIu64 ", orphans %" PRIu64 "\n",
 		trace_format(t) == TRACE_PERF ? "perf" : "strace", s->lines, s->events, s->lost,
 		s->bad_lines, s->skipped, s->continued, s->unordered, s->unknown_args, s->orphans);
 	for (int k = 0; k < TRACE_NR_KINDS; k++) {
 		if (s->kind[k])
-			fprintf(stderr, "  %-10s %" PRIu64 "\n", trace_kind_name((enum trace_kind)k),
-				s->kind[k]);
+			fprintf(stderr, "  %-10s %" PRIu64 "\n",
+				trace_kind_name((enum trace_kind)k), s->kind[k]);
 	}
 }
 

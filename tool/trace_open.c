@@ -44,18 +44,12 @@ static const struct {
 };
 
 static const char *const kinds[TRACE_NR_KINDS] = {
-	[TRACE_SYS_ENTER] = "sys_enter",
-	[TRACE_SYS_EXIT] = "sys_exit",
-	[TRACE_FAULT] = "fault",
-	[TRACE_RSS] = "rss",
-	[TRACE_NEWTASK] = "newtask",
-	[TRACE_COMM] = "comm",
-	[TRACE_EXEC] = "exec",
-	[TRACE_MMAP] = "mmap",
-	[TRACE_EXIT] = "exit",
-	[TRACE_REC_FORK] = "rec_fork",
-	[TRACE_REC_EXIT] = "rec_exit",
-	[TRACE_LOST] = "lost",
+	[TRACE_SYS_ENTER] = "sys_enter", [TRACE_SYS_EXIT] = "sys_exit",
+	[TRACE_FAULT] = "fault",	 [TRACE_RSS] = "rss",
+	[TRACE_NEWTASK] = "newtask",	 [TRACE_COMM] = "comm",
+	[TRACE_EXEC] = "exec",		 [TRACE_MMAP] = "mmap",
+	[TRACE_EXIT] = "exit",		 [TRACE_REC_FORK] = "rec_fork",
+	[TRACE_REC_EXIT] = "rec_exit",	 [TRACE_LOST] = "lost",
 	[TRACE_OTHER] = "other",
 };
 
@@ -87,7 +81,8 @@ uint64_t trace_fix_arg(enum trace_call call, unsigned int i, uint64_t v)
 {
 	bool is_fd = (call == TRACE_CALL_MMAP && i == 4) || (call == TRACE_CALL_SHMAT && i == 0) ||
 		     ((call == TRACE_CALL_FTRUNCATE || call == TRACE_CALL_FALLOCATE ||
-		       call == TRACE_CALL_PROCESS_MADVISE) && i == 0);
+		       call == TRACE_CALL_PROCESS_MADVISE) &&
+		      i == 0);
 
 	return is_fd ? (uint64_t)(int64_t)(int32_t)(uint32_t)v : v;
 }
@@ -124,9 +119,8 @@ char *trace_quote(char *buf, size_t size, struct trace_str s)
 	return buf;
 }
 
-__attribute__((format(printf, 4, 0)))
-static void message(const struct trace *t, char out[TRACE_ERR_MAX], uint64_t line, const char *fmt,
-		    va_list ap)
+__attribute__((format(printf, 4, 0))) static void
+message(const struct trace *t, char out[TRACE_ERR_MAX], uint64_t line, const char *fmt, va_list ap)
 {
 	char name[TRACE_ERR_MAX / 2];
 	int n;
@@ -243,9 +237,11 @@ static int sniff(struct trace *t)
 		p = nl ? nl + 1 : end;
 	}
 	rc = s->eof ? check_child(t) : 0;
-	return rc ? rc : trace_fail(t, -EINVAL, 1,
-		"not a trace: neither text of `perf script --ns -F comm,pid,tid,cpu,time,event,trace,addr`"
-		" nor a log of `strace -f -ttt -y`");
+	return rc ? rc :
+		    trace_fail(
+			    t, -EINVAL, 1,
+			    "not a trace: neither text of `perf script --ns -F comm,pid,tid,cpu,time,event,trace,addr`"
+			    " nor a log of `strace -f -ttt -y`");
 }
 
 static int finish_open(struct trace **out, struct trace *t, int rc, char err[TRACE_ERR_MAX])
@@ -305,9 +301,17 @@ static int open_child(struct trace *t, char *const argv[], int fd)
 static int open_perf_data(struct trace *t, const char *path)
 {
 	char *const argv[] = {
-		"perf", "script", "--ns", "-i", (char *)(uintptr_t)path, "--show-mmap-events",
-		"--show-task-events", "--show-lost-events", "-F",
-		"comm,pid,tid,cpu,time,event,trace,addr", NULL,
+		"perf",
+		"script",
+		"--ns",
+		"-i",
+		(char *)(uintptr_t)path,
+		"--show-mmap-events",
+		"--show-task-events",
+		"--show-lost-events",
+		"-F",
+		"comm,pid,tid,cpu,time,event,trace,addr",
+		NULL,
 	};
 
 	return open_child(t, argv, -1);

@@ -27,8 +27,8 @@
 struct head {
 	int32_t pid, tid, cpu;
 	uint64_t time;
-	size_t comm_len;	/* raw: padding included */
-	size_t body;		/* offset of the event's name */
+	size_t comm_len; /* raw: padding included */
+	size_t body; /* offset of the event's name */
 };
 
 static bool scan_time(struct scan *s, uint64_t *ns)
@@ -136,7 +136,8 @@ static bool peek_line(struct trace *t, size_t off, size_t *end)
 	}
 
 	const char *p = s->buf + s->pos;
-	const char *nl = source_avail(s) > off ? memchr(p + off, '\n', source_avail(s) - off) : NULL;
+	const char *nl = source_avail(s) > off ? memchr(p + off, '\n', source_avail(s) - off) :
+						 NULL;
 
 	*end = nl ? (size_t)(nl - p) : 0;
 	return nl;

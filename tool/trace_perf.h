@@ -8,8 +8,8 @@
 #include "trace_priv.h"
 
 enum perf_text {
-	PERF_TEXT_FIXED,	/* one line */
-	PERF_TEXT_FREE,	/* ends in free text, or in words after it: may go on over lines */
+	PERF_TEXT_FIXED, /* one line */
+	PERF_TEXT_FREE, /* ends in free text, or in words after it: may go on over lines */
 };
 
 struct perf_type {

@@ -85,11 +85,15 @@ static bool parse_rss_type(struct scan *s, enum trace_rss_type *type)
 		const char *name;
 		enum trace_rss_type type;
 	} names[] = {
-		{ "type=MM_ANONPAGES ", TRACE_RSS_ANON },   { "type=MM_FILEPAGES ", TRACE_RSS_FILE },
-		{ "type=MM_SHMEMPAGES ", TRACE_RSS_SHMEM }, { "type=MM_SWAPENTS ", TRACE_RSS_SWAP },
+		{ "type=MM_ANONPAGES ", TRACE_RSS_ANON },
+		{ "type=MM_FILEPAGES ", TRACE_RSS_FILE },
+		{ "type=MM_SHMEMPAGES ", TRACE_RSS_SHMEM },
+		{ "type=MM_SWAPENTS ", TRACE_RSS_SWAP },
 		/* Kernels before 6.1 or so */
-		{ "member=0 ", TRACE_RSS_FILE },	    { "member=1 ", TRACE_RSS_ANON },
-		{ "member=2 ", TRACE_RSS_SWAP },	    { "member=3 ", TRACE_RSS_SHMEM },
+		{ "member=0 ", TRACE_RSS_FILE },
+		{ "member=1 ", TRACE_RSS_ANON },
+		{ "member=2 ", TRACE_RSS_SWAP },
+		{ "member=3 ", TRACE_RSS_SHMEM },
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -139,7 +143,8 @@ static bool parse_newtask(struct scan *s, struct trace_event *ev)
 	if (!scan_lit(s, "pid=") || !scan_pid(s, &n->child_tid) || !scan_lit(s, " comm="))
 		return false;
 	drop_addr(s);
-	if (!rscan_word(s, " oom_score_adj=", strlen(" oom_score_adj="), &v) || !value_dec(&v, &adj))
+	if (!rscan_word(s, " oom_score_adj=", strlen(" oom_score_adj="), &v) ||
+	    !value_dec(&v, &adj))
 		return false;
 	if (!rscan_word(s, " clone_flags=", strlen(" clone_flags="), &v) ||
 	    !scan_hex(&v, &n->clone_flags) || v.p != v.end)
@@ -331,7 +336,8 @@ static bool parse_mmap2(struct scan *s, struct trace_event *ev)
 	if (!scan_flag(s, 'r', '-', &r) || !scan_flag(s, 'w', '-', &w) ||
 	    !scan_flag(s, 'x', '-', &x) || !scan_flag(s, 'p', 's', &priv) || !scan_char(s, ' '))
 		return false;
-	m->prot = (r ? TRACE_PROT_READ : 0) | (w ? TRACE_PROT_WRITE : 0) | (x ? TRACE_PROT_EXEC : 0);
+	m->prot = (r ? TRACE_PROT_READ : 0) | (w ? TRACE_PROT_WRITE : 0) |
+		  (x ? TRACE_PROT_EXEC : 0);
 	m->shared = !priv;
 	m->filename = scan_str(s->p, s->end);
 	return is_filename(m->filename);
@@ -355,7 +361,10 @@ static bool parse_lost(struct scan *s, struct trace_event *ev)
 
 /* --- Which event is it? ----------------------------------------------------------------------- */
 
-#define TYPE(name, kind, text, parse) { name, sizeof(name) - 1, kind, text, parse }
+#define TYPE(name, kind, text, parse) \
+	{ \
+		name, sizeof(name) - 1, kind, text, parse \
+	}
 
 static const struct perf_type tracepoints[] = {
 	TYPE("exceptions:page_fault_user", TRACE_FAULT, PERF_TEXT_FIXED, parse_fault_user),
@@ -381,10 +390,14 @@ static const struct perf_type records[] = {
 };
 
 static const struct perf_type sys_enter = {
-	.kind = TRACE_SYS_ENTER, .text = PERF_TEXT_FIXED, .parse = parse_sys_enter,
+	.kind = TRACE_SYS_ENTER,
+	.text = PERF_TEXT_FIXED,
+	.parse = parse_sys_enter,
 };
 static const struct perf_type sys_exit = {
-	.kind = TRACE_SYS_EXIT, .text = PERF_TEXT_FIXED, .parse = parse_sys_exit,
+	.kind = TRACE_SYS_EXIT,
+	.text = PERF_TEXT_FIXED,
+	.parse = parse_sys_exit,
 };
 
 static const struct perf_type *find_type(const struct perf_type *table, struct trace_str name)

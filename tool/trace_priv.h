@@ -12,11 +12,11 @@
 
 /* A file, a child's output or memory, seen through a window [pos, len) of buf. */
 struct trace_source {
-	int fd;			/* -1 for memory */
-	pid_t child;		/* 0: none */
-	int child_err;		/* file that collects the child's stderr, -1: none */
+	int fd; /* -1 for memory */
+	pid_t child; /* 0: none */
+	int child_err; /* file that collects the child's stderr, -1: none */
 	const char *child_name;
-	char *own;		/* the buffer, NULL for memory */
+	char *own; /* the buffer, NULL for memory */
 	const char *buf;
 	size_t cap, pos, len;
 	bool eof;
@@ -28,9 +28,9 @@ struct trace {
 	struct trace_source src;
 	char *name;
 	enum trace_format format;
-	uint64_t line;		/* number of the line at src.pos */
+	uint64_t line; /* number of the line at src.pos */
 	uint64_t last_time;
-	const char *raw;	/* the record of the last event, in the window */
+	const char *raw; /* the record of the last event, in the window */
 	size_t raw_len;
 	struct strace_reader *strace;
 	struct trace_stats stats;
@@ -61,11 +61,11 @@ static inline size_t source_avail(const struct trace_source *s)
 }
 
 /* trace_open.c */
-__attribute__((format(printf, 4, 5)))
-int trace_fail(struct trace *t, int err, uint64_t line, const char *fmt, ...);
-__attribute__((format(printf, 3, 4)))
-void trace_complain(struct trace *t, uint64_t line, const char *fmt, ...);
-int trace_lookup_call(const char *name, size_t n);	/* enum trace_call, or -1 */
+__attribute__((format(printf, 4, 5))) int trace_fail(struct trace *t, int err, uint64_t line,
+						     const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) void trace_complain(struct trace *t, uint64_t line,
+							  const char *fmt, ...);
+int trace_lookup_call(const char *name, size_t n); /* enum trace_call, or -1 */
 unsigned int trace_call_nargs(enum trace_call call);
 /* fd, flags and the like are ints: make of argument i what the kernel makes of it. */
 uint64_t trace_fix_arg(enum trace_call call, unsigned int i, uint64_t v);
@@ -88,7 +88,7 @@ void strace_close(struct trace *t);
 /* trace_consts.c */
 /* A symbolic constant of strace's (x86-64 numbers). => false: not known */
 bool trace_const(const char *name, size_t n, uint64_t *value);
-int trace_errno(const char *name, size_t n);	/* 0: not known */
+int trace_errno(const char *name, size_t n); /* 0: not known */
 
 /* The scanner: a cursor that never passes end. Each step => false and *unchanged* on a mismatch. */
 struct scan {

@@ -30,7 +30,11 @@ int source_open_fd(struct trace_source *s, int fd)
 
 void source_open_mem(struct trace_source *s, const char *text, size_t len)
 {
-	*s = (struct trace_source){ .fd = -1, .child_err = -1, .buf = text, .len = len, .eof = true };
+	*s = (struct trace_source){ .fd = -1,
+				    .child_err = -1,
+				    .buf = text,
+				    .len = len,
+				    .eof = true };
 }
 
 /* An unnamed file for the child's complaints: a pipe nobody reads would block it. */

@@ -20,7 +20,8 @@ static void must(int ok)
 
 static char *map(size_t pages)
 {
-	char *p = mmap(NULL, pages * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *p = mmap(NULL, pages * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		       0);
 
 	must(p != MAP_FAILED);
 	return p;
@@ -79,13 +80,13 @@ static void shuffle(unsigned int tag)
 
 	fill(a, 32, tag);
 	fill(b, 32, tag + 1);
-	must(mremap(a + 8 * size, 8 * size, 8 * size, MREMAP_MAYMOVE | MREMAP_FIXED, b + 8 * size) ==
-	     b + 8 * size);
+	must(mremap(a + 8 * size, 8 * size, 8 * size, MREMAP_MAYMOVE | MREMAP_FIXED,
+		    b + 8 * size) == b + 8 * size);
 	check(a, 8, 0, tag);
 	check(b, 8, 0, tag + 1);
 	check(b + 8 * size, 8, 8, tag);
-	must(mremap(b + 8 * size, 8 * size, 8 * size, MREMAP_MAYMOVE | MREMAP_FIXED, a + 8 * size) ==
-	     a + 8 * size);
+	must(mremap(b + 8 * size, 8 * size, 8 * size, MREMAP_MAYMOVE | MREMAP_FIXED,
+		    a + 8 * size) == a + 8 * size);
 	check(a, 32, 0, tag);
 	must(munmap(b, 8 * size) == 0);
 	must(munmap(b + 16 * size, 16 * size) == 0);
