@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* zap.c - taking away the entries of a range, and the pages of a file from everybody (zap.h, R12). */
+#include "zap.h"
+
+#include "file.h"
+#include "page.h"
+#include "pgtable.h"
+#include "rmap.h"
+#include "vma.h"
+
+/* One run of the loop over a table, which ends with the table or with a full batch. */
+struct zap {
+	struct avm_gather *g;
+	struct avm_vma *vma;
+	enum avm_zap_what what;
+	int64_t rss[AVM_NR_RSS];
+	bool full;
+};
+
+/* Empties the cursor's entry, which is not empty. => table lock. */
+static void zap_entry(struct zap *z, struct avm_ptc *c)
+{
+	struct avm *m = c->mm->machine;
+	avm_pte_t pte = avm_ptc_get(c);
+	struct avm_page *page = NULL;
+
+	/* Swap, migration and poison entries: none exists in this version. */
+	AVM_BUG_ON(m, !avm_pte_present(pte));
+	if (!avm_pte_special(pte)) {
+		page = avm_page_of(m, avm_pte_pfn(pte));
+		AVM_BUG_ON(m, !page);
+	}
+	if (page && z->what == AVM_ZAP_FILE_ONLY && avm_page_is_anon(page))
+		return;
+
+	pte = avm_ptc_clear(c);
+	avm_gather_flush_page(z->g, c->addr, AVM_PAGE_SIZE);
+	if (!page || page == m->zero_page)
+		return;
+	if (avm_pte_dirty(pte) && !avm_page_is_anon(page))
+		avm_page_set(page, AVM_PG_DIRTY);
+	z->rss[avm_page_rss(page)]--;
+	avm_rmap_remove(page, 1, z->vma);
+	z->full = avm_gather_page(z->g, page);
+}
+
+static void zap_table(struct zap *z, struct avm_ptc *c)
+{
+	avm_ptc_lock(c);
+	/* A table without entries left has nothing to look for. */
+	for (; c->addr < c->stop && c->table->u.table.used && !z->full; avm_ptc_step(c)) {
+		if (!avm_pte_empty(avm_ptc_get(c)))
+			zap_entry(z, c);
+	}
+	avm_ptc_unlock(c);
+}
+
+void avm_zap_range(struct avm_gather *g, struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
+		   enum avm_zap_what what)
+{
+	struct zap z = { .g = g, .vma = vma, .what = what };
+	struct avm_ptc c;
+
+	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
+	     more = avm_ptc_next_table(&c)) {
+		zap_table(&z, &c);
+		while (z.full) {
+			avm_gather_flush(g);
+			z.full = false;
+			zap_table(&z, &c);
+		}
+	}
+	for (int i = 0; i < AVM_NR_RSS; i++) {
+		if (z.rss[i])
+			avm_rss_add(vma->mm, (enum avm_rss)i, z.rss[i]);
+	}
+}
+
+static void zap_mapping(struct avm_vma *vma, uint64_t first, uint64_t last, enum avm_zap_what what)
+{
+	avm_addr_t start = vma->start, end = vma->end;
+	struct avm_gather g;
+
+	if (first > avm_shared_first(vma))
+		start = avm_vma_addr(vma, first);
+	if (last < avm_shared_last(vma))
+		end = avm_vma_addr(vma, last + 1);
+	avm_notify_start(vma->mm, start, end);
+	avm_gather_begin(&g, vma->mm);
+	avm_zap_range(&g, vma, start, end, what);
+	avm_gather_finish(&g);
+	avm_notify_end(vma->mm, start, end);
+}
+
+void avm_zap_file(struct avm_file *file, uint64_t first, uint64_t last, enum avm_zap_what what)
+{
+	struct avm *m = file->machine;
+	struct avm_vma *vma;
+
+	/* Cannot be given up half-way: what was cut off a file must be gone. */
+	while (avm_rw_read(m, &file->mmap_lock, AVM_LOCK_FILE))
+		;
+	for (vma = avm_mappings_iter_first(&file->mappings, first, last); vma;
+	     vma = avm_mappings_iter_next(vma, first, last))
+		zap_mapping(vma, first, last, what);
+	avm_rw_unlock_read(m, &file->mmap_lock, AVM_LOCK_FILE);
+}
