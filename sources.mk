@@ -30,9 +30,12 @@ AVM_CORE_SOURCES := \
 	src/munmap.c \
 	src/mprotect.c \
 	src/mremap.c \
+	src/attrs.c \
 	src/madvise.c \
 	src/mlock.c \
+	src/mincore.c \
 	src/brk.c \
+	src/insert_pfn.c \
 	src/msync.c \
 	src/fork.c \
 	src/exec.c \

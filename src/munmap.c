@@ -52,7 +52,13 @@ static void drop_range(struct avm_mm *mm, struct avm_vma *vma, avm_addr_t start,
 		avm_vma_remove(mm, vma);
 }
 
-void avm_unmap_commit(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
+enum tables {
+	FREE_TABLES,
+	KEEP_TABLES,
+};
+
+static void unmap(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end,
+		  enum tables tables)
 {
 	struct avm_vma *first = avm_mm_find_in(mm, start, end);
 	struct avm_vma *prev, *vma, *next;
@@ -75,9 +81,42 @@ void avm_unmap_commit(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start
 		drop_range(mm, vma, max_addr(start, vma->start), min_addr(end, vma->end));
 	}
 	next = prev ? avm_vma_next(prev) : avm_vma_tree_first(&mm->vmas);
-	avm_tables_free(&g, start, end, prev ? prev->end : 0, next ? next->start : mm->task_size);
+	if (tables == FREE_TABLES)
+		avm_tables_free(&g, start, end, prev ? prev->end : 0,
+				next ? next->start : mm->task_size);
 	avm_gather_finish(&g);
 	avm_notify_end(mm, start, end);
+}
+
+void avm_unmap_commit(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
+{
+	unmap(mm, pool, start, end, FREE_TABLES);
+}
+
+void avm_unmap_commit_keep_tables(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start,
+				  avm_addr_t end)
+{
+	unmap(mm, pool, start, end, KEEP_TABLES);
+}
+
+void avm_tables_trim(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	struct avm_vma *next = avm_mm_find(mm, start);
+	struct avm_vma *prev = next ? avm_vma_prev(next) : avm_vma_tree_last(&mm->vmas);
+	struct avm_gather g;
+
+	avm_gather_begin(&g, mm);
+	for (;;) { /* gap by gap */
+		avm_addr_t floor = prev ? prev->end : 0;
+		avm_addr_t ceiling = next ? next->start : mm->task_size;
+
+		avm_tables_free(&g, max_addr(start, floor), min_addr(end, ceiling), floor, ceiling);
+		if (!next || next->start >= end)
+			break;
+		prev = next;
+		next = avm_vma_next(next);
+	}
+	avm_gather_finish(&g);
 }
 
 int avm_unmap_range(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)

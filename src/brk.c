@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * brk.c - the heap: private anonymous memory whose end moves.
+ *
+ * The heap is no VMA of its own kind. Growing adds a range at its end, which merges with what is there if R2 says
+ * so; shrinking unmaps. mm->brk remembers the byte, the VMAs know pages.
+ */
+#include "anonvm/fault.h"
+#include "anonvm/ops.h"
+#include "mm.h"
+#include "mmap.h"
+#include "munmap.h"
+
+#define HEAP_FLAGS \
+	(AVM_VM_READ | AVM_VM_WRITE | AVM_VM_MAYREAD | AVM_VM_MAYWRITE | AVM_VM_MAYEXEC | \
+	 AVM_VM_ACCOUNT)
+
+/* One page stays free between the heap and what is above it, and the guard of a stack. */
+static bool room_above(struct avm_mm *mm, avm_addr_t old_end, avm_addr_t new_end)
+{
+	struct avm_vma *next = avm_mm_find(mm, old_end);
+	uint64_t free = AVM_PAGE_SIZE;
+
+	if (!next)
+		return true;
+	if (next->flags & AVM_VM_GROWSDOWN)
+		free += mm->vmas.guard;
+	return next->start >= new_end && next->start - new_end >= free;
+}
+
+static int grow(struct avm_mm *mm, avm_addr_t old_end, avm_addr_t new_end)
+{
+	struct avm_range r = { .start = old_end,
+			       .end = new_end,
+			       .flags = HEAP_FLAGS | mm->default_flags,
+			       .pgoff = old_end >> AVM_PAGE_SHIFT };
+
+	if (new_end > mm->task_size || !room_above(mm, old_end, new_end))
+		return -AVM_ENOMEM;
+	if ((r.flags & AVM_VM_LOCKED) && avm_mm_may_lock(mm, (new_end - old_end) >> AVM_PAGE_SHIFT))
+		return -AVM_ENOMEM;
+	return avm_map_range(mm, &r);
+}
+
+static int shrink(struct avm_mm *mm, avm_addr_t new_end, avm_addr_t old_end)
+{
+	if (!avm_mm_find_in(mm, new_end, old_end))
+		return -AVM_ENOMEM; /* somebody has unmapped it */
+	return avm_unmap_range(mm, new_end, old_end);
+}
+
+/* => mmap_lock write. Moves mm->brk; *grown: a range that wants its pages now, if any. */
+static int set_brk(struct avm_mm *mm, avm_addr_t brk, avm_addr_t *from, avm_addr_t *to)
+{
+	avm_addr_t old_end = avm_page_up(mm->brk);
+	avm_addr_t new_end = avm_page_up(brk);
+	int err = 0;
+
+	if (!mm->brk_start || brk < mm->brk_start || brk > mm->task_size)
+		return -AVM_ENOMEM;
+	if (brk - mm->brk_start > mm->limits.data)
+		return -AVM_ENOMEM;
+	if (new_end > old_end)
+		err = grow(mm, old_end, new_end);
+	else if (new_end < old_end)
+		err = shrink(mm, new_end, old_end);
+	if (err)
+		return err;
+	mm->brk = brk;
+	if (new_end > old_end &&
+	    (mm->default_flags & (AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)) == AVM_VM_LOCKED) {
+		*from = old_end;
+		*to = new_end;
+	}
+	return 0;
+}
+
+int avm_brk(struct avm_mm *mm, avm_addr_t brk, avm_addr_t *out)
+{
+	avm_addr_t from = 0, to = 0;
+	int err = avm_mmap_write_lock(mm);
+
+	if (err) {
+		*out = mm->brk;
+		return err;
+	}
+	if (brk)
+		err = set_brk(mm, brk, &from, &to);
+	*out = mm->brk;
+	avm_mmap_write_unlock(mm);
+	if (from < to)
+		(void)avm_populate(mm, from, to - from, AVM_ACCESS_WRITE);
+	return err;
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * madvise.c - advice about a range (R13.2).
+ *
+ * Three kinds: advice that changes flags of VMAs (under mmap_lock for write, through attrs.c); advice that empties
+ * entries (under mmap_lock for read); and advice that reads, writes or changes what is behind the mapping, which is
+ * done without mmap_lock, VMA by VMA, each looked up again.
+ *
+ * What is before the first VMA that cannot take the advice has been done when the error comes; holes are skipped,
+ * and reported at the end. That is what madvise(2) promises, and no more.
+ */
+#include "anonvm/ops.h"
+#include "attrs.h"
+#include "anonvm/fault.h"
+#include "anonvm/file.h"
+#include "file.h"
+#include "mm.h"
+#include "mmu_gather.h"
+#include "zap.h"
+
+/* ---- flags -------------------------------------------------------------------------------------------- */
+
+static int decide_dofork(const struct avm_attrs_change *change, const struct avm_vma *vma,
+			 struct avm_vma_attrs *attrs)
+{
+	if (vma->flags & AVM_VM_SPECIAL)
+		return -AVM_EINVAL;
+	return avm_attrs_flags(change, vma, attrs);
+}
+
+static int decide_wipe(const struct avm_attrs_change *change, const struct avm_vma *vma,
+		       struct avm_vma_attrs *attrs)
+{
+	if (!avm_vma_is_anon(vma) || (vma->flags & AVM_VM_SHARED))
+		return -AVM_EINVAL;
+	return avm_attrs_flags(change, vma, attrs);
+}
+
+static int decide_dodump(const struct avm_attrs_change *change, const struct avm_vma *vma,
+			 struct avm_vma_attrs *attrs)
+{
+	if (vma->flags & (AVM_VM_SPECIAL | AVM_VM_DONTEXPAND))
+		return -AVM_EINVAL;
+	return avm_attrs_flags(change, vma, attrs);
+}
+
+/* Memory that cannot be merged anyhow is left alone without an error. */
+static int decide_mergeable(const struct avm_attrs_change *change, const struct avm_vma *vma,
+			    struct avm_vma_attrs *attrs)
+{
+	if (vma->flags & (AVM_VM_SHARED | AVM_VM_SPECIAL | AVM_VM_DONTEXPAND))
+		return 0;
+	return avm_attrs_flags(change, vma, attrs);
+}
+
+#define READING (AVM_VM_RAND_READ | AVM_VM_SEQ_READ)
+#define HUGE (AVM_VM_HUGEPAGE | AVM_VM_NOHUGEPAGE)
+
+/* Advice that is not here does not change flags. */
+static const struct avm_attrs_change flag_advice[] = {
+	[AVM_MADV_NORMAL] = { .decide = avm_attrs_flags, .clear = READING },
+	[AVM_MADV_RANDOM] = { .decide = avm_attrs_flags, .set = AVM_VM_RAND_READ, .clear = READING },
+	[AVM_MADV_SEQUENTIAL] = { .decide = avm_attrs_flags,
+				  .set = AVM_VM_SEQ_READ,
+				  .clear = READING },
+	[AVM_MADV_DONTFORK] = { .decide = avm_attrs_flags, .set = AVM_VM_DONTCOPY },
+	[AVM_MADV_DOFORK] = { .decide = decide_dofork, .clear = AVM_VM_DONTCOPY },
+	[AVM_MADV_WIPEONFORK] = { .decide = decide_wipe, .set = AVM_VM_WIPEONFORK },
+	[AVM_MADV_KEEPONFORK] = { .decide = avm_attrs_flags, .clear = AVM_VM_WIPEONFORK },
+	[AVM_MADV_DONTDUMP] = { .decide = avm_attrs_flags, .set = AVM_VM_DONTDUMP },
+	[AVM_MADV_DODUMP] = { .decide = decide_dodump, .clear = AVM_VM_DONTDUMP },
+	[AVM_MADV_MERGEABLE] = { .decide = decide_mergeable, .set = AVM_VM_MERGEABLE },
+	[AVM_MADV_UNMERGEABLE] = { .decide = avm_attrs_flags, .clear = AVM_VM_MERGEABLE },
+	[AVM_MADV_HUGEPAGE] = { .decide = avm_attrs_flags, .set = AVM_VM_HUGEPAGE, .clear = HUGE },
+	[AVM_MADV_NOHUGEPAGE] = { .decide = avm_attrs_flags,
+				  .set = AVM_VM_NOHUGEPAGE,
+				  .clear = HUGE },
+};
+
+static bool changes_flags(enum avm_advice advice)
+{
+	return (unsigned)advice < sizeof(flag_advice) / sizeof(flag_advice[0]) &&
+	       flag_advice[advice].decide;
+}
+
+static int advise_flags(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, enum avm_advice advice)
+{
+	int err = avm_mmap_write_lock(mm);
+
+	if (err)
+		return err;
+	err = avm_attrs_apply(mm, start, end, &flag_advice[advice], -AVM_EAGAIN);
+	avm_mmap_write_unlock(mm);
+	return err;
+}
+
+/* ---- entries ------------------------------------------------------------------------------------------ */
+
+/* Memory whose pages may be taken away at any time. */
+static bool reclaimable(const struct avm_vma *vma)
+{
+	return !(vma->flags & (AVM_VM_LOCKED | AVM_VM_SPECIAL));
+}
+
+static void discard(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+{
+	struct avm_gather g;
+
+	avm_notify_start(vma->mm, start, end);
+	avm_gather_begin(&g, vma->mm);
+	avm_zap_range(&g, vma, start, end, AVM_ZAP_ALL);
+	avm_gather_finish(&g);
+	avm_notify_end(vma->mm, start, end);
+}
+
+/*
+ * FREE leaves the old content until there is a reason to take it, COLD and PAGEOUT ask for reclaim, which is not
+ * obliged to follow: without reclaim all three are right without doing anything.
+ */
+static int advise_entries_of(struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
+			     enum avm_advice advice)
+{
+	if (!reclaimable(vma))
+		return -AVM_EINVAL;
+	if (advice == AVM_MADV_FREE && (!avm_vma_is_anon(vma) || (vma->flags & AVM_VM_SHARED)))
+		return -AVM_EINVAL;
+	if (advice == AVM_MADV_DONTNEED)
+		discard(vma, start, end);
+	return 0;
+}
+
+static int advise_entries(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
+			  enum avm_advice advice)
+{
+	struct avm_vma *vma;
+	int result = avm_mmap_read_lock(mm);
+
+	if (result)
+		return result;
+	for (vma = avm_mm_find(mm, start); start < end; vma = avm_vma_next(vma)) {
+		avm_addr_t stop;
+		int err;
+
+		if (!vma || vma->start > start)
+			result = -AVM_ENOMEM;
+		if (!vma || vma->start >= end)
+			break;
+		start = vma->start > start ? vma->start : start;
+		stop = vma->end < end ? vma->end : end;
+		err = advise_entries_of(vma, start, stop, advice);
+		if (err) {
+			result = err;
+			break;
+		}
+		start = stop;
+	}
+	avm_mmap_read_unlock(mm);
+	return result;
+}
+
+/* ---- what is behind ------------------------------------------------------------------------------------ */
+
+/* One VMA's part of the range, with what is needed of it after mmap_lock is gone. */
+struct part {
+	avm_addr_t start, end;
+	uint64_t flags;
+	struct avm_file *file; /* held; NULL: none */
+	uint64_t pgoff; /* of start */
+	bool hole; /* there is one between the address asked for and `start` */
+};
+
+/* The first part of [start, end): 0; -ENOMEM when there is none; -EINTR. */
+static int next_part(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, struct part *p)
+{
+	struct avm_vma *vma;
+	int err = avm_mmap_read_lock(mm);
+
+	if (err)
+		return err;
+	vma = avm_mm_find_in(mm, start, end);
+	if (vma) {
+		p->hole = vma->start > start;
+		p->start = p->hole ? vma->start : start;
+		p->end = vma->end < end ? vma->end : end;
+		p->flags = vma->flags;
+		p->pgoff = avm_vma_index(vma, p->start);
+		p->file = vma->file;
+		if (p->file)
+			avm_file_get(p->file);
+	}
+	avm_mmap_read_unlock(mm);
+	return vma ? 0 : -AVM_ENOMEM;
+}
+
+/* Reading ahead is a favour: what cannot be read is found out by who needs it. */
+static int will_need(struct avm_mm *mm, const struct part *p)
+{
+	(void)mm;
+	if (p->file && !p->file->shmem && !(p->flags & AVM_VM_SPECIAL))
+		(void)avm_file_readahead(p->file, p->pgoff, (p->end - p->start) >> AVM_PAGE_SHIFT);
+	return 0;
+}
+
+static int remove_behind(struct avm_mm *mm, const struct part *p)
+{
+	(void)mm;
+	if (!p->file || (p->flags & (AVM_VM_LOCKED | AVM_VM_SPECIAL)))
+		return -AVM_EINVAL;
+	if ((p->flags & (AVM_VM_SHARED | AVM_VM_MAYWRITE)) != (AVM_VM_SHARED | AVM_VM_MAYWRITE))
+		return -AVM_EACCES;
+	return avm_file_punch(p->file, p->pgoff << AVM_PAGE_SHIFT, p->end - p->start);
+}
+
+static int populate(struct avm_mm *mm, const struct part *p, enum avm_access access)
+{
+	uint64_t needed = access == AVM_ACCESS_WRITE ? AVM_VM_WRITE : AVM_VM_READ;
+	int err;
+
+	if (!(p->flags & needed) || (p->flags & AVM_VM_SPECIAL))
+		return -AVM_EINVAL;
+	err = avm_populate(mm, p->start, p->end - p->start, access);
+	return err == -AVM_EIO ? -AVM_EFAULT : err;
+}
+
+static int advise_part(struct avm_mm *mm, const struct part *p, enum avm_advice advice)
+{
+	switch (advice) {
+	case AVM_MADV_WILLNEED:
+		return will_need(mm, p);
+	case AVM_MADV_REMOVE:
+		return remove_behind(mm, p);
+	case AVM_MADV_POPULATE_READ:
+		return populate(mm, p, AVM_ACCESS_READ);
+	default:
+		return populate(mm, p, AVM_ACCESS_WRITE);
+	}
+}
+
+static int advise_behind(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
+			 enum avm_advice advice)
+{
+	bool stop_at_hole = advice == AVM_MADV_POPULATE_READ || advice == AVM_MADV_POPULATE_WRITE;
+	int result = 0;
+
+	while (start < end) {
+		struct part p;
+		int err = next_part(mm, start, end, &p);
+
+		if (err)
+			return err;
+		if (p.hole)
+			result = -AVM_ENOMEM;
+		if (!p.hole || !stop_at_hole)
+			err = advise_part(mm, &p, advice);
+		if (p.file)
+			avm_file_put(p.file);
+		if (err || (p.hole && stop_at_hole))
+			return err ? err : result;
+		start = p.end;
+	}
+	return result;
+}
+
+/* ---- the operation -------------------------------------------------------------------------------------- */
+
+static bool changes_entries(enum avm_advice advice)
+{
+	return advice == AVM_MADV_DONTNEED || advice == AVM_MADV_FREE || advice == AVM_MADV_COLD ||
+	       advice == AVM_MADV_PAGEOUT;
+}
+
+static bool goes_behind(enum avm_advice advice)
+{
+	return advice == AVM_MADV_WILLNEED || advice == AVM_MADV_REMOVE ||
+	       advice == AVM_MADV_POPULATE_READ || advice == AVM_MADV_POPULATE_WRITE;
+}
+
+int avm_madvise(struct avm_mm *mm, avm_addr_t addr, uint64_t len, enum avm_advice advice)
+{
+	avm_addr_t end;
+
+	if (!changes_flags(advice) && !changes_entries(advice) && !goes_behind(advice))
+		return -AVM_EINVAL;
+	/* Addresses beyond the address space are a hole like any other. */
+	if (!avm_range_ok(addr, len, AVM_PAGE_MASK, &end))
+		return -AVM_EINVAL;
+	if (addr == end)
+		return 0;
+	if (changes_flags(advice))
+		return advise_flags(mm, addr, end, advice);
+	if (changes_entries(advice))
+		return advise_entries(mm, addr, end, advice);
+	return advise_behind(mm, addr, end, advice);
+}

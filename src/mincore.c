@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* mincore.c - which pages of a range are in memory (R13.4). */
+#include <string.h>
+
+#include "anonvm/ops.h"
+#include "file.h"
+#include "mm.h"
+#include "page.h"
+#include "pgtable.h"
+#include "vma.h"
+
+/* The page is not mapped here: is it in the file's cache all the same? */
+static uint8_t cached(const struct avm_vma *vma, avm_addr_t addr)
+{
+	struct avm_page *page;
+	bool uptodate;
+
+	if (!vma->file || (vma->flags & AVM_VM_SPECIAL))
+		return 0;
+	page = avm_file_find(vma->file, avm_vma_index(vma, addr));
+	if (!page)
+		return 0;
+	uptodate = avm_page_test(page, AVM_PG_UPTODATE);
+	avm_page_put(vma->mm->machine, page);
+	return uptodate;
+}
+
+/* [start, end) lies in the VMA; vec[0] is for `base`. */
+static void fill(struct avm_vma *vma, avm_addr_t start, avm_addr_t end, avm_addr_t base,
+		 uint8_t *vec)
+{
+	struct avm_ptc c;
+
+	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
+	     more = avm_ptc_next_table(&c)) {
+		avm_ptc_lock(&c);
+		for (; c.addr < c.stop; avm_ptc_step(&c))
+			vec[(c.addr - base) >> AVM_PAGE_SHIFT] = avm_pte_present(avm_ptc_get(&c));
+		avm_ptc_unlock(&c);
+	}
+	/* Looking into the cache may free a page that has just left it: not under a table lock. */
+	for (avm_addr_t addr = start; addr < end; addr += AVM_PAGE_SIZE) {
+		uint8_t *bit = &vec[(addr - base) >> AVM_PAGE_SHIFT];
+
+		if (!*bit)
+			*bit = cached(vma, addr);
+	}
+}
+
+int avm_mincore(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint8_t *vec)
+{
+	avm_addr_t start = addr, end;
+	int err;
+
+	if (!avm_page_aligned(addr))
+		return -AVM_EINVAL;
+	if (!avm_range_ok(addr, len, mm->task_size, &end))
+		return -AVM_ENOMEM;
+	err = avm_mmap_read_lock(mm);
+	if (err)
+		return err;
+	memset(vec, 0, (end - addr) >> AVM_PAGE_SHIFT);
+	for (struct avm_vma *vma = avm_mm_find(mm, start); start < end; vma = avm_vma_next(vma)) {
+		avm_addr_t stop;
+
+		if (!vma || vma->start > start) {
+			err = -AVM_ENOMEM;
+			break;
+		}
+		stop = vma->end < end ? vma->end : end;
+		fill(vma, start, stop, addr, vec);
+		start = stop;
+	}
+	avm_mmap_read_unlock(mm);
+	return err;
+}

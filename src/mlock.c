@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mlock.c - memory that stays (R13.4): the flag on the VMAs, and then, without mmap_lock for write, the pages.
+ *
+ * Pages of locked VMAs are unevictable. A page may be mapped by a locked VMA of another address space as well when
+ * munlock makes it evictable here: reclaim asks every VMA that maps it (R11.1) and puts it back.
+ */
+#include "anonvm/fault.h"
+#include "anonvm/ops.h"
+#include "attrs.h"
+#include "lru.h"
+#include "mm.h"
+#include "pgtable.h"
+
+#define LOCK_FLAGS (AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)
+#define NEVER_LOCKED (AVM_VM_SPECIAL | AVM_VM_DONTEXPAND)
+
+/* ---- VMAs --------------------------------------------------------------------------------------------- */
+
+static int decide_lock(const struct avm_attrs_change *change, const struct avm_vma *vma,
+		       struct avm_vma_attrs *attrs)
+{
+	if (vma->flags & NEVER_LOCKED)
+		return 0;
+	return avm_attrs_flags(change, vma, attrs);
+}
+
+static struct avm_attrs_change lock_change(uint64_t flags)
+{
+	return (struct avm_attrs_change){ .decide = decide_lock,
+					  .set = flags,
+					  .clear = LOCK_FLAGS,
+					  .holes = AVM_HOLES_STOP };
+}
+
+static uint64_t limit_pages(const struct avm_mm *mm)
+{
+	return mm->limits.locked >> AVM_PAGE_SHIFT;
+}
+
+/* Pages of the range that count as locked already. */
+static uint64_t locked_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	uint64_t pages = 0;
+
+	for (struct avm_vma *vma = avm_mm_find_in(mm, start, end); vma && vma->start < end;
+	     vma = avm_vma_next(vma)) {
+		avm_addr_t from = vma->start > start ? vma->start : start;
+		avm_addr_t to = vma->end < end ? vma->end : end;
+
+		if (vma->flags & AVM_VM_LOCKED)
+			pages += (to - from) >> AVM_PAGE_SHIFT;
+	}
+	return pages;
+}
+
+static bool within_limit(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	uint64_t more = (end - start) >> AVM_PAGE_SHIFT;
+
+	if (mm->limits.locked == AVM_NO_LIMIT || mm->locked_vm + more <= limit_pages(mm))
+		return true;
+	return mm->locked_vm + more - locked_in(mm, start, end) <= limit_pages(mm);
+}
+
+/* ---- pages ---------------------------------------------------------------------------------------------- */
+
+static void mark_entry(struct avm_vma *vma, avm_pte_t pte, bool locked)
+{
+	struct avm *m = vma->mm->machine;
+	struct avm_page *page;
+
+	if (!avm_pte_present(pte) || avm_pte_special(pte))
+		return;
+	page = avm_page_of(m, avm_pte_pfn(pte));
+	if (page && page != m->zero_page)
+		avm_lru_set_unevictable(m, page, locked);
+}
+
+/* The pages that [start, end) of the VMA maps today. */
+static void mark_pages(struct avm_vma *vma, avm_addr_t start, avm_addr_t end, bool locked)
+{
+	struct avm_ptc c;
+
+	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
+	     more = avm_ptc_next_table(&c)) {
+		avm_ptc_lock(&c);
+		for (; c.addr < c.stop; avm_ptc_step(&c))
+			mark_entry(vma, avm_ptc_get(&c), locked);
+		avm_ptc_unlock(&c);
+	}
+}
+
+/*
+ * The pages of those VMAs of the range that are what `state` says (AVM_VM_LOCKED, or 0) become so themselves. The
+ * other VMAs' are not looked at: somebody else may have locked them.
+ * => mmap_lock, any mode.
+ */
+static void mark_range(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t state)
+{
+	for (struct avm_vma *vma = avm_mm_find_in(mm, start, end); vma && vma->start < end;
+	     vma = avm_vma_next(vma)) {
+		if (!(vma->flags & NEVER_LOCKED) && (vma->flags & AVM_VM_LOCKED) == state)
+			mark_pages(vma, vma->start > start ? vma->start : start,
+				   vma->end < end ? vma->end : end, state);
+	}
+}
+
+/* The access that makes a page of such a VMA stay: a private page must be the process's own. */
+static enum avm_access populating_access(uint64_t flags)
+{
+	if ((flags & (AVM_VM_WRITE | AVM_VM_SHARED)) == AVM_VM_WRITE)
+		return AVM_ACCESS_WRITE;
+	if (flags & AVM_VM_READ)
+		return AVM_ACCESS_READ;
+	return (flags & AVM_VM_WRITE) ? AVM_ACCESS_WRITE : AVM_ACCESS_EXEC;
+}
+
+/*
+ * The first stretch of [start, end) that wants its pages now: its flags and bounds. False: none.
+ * => mmap_lock not held.
+ */
+static bool next_to_populate(struct avm_mm *mm, avm_addr_t *start, avm_addr_t *end, uint64_t *flags)
+{
+	struct avm_vma *vma;
+	bool found = false;
+
+	if (avm_mmap_read_lock(mm))
+		return false;
+	for (vma = avm_mm_find(mm, *start); vma && vma->start < *end; vma = avm_vma_next(vma)) {
+		if ((vma->flags & LOCK_FLAGS) != AVM_VM_LOCKED || (vma->flags & NEVER_LOCKED))
+			continue;
+		*start = vma->start > *start ? vma->start : *start;
+		*end = vma->end < *end ? vma->end : *end;
+		*flags = vma->flags;
+		found = true;
+		break;
+	}
+	avm_mmap_read_unlock(mm);
+	return found;
+}
+
+enum on_error {
+	GO_ON, /* the caller promised to try */
+	STOP,
+};
+
+/* Faults the locked VMAs of [start, end) in. 0, or the first error as avm_populate() has it. */
+static int populate(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, enum on_error on_error)
+{
+	int result = 0;
+
+	while (start < end) {
+		avm_addr_t stop = end;
+		uint64_t flags;
+		int err;
+
+		if (!next_to_populate(mm, &start, &stop, &flags))
+			break;
+		err = avm_populate(mm, start, stop - start, populating_access(flags));
+		if (err) {
+			result = result ? result : err;
+			if (on_error == STOP)
+				break;
+		}
+		start = stop;
+	}
+	return result;
+}
+
+/* What came in meanwhile, as the page cache's. */
+static void mark_after(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	if (avm_mmap_read_lock(mm))
+		return;
+	mark_range(mm, start, end, AVM_VM_LOCKED);
+	avm_mmap_read_unlock(mm);
+}
+
+/* mlock(2): memory that cannot be there at all is -ENOMEM, no frame for it now is -EAGAIN. */
+static int mlock_errno(int err)
+{
+	if (err == -AVM_ENOMEM)
+		return -AVM_EAGAIN;
+	return err == -AVM_EFAULT || err == -AVM_EIO ? -AVM_ENOMEM : err;
+}
+
+/* ---- the operations -------------------------------------------------------------------------------------- */
+
+/* A range of bytes to the pages that hold them: false when it wraps. */
+static bool pages_around(avm_addr_t addr, uint64_t len, avm_addr_t *start, avm_addr_t *end)
+{
+	*start = avm_page_down(addr);
+	return len <= ~addr && avm_range_ok(*start, len + (addr - *start), AVM_PAGE_MASK, end);
+}
+
+int avm_mlock(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t flags)
+{
+	struct avm_attrs_change change = lock_change(flags ? LOCK_FLAGS : AVM_VM_LOCKED);
+	avm_addr_t start, end;
+	int err;
+
+	if (flags & ~(uint32_t)AVM_MLOCK_ONFAULT)
+		return -AVM_EINVAL;
+	if (!mm->limits.locked)
+		return -AVM_EPERM;
+	if (!pages_around(addr, len, &start, &end))
+		return -AVM_EINVAL;
+	if (start == end)
+		return 0;
+	err = avm_mmap_write_lock(mm);
+	if (err)
+		return err;
+	if (within_limit(mm, start, end))
+		err = avm_attrs_apply(mm, start, end, &change, -AVM_ENOMEM);
+	else
+		err = -AVM_ENOMEM;
+	mark_range(mm, start, end, AVM_VM_LOCKED);
+	avm_mmap_write_unlock(mm);
+	if (err)
+		return err;
+	err = populate(mm, start, end, STOP);
+	mark_after(mm, start, end);
+	return mlock_errno(err);
+}
+
+int avm_munlock(struct avm_mm *mm, avm_addr_t addr, uint64_t len)
+{
+	struct avm_attrs_change change = lock_change(0);
+	avm_addr_t start, end;
+	int err;
+
+	if (!pages_around(addr, len, &start, &end))
+		return -AVM_EINVAL;
+	if (start == end)
+		return 0;
+	err = avm_mmap_write_lock(mm);
+	if (err)
+		return err;
+	err = avm_attrs_apply(mm, start, end, &change, -AVM_ENOMEM);
+	mark_range(mm, start, end, 0);
+	avm_mmap_write_unlock(mm);
+	return err;
+}
+
+/* All VMAs, and what new ones will be: `now` for those there are, unless the call is about new ones only. */
+static int lock_all(struct avm_mm *mm, uint64_t future, const uint64_t *now)
+{
+	struct avm_attrs_change change = lock_change(now ? *now : 0);
+	int err;
+
+	change.holes = AVM_HOLES_SKIP;
+	if (now) {
+		err = avm_attrs_apply(mm, 0, mm->task_size, &change, -AVM_EAGAIN);
+		if (err == -AVM_EAGAIN)
+			return -AVM_ENOMEM;
+		mark_range(mm, 0, mm->task_size, *now & AVM_VM_LOCKED);
+	}
+	mm->default_flags = (mm->default_flags & ~LOCK_FLAGS) | future;
+	return 0;
+}
+
+int avm_mlockall(struct avm_mm *mm, uint32_t flags)
+{
+	uint64_t lock = (flags & AVM_MCL_ONFAULT) ? LOCK_FLAGS : AVM_VM_LOCKED;
+	bool current = flags & AVM_MCL_CURRENT;
+	int err;
+
+	if (!flags || flags == AVM_MCL_ONFAULT ||
+	    (flags & ~(uint32_t)(AVM_MCL_CURRENT | AVM_MCL_FUTURE | AVM_MCL_ONFAULT)))
+		return -AVM_EINVAL;
+	if (!mm->limits.locked)
+		return -AVM_EPERM;
+	err = avm_mmap_write_lock(mm);
+	if (err)
+		return err;
+	if (current && mm->limits.locked != AVM_NO_LIMIT && mm->total_vm > limit_pages(mm))
+		err = -AVM_ENOMEM;
+	else
+		err = lock_all(mm, (flags & AVM_MCL_FUTURE) ? lock : 0, current ? &lock : NULL);
+	avm_mmap_write_unlock(mm);
+	if (err || !current)
+		return err;
+	/* What cannot be there is no error here: a mapping without access, the rest of a file's last pages. */
+	(void)populate(mm, 0, mm->task_size, GO_ON);
+	mark_after(mm, 0, mm->task_size);
+	return 0;
+}
+
+int avm_munlockall(struct avm_mm *mm)
+{
+	const uint64_t none = 0;
+	int err = avm_mmap_write_lock(mm);
+
+	if (err)
+		return err;
+	err = lock_all(mm, 0, &none);
+	avm_mmap_write_unlock(mm);
+	return err;
+}
