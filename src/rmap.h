@@ -17,6 +17,12 @@
  */
 void avm_rmap_add_anon(struct avm_page *page, uint64_t n, struct avm_vma *vma, avm_addr_t addr);
 
+/*
+ * The same at fork, for a page that the parent maps: ends its being exclusive (R5.6).
+ * => table locks of both entries.
+ */
+void avm_rmap_share_anon(struct avm_page *page, uint64_t n, struct avm_vma *child, avm_addr_t addr);
+
 /* The same for a page-cache page. */
 void avm_rmap_add_file(struct avm_page *page, uint64_t n, struct avm_vma *vma);
 
