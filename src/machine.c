@@ -149,13 +149,6 @@ void avm_set_merge_observer(struct avm *m, struct avm_merge_observer *o)
 
 /* ---- frames ------------------------------------------------------------------------------------------ */
 
-/* The list of regions is read without a lock: one store publishes a region that is complete. */
-static struct avm_region *regions_load(const struct avm *m)
-{
-	return atomic_load_explicit((struct avm_region *const _Atomic *)&m->regions,
-				    memory_order_acquire);
-}
-
 static void regions_store(struct avm *m, struct avm_region *region)
 {
 	atomic_store_explicit((struct avm_region * _Atomic *)&m->regions, region,
@@ -164,7 +157,7 @@ static void regions_store(struct avm *m, struct avm_region *region)
 
 static bool overlaps(const struct avm *m, avm_pfn_t first, uint64_t count)
 {
-	for (const struct avm_region *r = regions_load(m); r; r = r->next) {
+	for (const struct avm_region *r = avm_regions(m); r; r = r->next) {
 		if (first < r->first + r->count && r->first < first + count)
 			return true;
 	}
@@ -192,7 +185,7 @@ int avm_add_frames(struct avm *m, struct avm_region *region, avm_pfn_t first, ui
 	memset(pages, 0, count * sizeof(*pages));
 	for (uint64_t i = 0; i < count; i++)
 		pages[i].pfn = first + i;
-	region->next = regions_load(m);
+	region->next = avm_regions(m);
 	region->first = first;
 	region->count = count;
 	region->pages = pages;
@@ -203,13 +196,4 @@ int avm_add_frames(struct avm *m, struct avm_region *region, avm_pfn_t first, ui
 	}
 	atomic_fetch_add_explicit(&m->frames_total, count, memory_order_relaxed);
 	return 0;
-}
-
-struct avm_page *avm_page_of(const struct avm *m, avm_pfn_t pfn)
-{
-	for (const struct avm_region *r = regions_load(m); r; r = r->next) {
-		if (pfn - r->first < r->count)
-			return &r->pages[pfn - r->first];
-	}
-	return NULL;
 }

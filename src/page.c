@@ -83,3 +83,12 @@ void avm_page_put(struct avm *m, struct avm_page *page)
 	atomic_thread_fence(memory_order_acquire);
 	page_free(m, page);
 }
+
+struct avm_page *avm_page_of(const struct avm *m, avm_pfn_t pfn)
+{
+	for (const struct avm_region *r = avm_regions(m); r; r = r->next) {
+		if (pfn - r->first < r->count)
+			return &r->pages[pfn - r->first];
+	}
+	return NULL;
+}

@@ -9,6 +9,13 @@
 #include "avm_port.h"
 #include "error.h"
 
+/* The list of regions is read without a lock: one store publishes a region that is complete. */
+static inline struct avm_region *avm_regions(const struct avm *m)
+{
+	return atomic_load_explicit((struct avm_region *const _Atomic *)&m->regions,
+				    memory_order_acquire);
+}
+
 /*
  * A frame with one reference, no mapping, no flags but INUSE (and TABLE for a table); NULL when the port has
  * none. Contents undefined. Counts as an allocation that may wait (order 3b).
