@@ -233,6 +233,7 @@ struct trace_event {
 	};
 };
 
+/* Of perf text, every line is accounted for: lines == events + bad_lines + skipped + continued. */
 struct trace_stats {
 	uint64_t lines;
 	uint64_t events; /* given by trace_next(), all kinds */
@@ -240,7 +241,7 @@ struct trace_stats {
 	uint64_t lost; /* sum over TRACE_LOST */
 	uint64_t bad_lines; /* complaints */
 	uint64_t skipped;
-	uint64_t continued; /* lines that went on a record's free text */
+	uint64_t continued; /* lines after the first of a record: names with newlines */
 	uint64_t unordered;
 	uint64_t unknown_args;
 	uint64_t orphans;

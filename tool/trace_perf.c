@@ -193,16 +193,20 @@ static void stray_line(struct trace *t, size_t nl)
 	consume(t, nl, 1);
 }
 
-static int malformed(struct trace *t, struct trace_str name, const char *p, const char *end)
+static int malformed(struct trace *t, struct trace_str name, struct trace_str body)
 {
 	char n[64], q[160];
 
-	if (memchr(p, '\0', (size_t)(end - p)))
-		return trace_fail(t, -EINVAL, t->line, "a NUL byte in the record: \"%s\"",
-				  trace_quote(q, sizeof(q), scan_str(p, end)));
 	return trace_fail(t, -EINVAL, t->line, "malformed %s: \"%s\"",
-			  trace_quote(n, sizeof(n), name),
-			  trace_quote(q, sizeof(q), scan_str(p, end)));
+			  trace_quote(n, sizeof(n), name), trace_quote(q, sizeof(q), body));
+}
+
+static int has_nul(struct trace *t, struct trace_str record)
+{
+	char q[160];
+
+	return trace_fail(t, -EINVAL, t->line, "a NUL byte in the record: \"%s\"",
+			  trace_quote(q, sizeof(q), record));
 }
 
 /* One try: the record's text ends at offset end. */
@@ -255,8 +259,10 @@ static int give_record(struct trace *t, const struct head *h, size_t nl, struct 
 		end = parse_longest(t, h, type, call, (size_t)(s.p - p), nl, ev);
 	p = t->src.buf + t->src.pos;
 	name = (struct trace_str){ p + h->body, name_len };
-	if (!end || (!type && (!name_len || memchr(p, '\0', nl))))
-		return malformed(t, name, p + h->body, p + nl);
+	if (memchr(p, '\0', nl))
+		return has_nul(t, scan_str(p, p + nl));
+	if (!end || !name_len)
+		return malformed(t, name, scan_str(p + h->body, p + nl));
 
 	struct scan comm = { p, p + h->comm_len };
 
@@ -272,9 +278,11 @@ static int give_record(struct trace *t, const struct head *h, size_t nl, struct 
 	ev->name = name;
 	t->raw = p;
 	t->raw_len = end + 1;
-	if (end > nl)
-		t->stats.continued += count_newlines(p + nl, p + end);
-	consume(t, end, count_newlines(p, p + end + 1));
+
+	uint64_t lines = count_newlines(p, p + end + 1);
+
+	t->stats.continued += lines - 1;
+	consume(t, end, lines);
 	return 1;
 }
 

@@ -44,9 +44,11 @@ static bool parse_fault(struct scan *s, struct trace_event *ev)
 		return false;
 	if (!scan_0x(s, &f->addr)) {
 		/* The kernel's own address, by name. */
+		if (s->p == s->end || (*s->p >= '0' && *s->p <= '9'))
+			return false;
 		f->addr = UINT64_MAX;
 		f->addr_is_symbol = true;
-		while (s->p < s->end && *s->p != ' ')
+		while (s->p < s->end && (*s->p != ' ' || s->end - s->p < 4 || s->p[1] != 'i'))
 			s->p++;
 	}
 	if (!scan_lit(s, " ip="))
