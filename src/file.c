@@ -205,21 +205,24 @@ struct avm_page *avm_file_find(struct avm_file *f, uint64_t index)
 	return avm_file_next(f, &index, index);
 }
 
-/* Nodes allocated before pages_lock is taken, linked through their own memory. */
+/*
+ * Nodes of the index on their way in or out, linked through their own memory: they are allocated before
+ * pages_lock is taken, and freed after it, for the lock of their cache is a leaf as well.
+ */
 struct stash {
-	struct avm *machine;
+	const struct avm_node_alloc *nodes;
 	struct stash_node {
 		struct stash_node *next;
-	} * nodes;
+	} *first;
 };
 
 static void *stash_take(void *context)
 {
 	struct stash *s = context;
-	struct stash_node *node = s->nodes;
+	struct stash_node *node = s->first;
 
 	if (node)
-		s->nodes = node->next;
+		s->first = node->next;
 	return node;
 }
 
@@ -228,14 +231,13 @@ static void stash_give(void *context, void *memory)
 	struct stash *s = context;
 	struct stash_node *node = memory;
 
-	node->next = s->nodes;
-	s->nodes = node;
+	node->next = s->first;
+	s->first = node;
 }
 
 static bool stash_grow(struct stash *s)
 {
-	const struct avm_node_alloc *nodes = &s->machine->radix_node_alloc;
-	void *node = nodes->alloc(nodes->context);
+	void *node = s->nodes->alloc(s->nodes->context);
 
 	if (!node)
 		return false;
@@ -243,14 +245,20 @@ static bool stash_grow(struct stash *s)
 	return true;
 }
 
+static void stash_drain(struct stash *s)
+{
+	struct stash_node *node;
+
+	while ((node = stash_take(s)))
+		s->nodes->free(s->nodes->context, node);
+}
+
 /* 0, -EEXIST or -ENOMEM. On success the cache has its own reference. Sleeps. */
 static int insert_page(struct avm_file *f, uint64_t index, struct avm_page *page)
 {
 	struct avm *m = f->machine;
-	const struct avm_node_alloc *nodes = &m->radix_node_alloc;
-	struct stash stash = { .machine = m };
+	struct stash stash = { .nodes = &m->radix_node_alloc };
 	const struct avm_node_alloc from_stash = { stash_take, stash_give, &stash };
-	struct stash_node *node;
 	int err;
 
 	/* Most insertions need no node: the first try brings none, each further one one more. */
@@ -263,21 +271,25 @@ static int insert_page(struct avm_file *f, uint64_t index, struct avm_page *page
 		}
 		avm_spin_unlock(m, &f->pages_lock, AVM_LOCK_LEAF);
 	} while (err == -AVM_ENOMEM && stash_grow(&stash));
-	while ((node = stash_take(&stash)))
-		nodes->free(nodes->context, node);
+	stash_drain(&stash);
 	return err;
 }
 
 void avm_file_remove_page(struct avm_file *f, struct avm_page *page)
 {
 	struct avm *m = f->machine;
+	uint64_t index = atomic_load_explicit(&page->index, memory_order_relaxed);
+	struct stash stash = { .nodes = &m->radix_node_alloc };
+	const struct avm_node_alloc to_stash = { stash_take, stash_give, &stash };
+	const void *was;
 
 	avm_assert_page_locked(m, page);
 	avm_spin_lock(m, &f->pages_lock, AVM_LOCK_LEAF);
-	avm_radix_erase(&f->pages, atomic_load_explicit(&page->index, memory_order_relaxed),
-			&m->radix_node_alloc);
+	was = avm_radix_erase(&f->pages, index, &to_stash);
 	f->nr_pages--;
 	avm_spin_unlock(m, &f->pages_lock, AVM_LOCK_LEAF);
+	AVM_BUG_ON(m, was != page);
+	stash_drain(&stash);
 	atomic_store_explicit(&page->mapping, 0, memory_order_relaxed);
 	avm_page_clear(page, AVM_PG_DIRTY);
 	avm_page_put(m, page);

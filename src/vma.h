@@ -140,10 +140,10 @@ static inline uint64_t avm_vma_pages(const struct avm_vma *vma)
 	return (vma->end - vma->start) >> AVM_PAGE_SHIFT;
 }
 
-/* R1.2. */
+/* R1.2. Right for an address below the VMA as well: where a stack is about to grow to. */
 static inline uint64_t avm_vma_index(const struct avm_vma *vma, avm_addr_t addr)
 {
-	return vma->pgoff + ((addr - vma->start) >> AVM_PAGE_SHIFT);
+	return vma->pgoff + (addr >> AVM_PAGE_SHIFT) - (vma->start >> AVM_PAGE_SHIFT);
 }
 
 static inline avm_addr_t avm_vma_addr(const struct avm_vma *vma, uint64_t index)
