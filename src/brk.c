@@ -5,8 +5,8 @@
  * The heap is no VMA of its own kind. Growing adds a range at its end, which merges with what is there if R2 says
  * so; shrinking unmaps. mm->brk remembers the byte, the VMAs know pages.
  */
-#include "anonvm/fault.h"
 #include "anonvm/ops.h"
+#include "mlock.h"
 #include "mm.h"
 #include "mmap.h"
 #include "munmap.h"
@@ -49,8 +49,8 @@ static int shrink(struct avm_mm *mm, avm_addr_t new_end, avm_addr_t old_end)
 	return avm_unmap_range(mm, new_end, old_end);
 }
 
-/* => mmap_lock write. Moves mm->brk; *grown: a range that wants its pages now, if any. */
-static int set_brk(struct avm_mm *mm, avm_addr_t brk, avm_addr_t *from, avm_addr_t *to)
+/* => mmap_lock write */
+static int set_brk(struct avm_mm *mm, avm_addr_t brk)
 {
 	avm_addr_t old_end = avm_page_up(mm->brk);
 	avm_addr_t new_end = avm_page_up(brk);
@@ -64,31 +64,28 @@ static int set_brk(struct avm_mm *mm, avm_addr_t brk, avm_addr_t *from, avm_addr
 		err = grow(mm, old_end, new_end);
 	else if (new_end < old_end)
 		err = shrink(mm, new_end, old_end);
-	if (err)
-		return err;
-	mm->brk = brk;
-	if (new_end > old_end &&
-	    (mm->default_flags & (AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)) == AVM_VM_LOCKED) {
-		*from = old_end;
-		*to = new_end;
-	}
-	return 0;
+	if (!err)
+		mm->brk = brk;
+	return err;
 }
 
 int avm_brk(struct avm_mm *mm, avm_addr_t brk, avm_addr_t *out)
 {
-	avm_addr_t from = 0, to = 0;
+	avm_addr_t old = 0;
+	uint64_t flags = 0;
 	int err = avm_mmap_write_lock(mm);
 
 	if (err) {
 		*out = mm->brk;
 		return err;
 	}
+	old = mm->brk;
+	flags = mm->default_flags;
 	if (brk)
-		err = set_brk(mm, brk, &from, &to);
+		err = set_brk(mm, brk);
 	*out = mm->brk;
 	avm_mmap_write_unlock(mm);
-	if (from < to)
-		(void)avm_populate(mm, from, to - from, AVM_ACCESS_WRITE);
+	if (!err && brk > old && (flags & AVM_VM_LOCKED))
+		(void)avm_mlock_populate(mm, avm_page_up(old), avm_page_up(brk), AVM_MLOCK_GO_ON);
 	return err;
 }

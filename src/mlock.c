@@ -5,6 +5,8 @@
  * Pages of locked VMAs are unevictable. A page may be mapped by a locked VMA of another address space as well when
  * munlock makes it evictable here: reclaim asks every VMA that maps it (R11.1) and puts it back.
  */
+#include "mlock.h"
+
 #include "anonvm/fault.h"
 #include "anonvm/ops.h"
 #include "attrs.h"
@@ -91,12 +93,7 @@ static void mark_pages(struct avm_vma *vma, avm_addr_t start, avm_addr_t end, bo
 	}
 }
 
-/*
- * The pages of those VMAs of the range that are what `state` says (AVM_VM_LOCKED, or 0) become so themselves. The
- * other VMAs' are not looked at: somebody else may have locked them.
- * => mmap_lock, any mode.
- */
-static void mark_range(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t state)
+void avm_mlock_mark(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t state)
 {
 	for (struct avm_vma *vma = avm_mm_find_in(mm, start, end); vma && vma->start < end;
 	     vma = avm_vma_next(vma)) {
@@ -140,13 +137,8 @@ static bool next_to_populate(struct avm_mm *mm, avm_addr_t *start, avm_addr_t *e
 	return found;
 }
 
-enum on_error {
-	GO_ON, /* the caller promised to try */
-	STOP,
-};
-
-/* Faults the locked VMAs of [start, end) in. 0, or the first error as avm_populate() has it. */
-static int populate(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, enum on_error on_error)
+int avm_mlock_populate(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
+		       enum avm_mlock_errors errors)
 {
 	int result = 0;
 
@@ -160,7 +152,7 @@ static int populate(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, enum on
 		err = avm_populate(mm, start, stop - start, populating_access(flags));
 		if (err) {
 			result = result ? result : err;
-			if (on_error == STOP)
+			if (errors == AVM_MLOCK_STOP)
 				break;
 		}
 		start = stop;
@@ -173,7 +165,7 @@ static void mark_after(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 {
 	if (avm_mmap_read_lock(mm))
 		return;
-	mark_range(mm, start, end, AVM_VM_LOCKED);
+	avm_mlock_mark(mm, start, end, AVM_VM_LOCKED);
 	avm_mmap_read_unlock(mm);
 }
 
@@ -215,11 +207,11 @@ int avm_mlock(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t flags)
 		err = avm_attrs_apply(mm, start, end, &change, -AVM_ENOMEM);
 	else
 		err = -AVM_ENOMEM;
-	mark_range(mm, start, end, AVM_VM_LOCKED);
+	avm_mlock_mark(mm, start, end, AVM_VM_LOCKED);
 	avm_mmap_write_unlock(mm);
 	if (err)
 		return err;
-	err = populate(mm, start, end, STOP);
+	err = avm_mlock_populate(mm, start, end, AVM_MLOCK_STOP);
 	mark_after(mm, start, end);
 	return mlock_errno(err);
 }
@@ -238,7 +230,7 @@ int avm_munlock(struct avm_mm *mm, avm_addr_t addr, uint64_t len)
 	if (err)
 		return err;
 	err = avm_attrs_apply(mm, start, end, &change, -AVM_ENOMEM);
-	mark_range(mm, start, end, 0);
+	avm_mlock_mark(mm, start, end, 0);
 	avm_mmap_write_unlock(mm);
 	return err;
 }
@@ -254,7 +246,7 @@ static int lock_all(struct avm_mm *mm, uint64_t future, const uint64_t *now)
 		err = avm_attrs_apply(mm, 0, mm->task_size, &change, -AVM_EAGAIN);
 		if (err == -AVM_EAGAIN)
 			return -AVM_ENOMEM;
-		mark_range(mm, 0, mm->task_size, *now & AVM_VM_LOCKED);
+		avm_mlock_mark(mm, 0, mm->task_size, *now & AVM_VM_LOCKED);
 	}
 	mm->default_flags = (mm->default_flags & ~LOCK_FLAGS) | future;
 	return 0;
@@ -282,7 +274,7 @@ int avm_mlockall(struct avm_mm *mm, uint32_t flags)
 	if (err || !current)
 		return err;
 	/* What cannot be there is no error here: a mapping without access, the rest of a file's last pages. */
-	(void)populate(mm, 0, mm->task_size, GO_ON);
+	(void)avm_mlock_populate(mm, 0, mm->task_size, AVM_MLOCK_GO_ON);
 	mark_after(mm, 0, mm->task_size);
 	return 0;
 }

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mremap.c - mappings that grow, shrink and move (R13.3).
+ *
+ *	shrink		the tail is unmapped
+ *	grow in place	the VMA takes the free range behind it, and perhaps the VMA that touches then
+ *	move		a VMA for the new range (or one that merges it) gets the source's chain; the entries move; the
+ *			old range is unmapped, or left behind empty (DONTUNMAP), or there is none (old_len 0)
+ *
+ * A move reserves everything first: VMAs and chain entries for three unmappings and a new VMA, page tables at the
+ * target, the promise of memory. Only then is the target cleared (FIXED) and the rest done, which cannot fail. So a
+ * failing mremap FIXED does not lose what was at the target, which mremap(2) would permit.
+ */
+#include "anonvm/ops.h"
+#include "mlock.h"
+#include "mm.h"
+#include "mmu_gather.h"
+#include "move.h"
+#include "munmap.h"
+#include "page.h"
+
+#define KNOWN_FLAGS (AVM_MREMAP_MAYMOVE | AVM_MREMAP_FIXED | AVM_MREMAP_DONTUNMAP)
+#define LOCK_FLAGS (AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)
+
+struct request {
+	struct avm_mm *mm;
+	avm_addr_t addr;
+	uint64_t old_len; /* whole pages; 0: a second mapping of the same pages */
+	uint64_t new_len;
+	uint32_t flags;
+	avm_addr_t new_addr; /* FIXED: where; DONTUNMAP: a hint; at the end the result */
+};
+
+static bool is_fixed(const struct request *q)
+{
+	return q->flags & AVM_MREMAP_FIXED;
+}
+
+static bool leaves_source(const struct request *q)
+{
+	return q->flags & AVM_MREMAP_DONTUNMAP;
+}
+
+/* It is to be elsewhere, whether there is room here or not. */
+static bool must_move(const struct request *q)
+{
+	return q->flags & (AVM_MREMAP_FIXED | AVM_MREMAP_DONTUNMAP);
+}
+
+/* What of the source is to be found at the target. */
+static uint64_t kept_len(const struct request *q)
+{
+	return q->old_len < q->new_len ? q->old_len : q->new_len;
+}
+
+static uint64_t pages_of(uint64_t len)
+{
+	return len >> AVM_PAGE_SHIFT;
+}
+
+static uint32_t chain_len(const struct avm_vma *vma)
+{
+	return atomic_load_explicit(&vma->chain_len, memory_order_relaxed);
+}
+
+/* ---- decode -------------------------------------------------------------------------------------------- */
+
+/* What does not depend on what is mapped. Rounds the lengths. */
+static int check_args(struct request *q)
+{
+	uint64_t size = q->mm->task_size;
+
+	if ((q->flags & ~(uint32_t)KNOWN_FLAGS) || !avm_page_aligned(q->addr))
+		return -AVM_EINVAL;
+	if (!q->new_len || q->new_len > size || q->old_len > AVM_PAGE_MASK)
+		return -AVM_EINVAL;
+	q->old_len = avm_page_up(q->old_len);
+	q->new_len = avm_page_up(q->new_len);
+	if (!must_move(q))
+		return 0;
+	if (!(q->flags & AVM_MREMAP_MAYMOVE) || !avm_page_aligned(q->new_addr))
+		return -AVM_EINVAL;
+	if (q->new_len > size || q->new_addr > size - q->new_len)
+		return -AVM_EINVAL;
+	if (leaves_source(q) && q->old_len != q->new_len)
+		return -AVM_EINVAL;
+	/* Differences do not wrap where sums would. */
+	if (q->addr <= q->new_addr ? q->new_addr - q->addr < q->old_len :
+				     q->addr - q->new_addr < q->new_len)
+		return -AVM_EINVAL;
+	return is_fixed(q) && q->new_addr < q->mm->lowest ? -AVM_EPERM : 0;
+}
+
+/* May this VMA grow or move so? */
+static int check_vma(const struct request *q, const struct avm_vma *vma)
+{
+	uint64_t no_growth = AVM_VM_DONTEXPAND | AVM_VM_SPECIAL;
+	uint64_t kept = kept_len(q);
+	uint64_t more = pages_of(q->new_len - kept);
+	uint64_t first = avm_vma_index(vma, q->addr);
+
+	if (!q->old_len && !(vma->flags & AVM_VM_SHARED))
+		return -AVM_EINVAL;
+	if (leaves_source(q) && (vma->flags & no_growth))
+		return -AVM_EINVAL;
+	if (kept > vma->end - q->addr)
+		return -AVM_EFAULT;
+	if (leaves_source(q)) /* of one size: the new range comes on top */
+		return avm_mm_may_expand(q->mm, vma->flags, pages_of(q->new_len));
+	if (!more)
+		return 0;
+	if (first + pages_of(q->new_len) < first)
+		return -AVM_EINVAL;
+	if (vma->flags & no_growth)
+		return -AVM_EFAULT;
+	if ((vma->flags & AVM_VM_LOCKED) && avm_mm_may_lock(q->mm, more))
+		return -AVM_EAGAIN;
+	return avm_mm_may_expand(q->mm, vma->flags, more);
+}
+
+/* ---- in place ------------------------------------------------------------------------------------------- */
+
+static int shrink(const struct request *q)
+{
+	avm_addr_t start = q->addr + q->new_len;
+
+	if (q->old_len > q->mm->task_size - q->addr)
+		return -AVM_EINVAL;
+	return avm_unmap_range(q->mm, start, q->addr + q->old_len);
+}
+
+/* The old range ends where the VMA does, and behind it is room. */
+static bool can_grow(const struct request *q, const struct avm_vma *vma)
+{
+	if (!q->old_len || q->old_len != vma->end - q->addr ||
+	    q->new_len > q->mm->task_size - q->addr)
+		return false;
+	return !avm_mm_find_in(q->mm, vma->end, q->addr + q->new_len);
+}
+
+static int grow(const struct request *q, struct avm_vma *vma)
+{
+	struct avm_mm *mm = q->mm;
+	struct avm_range r = avm_range_of(vma, vma->end, q->addr + q->new_len);
+	struct avm_vma *next = avm_vma_touching_next(mm, r.end);
+	uint64_t pages = pages_of(r.end - r.start);
+	struct avm_pool pool;
+	bool joins;
+
+	if ((vma->flags & AVM_VM_ACCOUNT) && avm_commit(mm->machine, pages))
+		return -AVM_ENOMEM;
+	joins = avm_merge_plan(mm, &r, vma, next, NULL) == AVM_MERGE_BOTH;
+	avm_pool_init(&pool);
+	if (joins && avm_pool_fill(mm, &pool, 0, 1)) {
+		if (vma->flags & AVM_VM_ACCOUNT)
+			avm_uncommit(mm->machine, pages);
+		return -AVM_ENOMEM;
+	}
+	avm_vma_expand(vma, vma->start, r.end);
+	if (joins)
+		avm_vma_join(mm, &pool, vma, next);
+	avm_mm_account(mm, r.flags, (int64_t)pages);
+	avm_pool_drain(mm, &pool);
+	return 0;
+}
+
+/* ---- move: reserve --------------------------------------------------------------------------------------- */
+
+/* Linux keeps this much away from the limit, whether the move will need it or not. */
+static bool room_for_move(const struct request *q)
+{
+	const unsigned spare = must_move(q) ? 5 : 3;
+
+	return q->mm->vmas.count + spare < q->mm->machine->config.max_map_count;
+}
+
+/* VMAs and chain entries for all that may come; the order of the steps is that of move(). */
+static int reserve_objects(const struct request *q, struct avm_pool *pool,
+			   const struct avm_vma *src)
+{
+	struct avm_mm *mm = q->mm;
+	uint32_t chain = chain_len(src) ? chain_len(src) : 1;
+
+	if (is_fixed(q) && avm_unmap_reserve(mm, pool, q->new_addr, q->new_addr + q->new_len))
+		return -AVM_ENOMEM;
+	if (!leaves_source(q) && q->old_len &&
+	    avm_unmap_reserve(mm, pool, q->addr, q->addr + q->old_len))
+		return -AVM_ENOMEM;
+	/*
+	 * The new VMA and its chain; one entry for a merge of its two neighbours. An unfaulted source may merge with
+	 * its own target, and is a hole in the middle then: one more split, of a chain that has one entry at most.
+	 */
+	return avm_pool_fill(mm, pool, 2, chain + 2);
+}
+
+static uint64_t pages_to_promise(const struct request *q, const struct avm_vma *src)
+{
+	if (!(src->flags & AVM_VM_ACCOUNT))
+		return 0;
+	return pages_of(leaves_source(q) ? q->new_len : q->new_len - kept_len(q));
+}
+
+/* 0, or -ENOMEM with nothing changed; the pool is the caller's to drain either way. */
+static int reserve(const struct request *q, struct avm_pool *pool, const struct avm_vma *src)
+{
+	struct avm_mm *mm = q->mm;
+	uint64_t promise = pages_to_promise(q, src);
+
+	if (!room_for_move(q) || avm_commit(mm->machine, promise))
+		return -AVM_ENOMEM;
+	if (!reserve_objects(q, pool, src)) {
+		if (!avm_move_reserve(mm, q->addr, q->new_addr, kept_len(q)))
+			return 0;
+		avm_tables_trim(mm, q->new_addr, q->new_addr + q->new_len);
+	}
+	avm_uncommit(mm->machine, promise);
+	return -AVM_ENOMEM;
+}
+
+/* ---- move: change ----------------------------------------------------------------------------------------- */
+
+/*
+ * The VMA for the new range: an own one, or a neighbour that takes it. Its chain is a clone of the source's, unless
+ * the neighbour has the very same (R2.2). The source may be part of the result when it is unfaulted.
+ */
+static struct avm_vma *make_target(const struct request *q, struct avm_pool *pool,
+				   struct avm_vma *src)
+{
+	struct avm_range r = avm_range_of(src, q->addr, q->addr + kept_len(q));
+	bool faulted = r.anon_vma;
+	struct avm_vma *target;
+
+	/* No page knows its index yet: one that fits the new address merges better. */
+	if (!faulted && avm_vma_is_anon(src))
+		r.pgoff = q->new_addr >> AVM_PAGE_SHIFT;
+	r.start = q->new_addr;
+	r.end = q->new_addr + q->new_len;
+	target = avm_vma_add(q->mm, pool, &r);
+	if (faulted && !avm_vma_anon(target)) {
+		avm_family_lock_vma(src);
+		avm_family_clone(target, src, &pool->avcs);
+		avm_family_unlock_vma(src);
+	}
+	return target;
+}
+
+static void move_entries(const struct request *q, struct avm_vma *src, struct avm_vma *target)
+{
+	uint64_t len = kept_len(q);
+
+	if (!len)
+		return;
+	avm_vma_lock(src);
+	avm_vma_lock(target);
+	avm_notify_start(q->mm, q->addr, q->addr + len);
+	avm_move_range(src, q->addr, target, q->new_addr, len);
+	avm_notify_end(q->mm, q->addr, q->addr + len);
+}
+
+/*
+ * DONTUNMAP: the source stays mapped and empty, and is locked no more (all of its VMA, as on Linux). A VMA that has
+ * nothing left to be found by leaves its family.
+ */
+static void leave_source(const struct request *q, struct avm_vma *src, const struct avm_vma *target)
+{
+	int64_t pages = (int64_t)avm_vma_pages(src);
+
+	avm_vma_lock(src);
+	if (src->flags & AVM_VM_LOCKED) {
+		avm_mm_account(q->mm, src->flags, -pages);
+		src->flags &= ~LOCK_FLAGS;
+		avm_mm_account(q->mm, src->flags, pages);
+		avm_mlock_mark(q->mm, src->start, src->end, 0);
+	}
+	if (src != target && src->start == q->addr && src->end == q->addr + q->old_len)
+		avm_family_unlink(src);
+}
+
+/* Unmapping is about to give back what is still wanted: no limit to ask, it has been within it all along. */
+static void keep_promise(struct avm *m, uint64_t pages)
+{
+	atomic_fetch_add_explicit(&m->committed, pages, memory_order_relaxed);
+}
+
+/* The old range goes; what it had promised has moved along with the pages. */
+static void drop_source(const struct request *q, struct avm_pool *pool, uint64_t flags)
+{
+	uint64_t len = kept_len(q);
+
+	if (!len)
+		return;
+	if (flags & AVM_VM_ACCOUNT)
+		keep_promise(q->mm->machine, pages_of(len));
+	avm_unmap_commit(q->mm, pool, q->addr, q->addr + len);
+}
+
+/* Everything is reserved: cannot fail. The source is looked up anew whenever the VMAs around it may have changed. */
+static void change(const struct request *q, struct avm_pool *pool)
+{
+	struct avm_mm *mm = q->mm;
+	avm_addr_t tail = q->addr + kept_len(q);
+	avm_addr_t tail_end = q->addr + q->old_len;
+	struct avm_vma *src, *target;
+	uint64_t flags;
+
+	if (is_fixed(q))
+		avm_unmap_commit_keep_tables(mm, pool, q->new_addr, q->new_addr + q->new_len);
+	if (tail < tail_end)
+		avm_unmap_commit_keep_tables(mm, pool, tail, tail_end);
+	src = avm_mm_find_exact(mm, q->addr);
+	flags = src->flags;
+	target = make_target(q, pool, src);
+	avm_mm_account(mm, flags, (int64_t)pages_of(q->new_len));
+	src = avm_mm_find_exact(mm, q->addr);
+	move_entries(q, src, target);
+	if (leaves_source(q))
+		leave_source(q, src, target);
+	else
+		drop_source(q, pool, flags);
+	if (tail < tail_end)
+		avm_tables_trim(mm, tail, tail_end);
+}
+
+static int move(const struct request *q, const struct avm_vma *src)
+{
+	struct avm_pool pool;
+	int err;
+
+	avm_pool_init(&pool);
+	err = reserve(q, &pool, src);
+	if (!err)
+		change(q, &pool);
+	avm_pool_drain(q->mm, &pool);
+	return err;
+}
+
+/* ---- the operation ----------------------------------------------------------------------------------------- */
+
+/* A place that was given, or one that is found. */
+static int choose_place(struct request *q)
+{
+	if (!is_fixed(q))
+		return avm_mm_place(q->mm, leaves_source(q) ? q->new_addr : 0, q->new_len,
+				    &q->new_addr);
+	if (q->old_len > q->new_len && q->old_len > q->mm->task_size - q->addr)
+		return -AVM_EINVAL;
+	/* A second mapping must not take the place of the first. */
+	return q->old_len || q->new_addr != q->addr ? 0 : -AVM_EFAULT;
+}
+
+/* => mmap_lock write. *locked: the mapping is. */
+static int remap(struct request *q, bool *locked)
+{
+	struct avm_vma *vma = avm_mm_find_exact(q->mm, q->addr);
+	int err;
+
+	if (!vma)
+		return -AVM_EFAULT;
+	if (!must_move(q) && q->new_len <= q->old_len) {
+		q->new_addr = q->addr;
+		return q->new_len < q->old_len ? shrink(q) : 0;
+	}
+	err = check_vma(q, vma);
+	if (err)
+		return err;
+	*locked = vma->flags & AVM_VM_LOCKED;
+	if (!must_move(q) && can_grow(q, vma)) {
+		q->new_addr = q->addr;
+		return grow(q, vma);
+	}
+	if (!(q->flags & AVM_MREMAP_MAYMOVE))
+		return -AVM_ENOMEM;
+	err = choose_place(q);
+	return err ? err : move(q, vma);
+}
+
+int avm_mremap(struct avm_mm *mm, avm_addr_t addr, uint64_t old_len, uint64_t new_len,
+	       uint32_t flags, avm_addr_t new_addr, avm_addr_t *out)
+{
+	struct request q = { mm, addr, old_len, new_len, flags, new_addr };
+	bool locked = false;
+	int err = check_args(&q);
+
+	if (err)
+		return err;
+	err = avm_mmap_write_lock(mm);
+	if (err)
+		return err;
+	err = remap(&q, &locked);
+	avm_mmap_write_unlock(mm);
+	if (err)
+		return err;
+	*out = q.new_addr;
+	if (locked && q.new_len > q.old_len)
+		(void)avm_mlock_populate(mm, q.new_addr + q.old_len, q.new_addr + q.new_len,
+					 AVM_MLOCK_GO_ON);
+	return 0;
+}
