@@ -42,6 +42,14 @@ AVM_CORE_SOURCES := \
 	src/exit.c \
 	src/truncate.c \
 	src/machine.c \
-	src/verify.c \
+	src/format.c \
+	src/observe.c \
 	src/stats.c \
-	src/dump.c
+	src/dump.c \
+	src/verify.c \
+	src/verify_object.c \
+	src/verify_tree.c \
+	src/verify_vma.c \
+	src/verify_family.c \
+	src/verify_page.c \
+	src/verify_frame.c

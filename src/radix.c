@@ -89,7 +89,7 @@ static struct avm_radix_node *take(struct avm_radix_node **chain, uint32_t level
 {
 	struct avm_radix_node *node = *chain;
 
-	*chain = node->slot[0];
+	*chain = node->slot[0]; /* NOLINT(clang-analyzer-core.NullDereference): they were counted */
 	memset(node, 0, sizeof(*node));
 	node->level = level;
 	return node;
@@ -365,4 +365,37 @@ const char *avm_radix_check(const struct avm_radix *radix, uint64_t max_items)
 		}
 	}
 	return fault;
+}
+
+bool avm_radix_visit(const struct avm_radix *radix, avm_radix_visit_fn *visit, void *context)
+{
+	const struct avm_radix_node *way[MAX_HEIGHT];
+	uint32_t from[MAX_HEIGHT];
+	uint32_t height = radix->height;
+	uint32_t level = height - 1;
+
+	if (height > MAX_HEIGHT || !height != !radix->root)
+		return false;
+	if (!height)
+		return true;
+	if (!visit(context, radix->root))
+		return false;
+	way[level] = radix->root;
+	from[level] = 0;
+	while (level < height) {
+		uint32_t i = level ? from[level] : FANOUT; /* slots of a leaf are items */
+
+		if (i == FANOUT) {
+			level++;
+			continue;
+		}
+		from[level] = i + 1;
+		if (!way[level]->slot[i])
+			continue;
+		if (!visit(context, way[level]->slot[i]))
+			return false;
+		way[level - 1] = way[level]->slot[i];
+		from[--level] = 0;
+	}
+	return true;
 }

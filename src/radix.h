@@ -61,4 +61,12 @@ void avm_radix_destroy(struct avm_radix *radix, const struct avm_node_alloc *nod
  */
 const char *avm_radix_check(const struct avm_radix *radix, uint64_t max_items);
 
+/*
+ * For verify, before the check, when links may lead anywhere: calls @visit for each node before it is
+ * followed. False as soon as @visit has said so (no node, or one met before), or the height is wrong.
+ */
+typedef bool avm_radix_visit_fn(void *context, const void *node);
+
+bool avm_radix_visit(const struct avm_radix *radix, avm_radix_visit_fn *visit, void *context);
+
 #endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* stats.c - counters: of the machine, of one address space, and what they are called. */
+#include "anonvm/observe.h"
+
+#include "anon_vma.h"
+#include "list.h"
+#include "lock.h"
+#include "mm.h"
+
+static const char *const event_names[AVM_NR_EVENTS] = {
+	[AVM_EV_FAULT_MINOR] = "minor_faults",
+	[AVM_EV_FAULT_MAJOR] = "major_faults",
+	[AVM_EV_FAULT_SPURIOUS] = "spurious_faults",
+	[AVM_EV_ZERO_FILL] = "zero_fills",
+	[AVM_EV_ZERO_MAP] = "zero_maps",
+	[AVM_EV_COW_COPY] = "cow_copies",
+	[AVM_EV_COW_REUSE] = "cow_reuses",
+	[AVM_EV_FILE_READ] = "file_reads",
+	[AVM_EV_FILE_WRITE] = "file_writes",
+	[AVM_EV_FAULT_AROUND] = "fault_around_pages",
+	[AVM_EV_MERGE] = "merges",
+	[AVM_EV_SPLIT] = "splits",
+	[AVM_EV_FORK] = "forks",
+	[AVM_EV_EXIT] = "exits",
+	[AVM_EV_ANON_VMA_REUSED_NEIGHBOUR] = "anon_vmas_reused_neighbour",
+	[AVM_EV_ANON_VMA_REUSED_ANCESTOR] = "anon_vmas_reused_ancestor",
+	[AVM_EV_EARLY_COPY] = "early_copies",
+	[AVM_EV_RMAP_WALKS] = "rmap_walks",
+	[AVM_EV_RMAP_VISITED] = "rmap_visited",
+	[AVM_EV_RMAP_MAPPED] = "rmap_mapped",
+	[AVM_EV_TLB_FLUSH] = "tlb_flushes",
+	[AVM_EV_OOM] = "ooms",
+};
+
+static const char *const refusal_names[AVM_NR_REFUSALS] = {
+	[AVM_REFUSED_FILE] = "file",
+	[AVM_REFUSED_OFFSET] = "offset",
+	[AVM_REFUSED_FLAGS] = "flags",
+	[AVM_REFUSED_POLICY] = "policy",
+	[AVM_REFUSED_NAME] = "name",
+	[AVM_REFUSED_SPECIAL] = "special",
+	[AVM_REFUSED_FAMILY] = "family",
+	[AVM_REFUSED_FORK_CHILD] = "fork_child",
+	[AVM_REFUSED_THREE_WAY] = "three_way",
+};
+
+const char *avm_event_name(enum avm_event e)
+{
+	return (unsigned)e < AVM_NR_EVENTS ? event_names[e] : "unknown";
+}
+
+const char *avm_refusal_name(enum avm_refusal r)
+{
+	return (unsigned)r < AVM_NR_REFUSALS ? refusal_names[r] : "unknown";
+}
+
+static uint64_t load(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void cache_stats(struct avm *m, struct avm_cache *c, uint64_t *now, uint64_t *peak)
+{
+	avm_spin_lock(m, &c->lock, AVM_LOCK_LEAF);
+	*now = c->nr_objects;
+	*peak = c->peak_objects;
+	avm_spin_unlock(m, &c->lock, AVM_LOCK_LEAF);
+}
+
+void avm_stats(struct avm *m, struct avm_stats *s)
+{
+	*s = (struct avm_stats){
+		.frames_total = load(&m->frames_total),
+		.frames_used = load(&m->frames_used),
+		.tables = load(&m->tables_used),
+		.meta_bytes = load(&m->meta_bytes),
+		.meta_bytes_peak = load(&m->meta_bytes_peak),
+		.committed = load(&m->committed),
+		.commit_limit = avm_commit_limit(m),
+	};
+	cache_stats(m, &m->vmas, &s->vmas, &s->vmas_peak);
+	cache_stats(m, &m->anon_vmas, &s->anon_vmas, &s->anon_vmas_peak);
+	cache_stats(m, &m->avcs, &s->avcs, &s->avcs_peak);
+
+	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	for (unsigned i = 0; i < AVM_NR_LRU; i++)
+		s->lru[i] = m->lru_count[i];
+	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+
+	avm_spin_lock(m, &m->mm_lock, AVM_LOCK_LEAF);
+	s->mms = m->nr_mms;
+	avm_spin_unlock(m, &m->mm_lock, AVM_LOCK_LEAF);
+
+	for (unsigned i = 0; i < AVM_NR_EVENTS; i++)
+		s->events[i] = load(&m->events[i]);
+	for (unsigned i = 0; i < AVM_NR_REFUSALS; i++)
+		s->refused[i] = load(&m->refused[i]);
+}
+
+void avm_mm_stats(struct avm_mm *mm, struct avm_mm_stats *s)
+{
+	const struct avm_vma *vma;
+
+	*s = (struct avm_mm_stats){
+		.total_vm = mm->total_vm,
+		.locked_vm = mm->locked_vm,
+		.data_vm = mm->data_vm,
+		.exec_vm = mm->exec_vm,
+		.stack_vm = mm->stack_vm,
+		.tables = load(&mm->tables),
+	};
+	for (unsigned i = 0; i < AVM_NR_RSS; i++)
+		s->rss[i] = load(&mm->rss[i]);
+	avm_list_for_each_entry(vma, &mm->vmas.list, struct avm_vma, link) {
+		uint64_t len = atomic_load_explicit(&vma->chain_len, memory_order_relaxed);
+
+		s->vmas++;
+		s->avcs += len;
+		s->faulted += !!avm_vma_anon(vma);
+		s->fork_children += avm_vma_is_fork_child(vma);
+		if (len > s->longest_chain)
+			s->longest_chain = len;
+	}
+}

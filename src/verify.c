@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * verify.c - checks the invariants of a machine at rest: the driver and the report (verify.h).
+ */
+#include "verify.h"
+
+#include <string.h>
+
+#include "avm_port.h"
+#include "format.h"
+#include "list.h"
+
+enum {
+	LINE = 256,
+};
+
+/* ---- the report ----------------------------------------------------------------------------------------- */
+
+static void put_objects(struct avm_text *t, const struct avm_where *w)
+{
+	if (w->mm)
+		avm_text_field(t, "mm", w->mm->id);
+	if (w->vma) {
+		avm_text_field_hex(t, "vma", w->vma->start);
+		avm_text_char(t, '-');
+		avm_text_hex(t, w->vma->end, 1);
+	}
+	if (w->addr)
+		avm_text_field_hex(t, "at", w->addr);
+	if (w->page)
+		avm_text_field_hex(t, "pfn", w->page->pfn);
+	if (w->av)
+		avm_text_field(t, "anon_vma", w->av->id);
+	if (w->file)
+		avm_text_field(t, "file", w->file->id);
+	if (w->raw)
+		avm_text_field_hex(t, "object", (uintptr_t)w->raw);
+}
+
+void avm_verify_say(struct avm_verify *v, unsigned number, const char *what,
+		    const struct avm_where *where)
+{
+	char buf[LINE];
+	struct avm_text t;
+	size_t len;
+
+	v->violations++;
+	if (!v->report)
+		return;
+	avm_text_init(&t, buf, sizeof(buf));
+	avm_text_char(&t, 'V');
+	avm_text_dec(&t, number);
+	avm_text_str(&t, ": ");
+	avm_text_str(&t, what);
+	avm_text_char(&t, ':');
+	len = t.len;
+	put_objects(&t, where);
+	if (where->detail) {
+		avm_text_char(&t, ' ');
+		avm_text_str(&t, where->detail);
+	}
+	if (where->counted) {
+		avm_text_field(&t, "is", where->found);
+		avm_text_field(&t, "should be", where->expected);
+	}
+	if (t.len == len)
+		avm_text_cut(&t, len - 1);
+	v->report->line(v->report, buf);
+}
+
+void avm_verify_spin(struct avm_verify *v, const struct avm_spinlock *lock,
+		     const struct avm_where *where)
+{
+	if (!v->only && atomic_load_explicit(&lock->word, memory_order_relaxed))
+		avm_verify_say(v, 41, "a spin lock is held", where);
+}
+
+void avm_verify_rwsem(struct avm_verify *v, const struct avm_rwsem *lock,
+		      const struct avm_where *where)
+{
+	if (!v->only && atomic_load_explicit(&lock->word, memory_order_relaxed))
+		avm_verify_say(v, 41, "a sleeping lock is held", where);
+}
+
+/* ---- lists ------------------------------------------------------------------------------------------------- */
+
+/* The entry after `at` points back to it. pre: the entry may be read. */
+static bool points_back(const struct avm_list *at)
+{
+	return at->next->prev == at;
+}
+
+struct avm_mm *avm_verify_next_mm(struct avm_verify *v, const struct avm_mm *mm)
+{
+	const struct avm_list *at = mm ? &mm->link : &v->m->mms;
+	struct avm_mm *next = avm_suspect(at->next, struct avm_mm, link);
+
+	if (v->only)
+		return mm ? NULL : v->only;
+	if (at->next == &v->m->mms || avm_misaligned(at->next) || !points_back(at))
+		return NULL;
+	return next->machine == v->m ? next : NULL;
+}
+
+struct avm_vma *avm_verify_next_vma(struct avm_verify *v, const struct avm_mm *mm,
+				    const struct avm_vma *vma)
+{
+	const struct avm_list *at = vma ? &vma->link : &mm->vmas.list;
+	struct avm_vma *next = avm_suspect(at->next, struct avm_vma, link);
+
+	if (at->next == &mm->vmas.list || !avm_verify_owned(v, AVM_IS_VMA, next) || !points_back(at))
+		return NULL;
+	return next;
+}
+
+struct avm_anon_vma_chain *avm_verify_next_avc(struct avm_verify *v, const struct avm_vma *vma,
+					       const struct avm_anon_vma_chain *avc)
+{
+	const struct avm_list *at = avc ? &avc->same_vma : &vma->chain;
+	struct avm_anon_vma_chain *next =
+		avm_suspect(at->next, struct avm_anon_vma_chain, same_vma);
+
+	if (at->next == &vma->chain || !avm_verify_owned(v, AVM_IS_AVC, next) || !points_back(at))
+		return NULL;
+	return next;
+}
+
+/* ---- the driver ---------------------------------------------------------------------------------------------- */
+
+void *avm_verify_alloc(struct avm *m, size_t size, size_t *bytes)
+{
+	void *memory;
+
+	for (*bytes = AVM_META_MIN; *bytes < size; *bytes *= 2)
+		if (*bytes > SIZE_MAX / 2)
+			return NULL;
+	memory = avm_port_meta_alloc(m, *bytes);
+	if (memory)
+		memset(memory, 0, *bytes);
+	return memory;
+}
+
+static void check_mm_list(struct avm_verify *v)
+{
+	const struct avm_mm *mm, *last = NULL;
+	uint64_t n = 0;
+
+	for (mm = NULL; (mm = avm_verify_next_mm(v, mm)); last = mm)
+		n++;
+	if ((last ? last->link.next : v->m->mms.next) != &v->m->mms)
+		avm_verify_say(v, 40, "the list of address spaces is broken",
+			       &(struct avm_where){ .mm = last });
+	else if (n != v->m->nr_mms)
+		avm_verify_say(v, 40, "number of address spaces",
+			       &(struct avm_where){ .counted = true,
+						    .found = v->m->nr_mms,
+						    .expected = n });
+}
+
+static void check_machine_locks(struct avm_verify *v)
+{
+	struct avm *m = v->m;
+	uint32_t gathers = atomic_load_explicit(&m->gathers_open, memory_order_relaxed);
+	const struct avm_cache *caches[] = { &m->vmas,	     &m->anon_vmas,   &m->avcs,
+					     &m->tree_nodes, &m->radix_nodes, &m->files };
+
+	avm_verify_spin(v, &m->lru_lock, &(struct avm_where){ .detail = "of the LRU lists" });
+	avm_verify_spin(v, &m->mm_lock, &(struct avm_where){ .detail = "of the address spaces" });
+	for (size_t i = 0; i < sizeof(caches) / sizeof(caches[0]); i++)
+		avm_verify_spin(v, &caches[i]->lock, &(struct avm_where){ .detail = caches[i]->name });
+	if (gathers)
+		avm_verify_say(v, 41, "mmu_gathers are open",
+			       &(struct avm_where){ .counted = true, .found = gathers });
+}
+
+static void check_mm_locks(struct avm_verify *v, const struct avm_mm *mm)
+{
+	avm_verify_rwsem(v, &mm->mmap_lock,
+			 &(struct avm_where){ .mm = mm, .detail = "mmap_lock" });
+	avm_verify_spin(v, &mm->page_table_lock,
+			&(struct avm_where){ .mm = mm, .detail = "page_table_lock" });
+	if (!v->only && atomic_load_explicit(&mm->write_seq, memory_order_relaxed) % 2)
+		avm_verify_say(v, 41, "write_seq is odd: VMA locks are held",
+			       &(struct avm_where){ .mm = mm });
+}
+
+static void check_committed(struct avm_verify *v)
+{
+	uint64_t committed = atomic_load_explicit(&v->m->committed, memory_order_relaxed);
+
+	if (committed != v->accounted)
+		avm_verify_say(v, 1, "pages promised to accounted VMAs",
+			       &(struct avm_where){ .counted = true,
+						    .found = committed,
+						    .expected = v->accounted });
+}
+
+static void check_vmas(struct avm_verify *v)
+{
+	struct avm_mm *mm = NULL;
+
+	if (!v->only) {
+		check_mm_list(v);
+		check_machine_locks(v);
+	}
+	while ((mm = avm_verify_next_mm(v, mm))) {
+		check_mm_locks(v, mm);
+		avm_verify_vmas(v, mm);
+	}
+	if (!v->only)
+		check_committed(v);
+}
+
+static int check_pages(struct avm_verify *v)
+{
+	struct avm_mm *mm = NULL;
+	int err = avm_verify_notes(v);
+
+	if (!err) {
+		while ((mm = avm_verify_next_mm(v, mm)))
+			avm_verify_entries(v, mm);
+		avm_verify_frames(v);
+	}
+	avm_verify_free_notes(v);
+	return err;
+}
+
+static int64_t run(struct avm_verify *v)
+{
+	int err = 0;
+
+	if (v->level >= AVM_VERIFY_FAMILIES)
+		err = avm_verify_collect(v);
+	if (err)
+		return err;
+	check_vmas(v);
+	if (v->level >= AVM_VERIFY_FAMILIES)
+		avm_verify_families(v);
+	if (v->level >= AVM_VERIFY_ALL)
+		err = check_pages(v);
+	/* Nodes of page caches and files are met on the way to the pages. */
+	if (v->level >= AVM_VERIFY_ALL && !v->only && !err)
+		avm_verify_unreached(v);
+	avm_verify_forget(v);
+	return err ? err : v->violations;
+}
+
+int64_t avm_verify(struct avm *m, enum avm_verify_level level, struct avm_sink *report)
+{
+	struct avm_verify v = { .m = m, .report = report, .level = level };
+
+	return run(&v);
+}
+
+int64_t avm_verify_mm(struct avm_mm *mm, enum avm_verify_level level, struct avm_sink *report)
+{
+	struct avm_verify v = { .m = mm->machine, .report = report, .only = mm, .level = level };
+
+	return run(&v);
+}
