@@ -112,7 +112,7 @@ void avm_itree_attach(struct avm_itree *tree, struct avm_inode *node, struct avm
 	/* The sibling is a 2-child and would become a 3-child: rotations end it. */
 	struct avm_inode *inner = parent->left == node ? node->right : node->left;
 
-	if (rank_parity(inner) == rank_parity(node)) {
+	if (!inner || rank_parity(inner) == rank_parity(node)) {
 		rotate_up(tree, node, last);
 	} else {
 		rotate_up(tree, inner, last);
@@ -170,6 +170,14 @@ static void detach_rebalance(struct avm_itree *tree, struct avm_inode *parent,
 	}
 }
 
+static void adopt_children(struct avm_inode *node)
+{
+	if (node->left)
+		set_inode_parent(node->left, node);
+	if (node->right)
+		set_inode_parent(node->right, node);
+}
+
 void avm_itree_detach(struct avm_itree *tree, struct avm_inode *node, avm_inode_key_fn *last)
 {
 	struct avm_inode *heir = NULL;
@@ -193,9 +201,7 @@ void avm_itree_detach(struct avm_itree *tree, struct avm_inode *node, avm_inode_
 	if (heir) {
 		*heir = *node;
 		replace_inode(tree, avm_inode_parent(node), node, heir);
-		set_inode_parent(heir->left, heir);
-		if (heir->right)
-			set_inode_parent(heir->right, heir);
+		adopt_children(heir);
 		if (parent == node)
 			parent = heir;
 	}

@@ -11,11 +11,6 @@
 
 #define avm_container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
-#define AVM_LIST_INIT(name)      \
-	{                        \
-		&(name), &(name) \
-	}
-
 static inline void avm_list_init(struct avm_list *head)
 {
 	head->next = head;
@@ -139,28 +134,28 @@ static inline void avm_list_splice_tail(struct avm_list *from, struct avm_list *
 #define avm_list_for_each(pos, head) \
 	for ((pos) = (head)->next; (pos) != (head); (pos) = (pos)->next)
 
-#define avm_list_for_each_safe(pos, tmp, head)                           \
+#define avm_list_for_each_safe(pos, tmp, head) \
 	for ((pos) = (head)->next, (tmp) = (pos)->next; (pos) != (head); \
 	     (pos) = (tmp), (tmp) = (pos)->next)
 
-#define avm_list_for_each_entry(pos, head, type, member)                           \
+#define avm_list_for_each_entry(pos, head, type, member) \
 	for ((pos) = avm_list_first(head, type, member); &(pos)->member != (head); \
 	     (pos) = avm_list_next(pos, type, member))
 
-#define avm_list_for_each_entry_reverse(pos, head, type, member)                  \
+#define avm_list_for_each_entry_reverse(pos, head, type, member) \
 	for ((pos) = avm_list_last(head, type, member); &(pos)->member != (head); \
 	     (pos) = avm_list_prev(pos, type, member))
 
-#define avm_list_for_each_entry_safe(pos, tmp, head, type, member)                                 \
+#define avm_list_for_each_entry_safe(pos, tmp, head, type, member) \
 	for ((pos) = avm_list_first(head, type, member), (tmp) = avm_list_next(pos, type, member); \
 	     &(pos)->member != (head); (pos) = (tmp), (tmp) = avm_list_next(pos, type, member))
 
 /* Walk on from after @pos, and backwards from before it (to undo what was done so far). */
-#define avm_list_for_each_entry_continue(pos, head, type, member)                \
+#define avm_list_for_each_entry_continue(pos, head, type, member) \
 	for ((pos) = avm_list_next(pos, type, member); &(pos)->member != (head); \
 	     (pos) = avm_list_next(pos, type, member))
 
-#define avm_list_for_each_entry_continue_reverse(pos, head, type, member)        \
+#define avm_list_for_each_entry_continue_reverse(pos, head, type, member) \
 	for ((pos) = avm_list_prev(pos, type, member); &(pos)->member != (head); \
 	     (pos) = avm_list_prev(pos, type, member))
 

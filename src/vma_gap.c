@@ -40,42 +40,54 @@ static avm_addr_t min_addr(avm_addr_t a, avm_addr_t b)
 	return a < b ? a : b;
 }
 
-/* A place in the walk over the gaps in order. What is left of it above is kept in up[]. */
+/* A place in the walk over the gaps in order: entry i of node, which is on level. */
 struct gap_cursor {
-	const struct avm_vma_node *node;
+	struct avm_vma_node *node;
 	uint32_t i;
 	uint32_t level;
-	avm_addr_t floor; /* the end of the VMA before the first entry of node */
-	struct {
-		const struct avm_vma_node *node;
-		uint32_t i;
-		avm_addr_t floor;
-	} up[AVM_VMA_TREE_MAX_HEIGHT];
+	uint32_t height;
+	struct avm_vma_path above; /* the entries that lead to node */
 };
 
+/* At the root; the caller sets i. Returns the end of the last VMA, or 0: there is none. */
+static avm_addr_t cursor_init(struct gap_cursor *c, const struct avm_vma_tree *tree)
+{
+	c->node = avm_vma_tree_root(tree);
+	c->height = tree->height;
+	c->level = tree->height - 1;
+	return c->node ? avm_vma_node_last_end(c->node) : 0;
+}
+
+/* The end of the VMA before the entry. */
 static avm_addr_t cursor_lo(const struct gap_cursor *c)
 {
-	return c->i ? avm_vma_node_end(c->node, c->i - 1) : c->floor;
+	const struct avm_vma_node *node = c->node;
+	uint32_t i = c->i;
+
+	for (uint32_t level = c->level + 1; !i && level < c->height; level++) {
+		node = c->above.at[level].node;
+		i = c->above.at[level].index;
+	}
+	return i ? avm_vma_node_end(node, i - 1) : 0;
 }
 
 /* Into the child at the cursor; the caller sets i. */
 static void cursor_down(struct gap_cursor *c)
 {
-	c->up[c->level].node = c->node;
-	c->up[c->level].i = c->i;
-	c->up[c->level].floor = c->floor;
-	c->floor = cursor_lo(c);
-	c->node = avm_vma_node_slot(c->node, c->i);
+	struct avm_vma_node *child = avm_vma_node_slot(c->node, c->i);
+
+	c->above.at[c->level].node = c->node;
+	c->above.at[c->level].index = c->i;
+	c->node = child;
 	c->level--;
 }
 
-static bool cursor_up(struct gap_cursor *c, uint32_t height)
+static bool cursor_up(struct gap_cursor *c)
 {
-	if (++c->level == height)
+	if (++c->level == c->height)
 		return false;
-	c->node = c->up[c->level].node;
-	c->i = c->up[c->level].i;
-	c->floor = c->up[c->level].floor;
+	c->node = c->above.at[c->level].node;
+	c->i = c->above.at[c->level].index;
 	return true;
 }
 
@@ -86,8 +98,8 @@ static bool cursor_up(struct gap_cursor *c, uint32_t height)
 bool avm_vma_tree_find_gap_topdown(const struct avm_vma_tree *tree, uint64_t len, avm_addr_t low,
 				   avm_addr_t high, uint64_t align, avm_addr_t *addr)
 {
-	struct gap_cursor c = { .node = avm_vma_tree_root(tree), .level = tree->height - 1 };
-	avm_addr_t last_end = c.node ? avm_vma_node_last_end(c.node) : 0;
+	struct gap_cursor c;
+	avm_addr_t last_end = cursor_init(&c, tree);
 
 	align = align ? align : 1;
 	if (!len || high <= low)
@@ -116,7 +128,7 @@ bool avm_vma_tree_find_gap_topdown(const struct avm_vma_tree *tree, uint64_t len
 				return false;
 		}
 		while (!c.i)
-			if (!cursor_up(&c, tree->height))
+			if (!cursor_up(&c))
 				return false;
 		c.i--;
 	}
@@ -125,8 +137,8 @@ bool avm_vma_tree_find_gap_topdown(const struct avm_vma_tree *tree, uint64_t len
 bool avm_vma_tree_find_gap_bottomup(const struct avm_vma_tree *tree, uint64_t len, avm_addr_t low,
 				    avm_addr_t high, uint64_t align, avm_addr_t *addr)
 {
-	struct gap_cursor c = { .node = avm_vma_tree_root(tree), .level = tree->height - 1 };
-	avm_addr_t last_end = c.node ? avm_vma_node_last_end(c.node) : 0;
+	struct gap_cursor c;
+	avm_addr_t last_end = cursor_init(&c, tree);
 
 	align = align ? align : 1;
 	if (!len || high <= low)
@@ -154,7 +166,7 @@ bool avm_vma_tree_find_gap_bottomup(const struct avm_vma_tree *tree, uint64_t le
 				return true;
 		}
 		while (more && ++c.i == c.node->count)
-			more = cursor_up(&c, tree->height);
+			more = cursor_up(&c);
 	}
 	return fit_low(max_addr(last_end, low), high, len, align, addr);
 }

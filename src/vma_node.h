@@ -8,8 +8,8 @@
 #define AVM_VMA_NODE_SLOTS 21
 /* Every node but the root has at least this many; after it, a quarter full, it looks for a partner. */
 #define AVM_VMA_NODE_MIN 5
-/* 5^15 leaves of 5: more than any address space holds. */
-#define AVM_VMA_TREE_MAX_HEIGHT 16
+/* Even with the emptiest nodes these are 2 * 5^13 VMAs: more than there is memory for. */
+#define AVM_VMA_TREE_MAX_HEIGHT 14
 #define AVM_VMA_NODE_MAGIC 0x564d4121u
 
 struct avm_vma_node {

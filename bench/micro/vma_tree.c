@@ -69,7 +69,7 @@ static void populate(struct bench *b, size_t n)
 
 	avm_vma_tree_init(&b->tree, &nodes, 256 * PAGE, 1ull << 8);
 	b->n = n;
-	b->vmas = calloc(n, sizeof(*b->vmas));
+	b->vmas = calloc(n, sizeof(struct avm_vma *));
 	for (size_t i = 0; i < n; i++) {
 		b->vmas[i] = aligned_alloc(64, (sizeof(struct avm_vma) + 63) / 64 * 64);
 		*b->vmas[i] = (struct avm_vma){ 0 };

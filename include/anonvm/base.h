@@ -9,7 +9,6 @@
 #ifndef ANONVM_BASE_H
 #define ANONVM_BASE_H
 
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>

@@ -57,7 +57,7 @@ static void world_insert(struct world *w, uint64_t start, uint64_t last)
 		else
 			i = middle + 1;
 	}
-	memmove(&w->model[i + 1], &w->model[i], (w->n - i) * sizeof(w->model[0]));
+	memmove(&w->model[i + 1], &w->model[i], (w->n - i) * sizeof(struct span *));
 	w->model[i] = span;
 	w->n++;
 	assert_false(avm_inode_linked(&span->node));
@@ -72,7 +72,7 @@ static void world_remove(struct world *w, size_t i)
 	span_tree_remove(&w->tree, span);
 	assert_false(avm_inode_linked(&span->node));
 	w->n--;
-	memmove(&w->model[i], &w->model[i + 1], (w->n - i) * sizeof(w->model[0]));
+	memmove(&w->model[i], &w->model[i + 1], (w->n - i) * sizeof(struct span *));
 	free(span);
 }
 

@@ -76,13 +76,13 @@ static struct item *model_take(struct world *w, size_t l, size_t i)
 	struct item *item = w->model[l][i];
 
 	w->n[l]--;
-	memmove(&w->model[l][i], &w->model[l][i + 1], (w->n[l] - i) * sizeof(item));
+	memmove(&w->model[l][i], &w->model[l][i + 1], (w->n[l] - i) * sizeof(struct item *));
 	return item;
 }
 
 static void model_put(struct world *w, size_t l, size_t i, struct item *item)
 {
-	memmove(&w->model[l][i + 1], &w->model[l][i], (w->n[l] - i) * sizeof(item));
+	memmove(&w->model[l][i + 1], &w->model[l][i], (w->n[l] - i) * sizeof(struct item *));
 	w->model[l][i] = item;
 	w->n[l]++;
 }

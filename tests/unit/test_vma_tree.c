@@ -71,7 +71,7 @@ static void world_init(struct world *w, uint64_t limit, uint64_t guard, uint64_t
 	w->guard = guard;
 	w->usual_len = limit < 4096 ? limit / 64 : limit >> 16;
 	w->capacity = 1 << 14;
-	w->model = calloc(w->capacity, sizeof(*w->model));
+	w->model = calloc(w->capacity, sizeof(struct avm_vma *));
 	assert_non_null(w->model);
 	avm_vma_tree_init(&w->tree, &w->nodes, guard, GROWS_DOWN);
 }
@@ -138,7 +138,7 @@ static void world_insert(struct world *w, uint64_t start, uint64_t end, uint64_t
 	vma->start = start;
 	vma->end = end;
 	vma->flags = flags;
-	memmove(&w->model[i + 1], &w->model[i], (w->n - i) * sizeof(*w->model));
+	memmove(&w->model[i + 1], &w->model[i], (w->n - i) * sizeof(struct avm_vma *));
 	w->model[i] = vma;
 	w->n++;
 	avm_vma_tree_insert(&w->tree, vma);
@@ -150,7 +150,7 @@ static void world_erase(struct world *w, size_t i)
 
 	avm_vma_tree_erase(&w->tree, vma);
 	w->n--;
-	memmove(&w->model[i], &w->model[i + 1], (w->n - i) * sizeof(*w->model));
+	memmove(&w->model[i], &w->model[i + 1], (w->n - i) * sizeof(struct avm_vma *));
 	free(vma);
 }
 
@@ -514,6 +514,9 @@ static void reserve_covers_a_split_of_every_level(void **state)
 /* One reservation for all the VMAs of a fork, into an empty tree and into a full one. */
 static void one_reserve_covers_many_ordered_inserts(void **state)
 {
+	/* Ascending, descending, scattered, both ends; the second round falls in between. */
+	static const uint64_t most_bytes[] = { 36, 54, 43, 41 };
+
 	(void)state;
 	for (int pattern = 0; pattern < 4; pattern++) {
 		struct world w;
@@ -535,11 +538,8 @@ static void one_reserve_covers_many_ordered_inserts(void **state)
 			assert_sound(&w);
 		}
 
-		/* Ordered insertion leaves nodes three quarters full. */
 		avm_vma_tree_trim(&w.tree);
-		print_message("pattern %d: %llu bytes a VMA\n", pattern,
-			      (unsigned long long)(w.arena.live * AVM_VMA_NODE_BYTES / w.n));
-		assert_true(w.arena.live * AVM_VMA_NODE_BYTES / w.n < 60);
+		assert_true(w.arena.live * AVM_VMA_NODE_BYTES / w.n <= most_bytes[pattern]);
 		world_exit(&w);
 	}
 }
