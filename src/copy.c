@@ -3,7 +3,7 @@
  * copy.c - the entries of a VMA at fork (copy.h, R9.1).
  *
  * This is most of what fork costs, so it is done table by table: one pair of locks, one look-up of the child's table
- * and one change of rss for up to a table's worth of entries; per page, two atomic operations and two stores.
+ * and one change of its counts for up to a table's worth of entries; per page, two atomic operations and two stores.
  */
 #include "copy.h"
 
@@ -13,9 +13,18 @@
 #include "vma.h"
 
 struct copy {
+	struct avm *machine;
 	struct avm_vma *child;
+	struct avm_region region; /* most pages come from one */
 	bool private;
-	int64_t rss[AVM_NR_RSS];
+	int64_t file, shmem; /* pages of the child, for rss */
+};
+
+/* What became of one entry, by which it is counted. */
+enum copied {
+	COPIED_BARE, /* no page, or the zero page: not counted anywhere */
+	COPIED_ANON,
+	COPIED_FILE,
 };
 
 bool avm_copy_needed(const struct avm_vma *parent)
@@ -28,58 +37,85 @@ bool avm_copy_needed(const struct avm_vma *parent)
  * Takes write permission from the parent's entry. The MMU sets young and dirty beside us: while one of them is not
  * set yet, the entry is empty between the look and the store.
  */
-static avm_pte_t write_protect(struct avm_ptc *from, avm_pte_t pte)
+static inline avm_pte_t write_protect(struct avm_ptc *from, uint64_t i, avm_pte_t pte)
 {
 	if (!avm_pte_write(pte))
 		return pte;
 	if (!avm_pte_young(pte) || !avm_pte_dirty(pte))
-		pte = avm_ptc_clear(from);
+		pte = avm_ptc_take(from, i);
 	pte = avm_pte_wrprotect(pte);
-	avm_ptc_set(from, pte);
+	avm_ptc_change(from, i, pte);
 	return pte;
 }
 
-/* One more entry maps the page, if there is one that counts. */
-static void share_page(struct copy *k, avm_pte_t pte, avm_addr_t addr)
+static inline struct avm_page *page_of(const struct copy *k, avm_pfn_t pfn)
 {
-	struct avm *m = k->child->mm->machine;
+	if (pfn - k->region.first < k->region.count)
+		return &k->region.pages[pfn - k->region.first];
+	return avm_page_of(k->machine, pfn);
+}
+
+static void share_file_page(struct copy *k, struct avm_page *page)
+{
+	avm_rmap_add_file(page, 1, k->child);
+	if (avm_page_rss(page) == AVM_RSS_SHMEM)
+		k->shmem++;
+	else
+		k->file++;
+}
+
+/* One more entry maps the page, if there is one that counts. */
+static inline enum copied share_page(struct copy *k, avm_pte_t pte)
+{
 	struct avm_page *page;
 
 	if (avm_pte_special(pte))
-		return;
-	page = avm_page_of(m, avm_pte_pfn(pte));
-	AVM_BUG_ON(m, !page);
-	if (page == m->zero_page)
-		return;
+		return COPIED_BARE;
+	page = page_of(k, avm_pte_pfn(pte));
+	AVM_BUG_ON(k->machine, !page);
+	if (page == k->machine->zero_page)
+		return COPIED_BARE;
 	avm_page_get(page);
-	k->rss[avm_page_rss(page)]++;
-	if (avm_page_is_anon(page))
-		avm_rmap_share_anon(page, 1, k->child, addr);
-	else
-		avm_rmap_add_file(page, 1, k->child);
+	if (avm_page_is_anon(page)) {
+		avm_rmap_share_anon(page);
+		return COPIED_ANON;
+	}
+	share_file_page(k, page);
+	return COPIED_FILE;
 }
 
 /* => both tables locked. */
 static void copy_table(struct copy *k, struct avm_ptc *from, struct avm_ptc *to)
 {
-	for (; from->addr < from->stop; avm_ptc_step(from), avm_ptc_step(to)) {
-		avm_pte_t pte = avm_ptc_get(from);
+	uint64_t n = (from->stop - from->addr) >> AVM_PAGE_SHIFT;
+	uint32_t entries = 0, anon = 0;
+	bool private = k->private;
+
+	for (uint64_t i = 0; i < n; i++) {
+		avm_pte_t pte = avm_ptc_get_at(from, i);
 
 		if (avm_pte_empty(pte))
 			continue;
 		/* Swap, migration and poison entries: none exists in this version. */
-		AVM_BUG_ON(from->mm->machine, !avm_pte_present(pte));
-		if (k->private)
-			pte = write_protect(from, pte);
-		share_page(k, pte, from->addr);
+		AVM_BUG_ON(k->machine, !avm_pte_present(pte));
+		if (private)
+			pte = write_protect(from, i, pte);
+		anon += share_page(k, pte) == COPIED_ANON;
 		/* The child has not touched it yet. */
-		avm_ptc_set(to, avm_pte_mkold(pte));
+		avm_ptc_fill(to, i, avm_pte_mkold(pte));
+		entries++;
 	}
+	avm_ptc_filled(to, entries);
+	avm_rss_add(to->mm, AVM_RSS_ANON, anon);
 }
 
 int avm_copy_range(struct avm_vma *child, struct avm_vma *parent)
 {
-	struct copy k = { .child = child, .private = !(parent->flags & AVM_VM_SHARED) };
+	struct avm *m = child->mm->machine;
+	struct copy k = { .machine = m,
+			  .child = child,
+			  .region = *m->regions,
+			  .private = !(parent->flags & AVM_VM_SHARED) };
 	struct avm_ptc from, to;
 	int err = 0;
 
@@ -94,9 +130,7 @@ int avm_copy_range(struct avm_vma *child, struct avm_vma *parent)
 		copy_table(&k, &from, &to);
 		avm_ptc_unlock_two(&from, &to);
 	}
-	for (int i = 0; i < AVM_NR_RSS; i++) {
-		if (k.rss[i])
-			avm_rss_add(child->mm, (enum avm_rss)i, k.rss[i]);
-	}
+	avm_rss_add(child->mm, AVM_RSS_FILE, k.file);
+	avm_rss_add(child->mm, AVM_RSS_SHMEM, k.shmem);
 	return err;
 }

@@ -99,6 +99,37 @@ static inline avm_pte_t avm_ptc_clear(struct avm_ptc *c)
 }
 
 /*
+ * For loops over a whole table: the entry i places above the cursor. avm_ptc_take() empties one that is to be filled
+ * again by avm_ptc_change(), which puts another in place of one that is not empty; avm_ptc_fill() fills an empty one,
+ * and avm_ptc_filled() counts what a loop has filled. => table lock held.
+ */
+static inline avm_pte_t avm_ptc_get_at(const struct avm_ptc *c, uint64_t i)
+{
+	return avm_arch_pte_load(c->pte + i);
+}
+
+static inline avm_pte_t avm_ptc_take(struct avm_ptc *c, uint64_t i)
+{
+	return avm_arch_pte_clear(c->mm, c->addr + (i << AVM_PAGE_SHIFT), c->pte + i);
+}
+
+static inline void avm_ptc_change(struct avm_ptc *c, uint64_t i, avm_pte_t pte)
+{
+	avm_arch_pte_store(c->mm, c->addr + (i << AVM_PAGE_SHIFT), c->pte + i, pte);
+}
+
+static inline void avm_ptc_fill(struct avm_ptc *c, uint64_t i, avm_pte_t pte)
+{
+	AVM_ASSERT(c->mm->machine, avm_pte_empty(avm_ptc_get_at(c, i)));
+	avm_ptc_change(c, i, pte);
+}
+
+static inline void avm_ptc_filled(struct avm_ptc *c, uint32_t n)
+{
+	c->table->u.table.used += n;
+}
+
+/*
  * Root table: made with the address space, freed with it. avm_pgtable_fini() needs every leaf gone.
  */
 int avm_pgtable_init(struct avm_mm *mm);

@@ -48,23 +48,6 @@ void avm_rmap_add_anon(struct avm_page *page, uint64_t n, struct avm_vma *vma, a
 	(void)vma;
 }
 
-void avm_rmap_share_anon(struct avm_page *page, uint64_t n, struct avm_vma *child, avm_addr_t addr)
-{
-	for (uint64_t i = 0; i < n; i++) {
-		uint32_t mapped = atomic_load_explicit(&page[i].mapcount, memory_order_relaxed);
-
-		if (!avm_page_test(&page[i], AVM_PG_EXCLUSIVE)) {
-			avm_rmap_add_anon(&page[i], 1, child, addr + (i << AVM_PAGE_SHIFT));
-			continue;
-		}
-		/* One entry maps it, and its lock is held: nobody else changes the count. */
-		AVM_ASSERT(child->mm->machine, mapped == 1);
-		AVM_ASSERT(child->mm->machine, placed_in_chain(&page[i], child));
-		avm_page_clear(&page[i], AVM_PG_EXCLUSIVE);
-		atomic_store_explicit(&page[i].mapcount, mapped + 1, memory_order_release);
-	}
-}
-
 void avm_rmap_add_file(struct avm_page *page, uint64_t n, struct avm_vma *vma)
 {
 	for (uint64_t i = 0; i < n; i++) {

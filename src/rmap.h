@@ -9,6 +9,7 @@
 
 #include "anonvm/mm.h"
 #include "anonvm/page.h"
+#include "page.h"
 #include "pgtable.h"
 
 /*
@@ -21,7 +22,18 @@ void avm_rmap_add_anon(struct avm_page *page, uint64_t n, struct avm_vma *vma, a
  * The same at fork, for a page that the parent maps: ends its being exclusive (R5.6).
  * => table locks of both entries.
  */
-void avm_rmap_share_anon(struct avm_page *page, uint64_t n, struct avm_vma *child, avm_addr_t addr);
+static inline void avm_rmap_share_anon(struct avm_page *page)
+{
+	uint32_t mapped = atomic_load_explicit(&page->mapcount, memory_order_relaxed);
+
+	if (avm_page_test(page, AVM_PG_EXCLUSIVE)) {
+		/* One entry maps it, and its lock is held: nobody else changes the count. */
+		avm_page_clear(page, AVM_PG_EXCLUSIVE);
+		atomic_store_explicit(&page->mapcount, mapped + 1, memory_order_release);
+		return;
+	}
+	atomic_fetch_add_explicit(&page->mapcount, 1, memory_order_release);
+}
 
 /* The same for a page-cache page. */
 void avm_rmap_add_file(struct avm_page *page, uint64_t n, struct avm_vma *vma);

@@ -53,6 +53,12 @@ void sim_frames_fini(struct sim *s)
 
 	for (uint64_t i = 0; f->tables && f->used && i < f->count; i++)
 		free(f->tables[i]);
+	while (f->spare_tables) {
+		void **spare = f->spare_tables;
+
+		f->spare_tables = *spare;
+		free(spare);
+	}
 	unreserve(f->free, f->count * sizeof(*f->free));
 	unreserve(f->state, f->count);
 	unreserve(f->contents, f->count * f->content);
@@ -80,6 +86,23 @@ static void spoil(struct sim *s, avm_pfn_t pfn)
 #endif
 }
 
+/* Memory of tables is kept for the next one: the host would clear and fault in each page anew. */
+static void *table_memory(struct sim_frames *f)
+{
+	void **spare = f->spare_tables;
+
+	if (!spare)
+		return aligned_alloc(AVM_PAGE_SIZE, AVM_PAGE_SIZE);
+	f->spare_tables = *spare;
+	return spare;
+}
+
+static void table_keep(struct sim_frames *f, void **table)
+{
+	*table = f->spare_tables;
+	f->spare_tables = table;
+}
+
 avm_pfn_t avm_port_frame_alloc(struct avm *m, enum avm_frame_use use)
 {
 	struct sim *s = sim_of(m);
@@ -90,7 +113,7 @@ avm_pfn_t avm_port_frame_alloc(struct avm *m, enum avm_frame_use use)
 	if (f->nr_free == 0 && f->fresh == f->count)
 		return AVM_PFN_NONE;
 	if (f->tables && use == AVM_FRAME_TABLE) {
-		table = aligned_alloc(AVM_PAGE_SIZE, AVM_PAGE_SIZE);
+		table = table_memory(f);
 		if (!table)
 			return AVM_PFN_NONE;
 	}
@@ -121,8 +144,8 @@ void avm_port_frame_free(struct avm *m, avm_pfn_t pfn)
 		sim_error(s, "frame %#llx is freed twice", (unsigned long long)pfn);
 		return;
 	}
-	if (f->tables) {
-		free(f->tables[pfn - SIM_FIRST_PFN]);
+	if (f->tables && f->state[pfn - SIM_FIRST_PFN] == SIM_FRAME_TABLE) {
+		table_keep(f, f->tables[pfn - SIM_FIRST_PFN]);
 		f->tables[pfn - SIM_FIRST_PFN] = NULL;
 	}
 	spoil(s, pfn);

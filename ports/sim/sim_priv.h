@@ -52,6 +52,7 @@ struct sim_frames {
 	unsigned char *contents; /* `content` bytes for each */
 	size_t content; /* AVM_PAGE_SIZE, or 8 (stamps) */
 	void **tables; /* stamps: the memory of page tables; else NULL */
+	void **spare_tables; /* a list through the first word of each */
 	struct sim_store devices; /* contents of frames that are not ours */
 };
 
