@@ -3,7 +3,7 @@
  * copy.c - the entries of a VMA at fork (copy.h, R9.1).
  *
  * This is most of what fork costs, so it is done table by table: one pair of locks, one look-up of the child's table
- * and one change of its counts for up to a table's worth of entries; per page, two atomic operations and two stores.
+ * and one change of its counts for up to a table's worth of entries; per page, one or two atomic operations and two stores.
  */
 #include "copy.h"
 
@@ -57,6 +57,7 @@ static inline struct avm_page *page_of(const struct copy *k, avm_pfn_t pfn)
 
 static void share_file_page(struct copy *k, struct avm_page *page)
 {
+	avm_page_get(page);
 	avm_rmap_add_file(page, 1, k->child);
 	if (avm_page_rss(page) == AVM_RSS_SHMEM)
 		k->shmem++;
@@ -75,7 +76,6 @@ static inline enum copied share_page(struct copy *k, avm_pte_t pte)
 	AVM_BUG_ON(k->machine, !page);
 	if (page == k->machine->zero_page)
 		return COPIED_BARE;
-	avm_page_get(page);
 	if (avm_page_is_anon(page)) {
 		avm_rmap_share_anon(page);
 		return COPIED_ANON;

@@ -27,6 +27,22 @@ static inline void avm_page_get(struct avm_page *page)
 	atomic_fetch_add_explicit(&page->refcount, 1, memory_order_relaxed);
 }
 
+/*
+ * One more reference, and no longer exclusive: what fork does to most pages, in one atomic operation where the host
+ * has it (a quarter of the cost of fork). No bit is borrowed from a neighbour, since AVM_PG_EXCLUSIVE is set.
+ * => AVM_PG_EXCLUSIVE is set, and the lock of the one entry that maps the page is held.
+ */
+static inline void avm_page_get_shared(struct avm_page *page)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && ATOMIC_LLONG_LOCK_FREE == 2
+	atomic_fetch_add_explicit(&page->flags_refcount, (1ull << 32) - AVM_PG_EXCLUSIVE,
+				  memory_order_relaxed);
+#else
+	atomic_fetch_and_explicit(&page->flags, ~(uint32_t)AVM_PG_EXCLUSIVE, memory_order_relaxed);
+	avm_page_get(page);
+#endif
+}
+
 /* Not from zero: false when the page is being freed. */
 bool avm_page_tryget(struct avm_page *page);
 

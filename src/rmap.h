@@ -19,19 +19,20 @@
 void avm_rmap_add_anon(struct avm_page *page, uint64_t n, struct avm_vma *vma, avm_addr_t addr);
 
 /*
- * The same at fork, for a page that the parent maps: ends its being exclusive (R5.6).
- * => table locks of both entries.
+ * The same at fork, for a page that the parent maps, with the reference of the child's entry: ends its being exclusive
+ * (R5.6). => table locks of both entries.
  */
 static inline void avm_rmap_share_anon(struct avm_page *page)
 {
-	uint32_t mapped = atomic_load_explicit(&page->mapcount, memory_order_relaxed);
-
 	if (avm_page_test(page, AVM_PG_EXCLUSIVE)) {
 		/* One entry maps it, and its lock is held: nobody else changes the count. */
-		avm_page_clear(page, AVM_PG_EXCLUSIVE);
+		uint32_t mapped = atomic_load_explicit(&page->mapcount, memory_order_relaxed);
+
+		avm_page_get_shared(page);
 		atomic_store_explicit(&page->mapcount, mapped + 1, memory_order_release);
 		return;
 	}
+	avm_page_get(page);
 	atomic_fetch_add_explicit(&page->mapcount, 1, memory_order_release);
 }
 

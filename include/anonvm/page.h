@@ -39,8 +39,13 @@ enum avm_page_flag {
  *     only when the page is freed (R5.5), so it may be trusted only while the page is mapped or locked.
  */
 struct avm_page {
-	_Atomic uint32_t flags; /* enum avm_page_flag */
-	_Atomic uint32_t refcount;
+	union {
+		struct {
+			_Atomic uint32_t flags; /* enum avm_page_flag */
+			_Atomic uint32_t refcount;
+		};
+		_Atomic uint64_t flags_refcount; /* both in one step: avm_page_get_shared() alone */
+	};
 	_Atomic uint32_t mapcount;
 	struct avm_spinlock table_lock; /* page table: covers its entries */
 	_Atomic uintptr_t mapping; /* anon_vma or file, tagged; page table: its address space */
