@@ -21,8 +21,6 @@
 #define DEFAULT_OUTPUT "anonvm.trace.gz"
 #define DEFAULT_PAGES "8192"
 
-extern char **environ;
-
 static const char help[] =
 	"usage: anonvm record [options] [--] COMMAND [ARGUMENT...]\n"
 	"\n"

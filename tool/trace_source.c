@@ -18,8 +18,6 @@
 
 #define SOURCE_BUF (1u << 20)
 
-extern char **environ;
-
 int source_open_fd(struct trace_source *s, int fd)
 {
 	*s = (struct trace_source){ .fd = fd, .child_err = -1, .cap = SOURCE_BUF };

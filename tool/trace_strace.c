@@ -92,7 +92,8 @@ static uint64_t clone_flags(struct trace *t, struct trace_str name, struct scan 
 		const char *p = args.p;
 		uint64_t v;
 
-		while (args.p < args.end && !memchr("|,})", *args.p, 4))
+		while (args.p < args.end && *args.p != '|' && *args.p != ',' && *args.p != '}' &&
+		       *args.p != ')')
 			args.p++;
 		if (strace_value(scan_str(p, args.p), &v))
 			flags |= v;
@@ -122,31 +123,38 @@ static int announce(struct trace *t, struct strace_task *k, int32_t child, struc
 	return strace_add_task(&t->strace->tasks, child, ev->newtask.child_pid);
 }
 
-/* The task that speaks; one never heard of is a child to announce, or came from outside. */
-static int get_task(struct trace *t, int32_t tid, const struct strace_line *l,
-		    struct strace_task **out)
+/*
+ * The task that speaks; one never heard of is a child to announce, or came from outside.
+ * => NULL: out of memory, told
+ */
+static struct strace_task *get_task(struct trace *t, int32_t tid, const struct strace_line *l)
 {
 	struct strace_tasks *r = &t->strace->tasks;
 	struct strace_task *k = strace_find_task(r, tid);
+	struct strace_birth *b;
+	struct strace_task *parent;
 	int rc;
 
-	if (!k || !k->alive) {
-		struct strace_birth *b = strace_find_birth(r, tid);
-		struct strace_task *parent =
-			b ? strace_find_task(r, b->parent ? b->parent : r->root) : NULL;
-
-		if (parent && parent->alive && parent->pending.n &&
-		    strace_is_clone(parent->pending)) {
-			parent->announced = tid;
-			rc = announce(t, parent, tid, parent->pending, parent->pending_args, l);
-		} else {
-			rc = strace_add_task(r, tid, tid);
-		}
-		if (rc)
-			return trace_fail(t, rc, t->line, "out of memory");
+	if (k && k->alive)
+		return k;
+	b = strace_find_birth(r, tid);
+	parent = b ? strace_find_task(r, b->parent ? b->parent : r->root) : NULL;
+	if (parent && parent->alive && parent->pending.n && strace_is_clone(parent->pending)) {
+		parent->announced = tid;
+		rc = announce(t, parent, tid, parent->pending, parent->pending_args, l);
+	} else {
+		rc = strace_add_task(r, tid, tid);
 	}
-	*out = strace_find_task(r, tid);
-	return 0;
+	k = rc ? NULL : strace_find_task(r, tid);
+	if (!k)
+		trace_fail(t, -ENOMEM, t->line, "out of memory");
+	return k;
+}
+
+/* Lists, structures and strings: not expected to have a value. */
+static bool is_compound(struct trace_str s)
+{
+	return s.p[0] == '[' || s.p[0] == '{' || s.p[0] == '"';
 }
 
 /* Arguments that are there; those that strace leaves out when they do not matter are unknown. */
@@ -162,7 +170,7 @@ static void fill_args(struct trace *t, struct trace_sys *sys, const struct strac
 			sys->arg[i] = 0;
 			sys->unknown |= 1u << i;
 			if (i < c->nargs && finished && sys->call != TRACE_CALL_PRCTL &&
-			    !memchr("[{\"", c->arg[i].p[0], 3))
+			    !is_compound(c->arg[i]))
 				t->stats.unknown_args++;
 			continue;
 		}
@@ -331,12 +339,12 @@ static void task_exited(struct trace *t, struct strace_task *k, const struct str
  */
 static int leader_superseded(struct trace *t, int32_t tid, const struct strace_line *l)
 {
-	struct strace_task *k, *by;
+	struct strace_task *k = get_task(t, tid, l);
+	struct strace_task *by;
 	struct trace_event *ev;
-	int rc = get_task(t, tid, l, &k);
 
-	if (rc)
-		return rc;
+	if (!k)
+		return t->failed;
 	ev = push(t, TRACE_EXIT, k, l);
 	ev->exit.comm = (struct trace_str){ "", 0 };
 	ev->exit.tid = tid;
@@ -354,13 +362,13 @@ static int do_line(struct trace *t, const struct strace_line *l)
 {
 	int32_t tid = l->has_tid ? l->tid : t->strace->tasks.root;
 	struct strace_task *k;
-	int rc;
+	int rc = 0;
 
 	if (l->form == STRACE_SUPERSEDED)
 		return leader_superseded(t, tid, l);
-	rc = get_task(t, tid, l, &k);
-	if (rc)
-		return rc;
+	k = get_task(t, tid, l);
+	if (!k)
+		return t->failed;
 	if (l->form == STRACE_EXITED)
 		task_exited(t, k, l);
 	if (l->form == STRACE_UNFINISHED)

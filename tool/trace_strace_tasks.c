@@ -82,15 +82,7 @@ int strace_add_task(struct strace_tasks *r, int32_t tid, int32_t tgid)
 	k = probe(r->tasks, r->task_slots, tid);
 	if (!k->used)
 		r->ntasks++;
-
-	/* A leader that is gone keeps the count of the threads it left behind. */
-	uint32_t threads = k->used && tgid != tid ? k->threads : 0;
-
-	*k = (struct strace_task){ .tid = tid,
-				   .tgid = tgid,
-				   .threads = threads,
-				   .used = true,
-				   .alive = true };
+	*k = (struct strace_task){ .tid = tid, .tgid = tgid, .used = true, .alive = true };
 	k = strace_find_task(r, tgid);
 	if (k)
 		k->threads++;

@@ -141,16 +141,16 @@ static void rss_samples_of_each_type_are_read(void **state)
 {
 	static const struct {
 		const char *fields;
-		enum trace_rss_type type;
 		long long bytes;
+		enum trace_rss_type type;
 		bool curr;
 	} rows[] = {
-		{ "curr=1 type=MM_ANONPAGES size=8192B               0", TRACE_RSS_ANON, 8192,
+		{ "curr=1 type=MM_ANONPAGES size=8192B               0", 8192, TRACE_RSS_ANON,
 		  true },
-		{ "curr=0 type=MM_FILEPAGES size=0B", TRACE_RSS_FILE, 0, false },
-		{ "curr=1 type=MM_SHMEMPAGES size=-4096B", TRACE_RSS_SHMEM, -4096, true },
-		{ "curr=1 type=MM_SWAPENTS size=1B", TRACE_RSS_SWAP, 1, true },
-		{ "curr=1 member=1 size=4096B", TRACE_RSS_ANON, 4096, true },
+		{ "curr=0 type=MM_FILEPAGES size=0B", 0, TRACE_RSS_FILE, false },
+		{ "curr=1 type=MM_SHMEMPAGES size=-4096B", -4096, TRACE_RSS_SHMEM, true },
+		{ "curr=1 type=MM_SWAPENTS size=1B", 1, TRACE_RSS_SWAP, true },
+		{ "curr=1 member=1 size=4096B", 4096, TRACE_RSS_ANON, true },
 	};
 	char text[256];
 
@@ -192,7 +192,7 @@ static void calls_have_arguments_by_position_and_results_or_errnos(void **state)
 	assert_int_equal(ev.sys.nargs, 6);
 	assert_int_equal(ev.sys.arg[1], 0x2000);
 	assert_int_equal(ev.sys.arg[3], 0x22);
-	assert_int_equal((int)ev.sys.arg[4], -1);
+	assert_int_equal(ev.sys.arg[4], (uint64_t)-1);
 	assert_int_equal(ev.sys.unknown, 0);
 	text_next(&x, &ev, TRACE_SYS_EXIT);
 	assert_int_equal(ev.sys.ret, 0x7fa20e164000);

@@ -184,6 +184,7 @@ static void giant_lines_are_errors(void **state)
 	       HEAD "PERF_RECORD_MMAP2 1/1: [0x1(0x1) @ 0 fe:00 1 0]: rw-p /", 100);
 	expect_error(text, SIZE, "T:2: ", "longer than");
 	memset(text, 'x', SIZE);
+	/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): nor is a trace */
 	memcpy(text, "7 1.1 brk(NULL) = 0x123\n7 1.1 open(", 35);
 	expect_error(text, SIZE, "T:2: ", "longer than");
 	free(text);
@@ -209,6 +210,17 @@ static void garbage_lines_are_complaints_with_their_numbers(void **state)
 	assert_null(trace_complaint(x.trace, 4));
 	text_close(&x);
 
+	/* What would make sense as the end of the line before, and as the comm of the next. */
+	text_open(&x, HEAD
+		  "sched:sched_process_exit: comm=x pid=5 prio=1 group_dead=true 0\n"
+		  "not a comm: too long pid=6 prio=1 group_dead=true 0\n"
+		  "foo\n"
+		  "                       7/7     [000]   442.342566: PERF_RECORD_LOST lost 1\n");
+	assert_int_equal(text_drain(&x), 0);
+	assert_int_equal(trace_stats(x.trace)->bad_lines, 2);
+	assert_int_equal(trace_stats(x.trace)->events, 2);
+	text_close(&x);
+
 	text_open(&x, "7 1.1 brk(NULL) = 0\nwhat?\n");
 	assert_int_equal(text_drain(&x), 0);
 	assert_string_equal(trace_complaint(x.trace, 0), "T:2: no line of strace -ttt: \"what?\"");
@@ -221,8 +233,8 @@ static void only_the_first_complaints_are_kept_and_all_are_counted(void **state)
 	struct text x;
 
 	(void)state;
-	for (int i = 0; i < 100; i++)
-		strcat(text, "garbage\n");
+	for (size_t i = 0, n = strlen(text); i < 100; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "garbage\n");
 	text_open(&x, text);
 	assert_int_equal(text_drain(&x), 0);
 	assert_int_equal(trace_stats(x.trace)->bad_lines, 100);

@@ -41,37 +41,37 @@ static void arguments_of_every_notation_have_values(void **state)
 {
 	static const struct {
 		const char *call;
-		unsigned int arg;
 		unsigned long long value;
+		unsigned int arg;
 		bool known;
 	} rows[] = {
 		{ "brk(NULL) = 0x5000", 0, 0, true },
-		{ "mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x1000", 4,
-		  (unsigned long long)-1, true },
+		{ "mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x1000",
+		  (unsigned long long)-1, 4, true },
 		{ "mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_HUGETLB|21<<MAP_HUGE_SHIFT, -1, 0) = 0x1",
-		  3, 2 | 0x40000 | 21ull << 26, true },
+		  2 | 0x40000 | 21ull << 26, 3, true },
 		{ "mmap(NULL, 4096, PROT_READ|0x40 /* PROT_??? */, MAP_SHARED, 3</a, b>, 0) = 0x1",
-		  2, 0x41, true },
-		{ "mmap(NULL, 4096, PROT_READ, MAP_SHARED, 3</a\\76, (b>, 0x3000) = 0x1000", 5,
-		  0x3000, true },
-		{ "madvise(0x1000, 4096, MADV_DONTNEED) = 0", 2, 4, true },
-		{ "madvise(0x1000, 4096, MADV_NEW_THING) = 0", 2, 0, false },
-		{ "madvise(0x1000, 4096, 0x69 /* MADV_??? */) = 0", 2, 0x69, true },
-		{ "mremap(0x1000, 4096, 8192, MREMAP_MAYMOVE) = 0x9000", 3, 1, true },
-		{ "mremap(0x1000, 4096, 8192, MREMAP_MAYMOVE) = 0x9000", 4, 0, false },
-		{ "mremap(0x1000, 4096, 8192, MREMAP_MAYMOVE|MREMAP_FIXED, 0x9000) = 0x9000", 4,
-		  0x9000, true },
-		{ "shmat(98304, NULL, SHM_RDONLY) = 0x7f0000000000", 2, 0x1000, true },
-		{ "fallocate(3</t>, FALLOC_FL_KEEP_SIZE|FALLOC_FL_PUNCH_HOLE, 0, 4096) = 0", 1, 3,
+		  0x41, 2, true },
+		{ "mmap(NULL, 4096, PROT_READ, MAP_SHARED, 3</a\\76, (b>, 0x3000) = 0x1000", 0x3000,
+		  5, true },
+		{ "madvise(0x1000, 4096, MADV_DONTNEED) = 0", 4, 2, true },
+		{ "madvise(0x1000, 4096, MADV_NEW_THING) = 0", 0, 2, false },
+		{ "madvise(0x1000, 4096, 0x69 /* MADV_??? */) = 0", 0x69, 2, true },
+		{ "mremap(0x1000, 4096, 8192, MREMAP_MAYMOVE) = 0x9000", 1, 3, true },
+		{ "mremap(0x1000, 4096, 8192, MREMAP_MAYMOVE) = 0x9000", 0, 4, false },
+		{ "mremap(0x1000, 4096, 8192, MREMAP_MAYMOVE|MREMAP_FIXED, 0x9000) = 0x9000",
+		  0x9000, 4, true },
+		{ "shmat(98304, NULL, SHM_RDONLY) = 0x7f0000000000", 0x1000, 2, true },
+		{ "fallocate(3</t>, FALLOC_FL_KEEP_SIZE|FALLOC_FL_PUNCH_HOLE, 0, 4096) = 0", 3, 1,
 		  true },
-		{ "ftruncate(3</memfd:x (deleted)>, 4096) = 0", 1, 4096, true },
-		{ "prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, 0x1000, 4096, \"a), b\") = 0", 3, 4096,
+		{ "ftruncate(3</memfd:x (deleted)>, 4096) = 0", 4096, 1, true },
+		{ "prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, 0x1000, 4096, \"a), b\") = 0", 4096, 3,
 		  true },
-		{ "prctl(PR_SET_NAME, \"a\\\", \") = 0", 0, 15, true },
+		{ "prctl(PR_SET_NAME, \"a\\\", \") = 0", 15, 0, true },
 		{ "process_madvise(3<anon_inode:[pidfd]>, [{iov_base=0x1, iov_len=2}, {}], 2, MADV_COLD, 0) "
 		  "= 2",
-		  3, 20, true },
-		{ "mlockall(MCL_CURRENT|MCL_FUTURE) = 0", 0, 3, true },
+		  20, 3, true },
+		{ "mlockall(MCL_CURRENT|MCL_FUTURE) = 0", 3, 0, true },
 	};
 	char text[512];
 
@@ -273,6 +273,53 @@ static void a_child_that_speaks_first_is_announced_by_its_own_parent(void **stat
 	text_end(&x);
 }
 
+/* A child of vfork is often gone by the time that its parent goes on. */
+static void a_child_that_is_gone_before_its_birth_is_announced_once(void **state)
+{
+	struct trace_event ev;
+	struct text x;
+
+	(void)state;
+	text_open(&x, "7 1.1 vfork( <unfinished ...>\n"
+		      "8 1.2 brk(NULL) = 0x1\n"
+		      "8 1.3 +++ exited with 1 +++\n"
+		      "7 1.4 <... vfork resumed>) = 8\n");
+	text_next(&x, &ev, TRACE_OTHER);
+	expect_child(&x, 7, 8, 8, TRACE_CLONE_VM | TRACE_CLONE_VFORK);
+	text_next(&x, &ev, TRACE_SYS_ENTER);
+	text_next(&x, &ev, TRACE_SYS_EXIT);
+	text_next(&x, &ev, TRACE_EXIT);
+	text_next(&x, &ev, TRACE_OTHER);
+	text_end(&x);
+}
+
+static void a_number_used_again_belongs_to_the_later_parent(void **state)
+{
+	struct trace_event ev;
+	struct text x;
+
+	(void)state;
+	text_open(&x, "7 1.1 fork() = 20\n"
+		      "20 1.2 +++ exited with 0 +++\n"
+		      "7 1.3 fork() = 8\n"
+		      "7 1.4 vfork( <unfinished ...>\n"
+		      "8 1.5 fork( <unfinished ...>\n"
+		      "20 1.6 brk(NULL) = 0x1\n"
+		      "8 1.7 <... fork resumed>) = 20\n"
+		      "7 1.8 <... vfork resumed>) = 21\n");
+	expect_child(&x, 7, 20, 20, 0);
+	text_next(&x, &ev, TRACE_EXIT);
+	expect_child(&x, 7, 8, 8, 0);
+	text_next(&x, &ev, TRACE_OTHER);
+	text_next(&x, &ev, TRACE_OTHER);
+	expect_child(&x, 8, 20, 20, 0);
+	text_next(&x, &ev, TRACE_SYS_ENTER);
+	text_next(&x, &ev, TRACE_SYS_EXIT);
+	text_next(&x, &ev, TRACE_OTHER);
+	expect_child(&x, 7, 21, 21, TRACE_CLONE_VM | TRACE_CLONE_VFORK);
+	text_end(&x);
+}
+
 static void exec_by_a_thread_makes_it_the_leader(void **state)
 {
 	struct trace_event ev;
@@ -367,6 +414,8 @@ int main(void)
 		cmocka_unit_test(exec_replaces_the_address_space_when_it_succeeds),
 		cmocka_unit_test(clones_give_threads_and_processes),
 		cmocka_unit_test(a_child_that_speaks_first_is_announced_by_its_own_parent),
+		cmocka_unit_test(a_child_that_is_gone_before_its_birth_is_announced_once),
+		cmocka_unit_test(a_number_used_again_belongs_to_the_later_parent),
 		cmocka_unit_test(exec_by_a_thread_makes_it_the_leader),
 		cmocka_unit_test(lines_without_a_thread_id_are_the_root_s),
 		cmocka_unit_test(many_tasks_are_told_apart),
