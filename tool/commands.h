@@ -14,4 +14,8 @@ enum exit_status {
 	EXIT_USAGE = 2,
 };
 
+int cmd_record(int argc, char **argv);
+int cmd_trace_dump(int argc, char **argv); /* for debugging; not in the help */
+
+
 #endif

@@ -22,11 +22,13 @@
 struct command {
 	const char *name;
 	int (*run)(int argc, char **argv);
-	const char *summary;
+	const char *summary; /* NULL: not in the help */
 };
 
 /* In the order of `anonvm --help`. */
 static const struct command commands[] = {
+	{ "record", cmd_record, "record what a program does to its memory" },
+	{ "trace-dump", cmd_trace_dump, NULL },
 	{ NULL, NULL, NULL },
 };
 
@@ -127,8 +129,10 @@ static int print_help(const struct exec_dirs *dirs)
 	       "       anonvm --version\n"
 	       "\n"
 	       "commands:\n");
-	for (const struct command *c = commands; c->name; c++)
-		printf("  %-8s  %s\n", c->name, c->summary);
+	for (const struct command *c = commands; c->name; c++) {
+		if (c->summary)
+			printf("  %-8s  %s\n", c->name, c->summary);
+	}
 	list_programs(dirs);
 	printf("\n"
 	       "exit status: 0 success, 1 what was checked failed, 2 bad usage or bad input\n");

@@ -288,10 +288,4 @@ const char *trace_kind_name(enum trace_kind kind); /* "sys_enter" */
  */
 char *trace_quote(char *buf, size_t size, struct trace_str s);
 
-/* Debug: print the decoded events of a trace, one a line. `anonvm trace-dump FILE` (hidden). */
-int cmd_trace_dump(int argc, char **argv);
-
-/* `anonvm record [-o FILE] -- CMD...` */
-int cmd_record(int argc, char **argv);
-
 #endif /* ANONVM_TOOL_TRACE_H */
