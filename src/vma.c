@@ -243,8 +243,11 @@ static void set_range(struct avm_mm *mm, struct avm_vma *vma, avm_addr_t start, 
 	vma->pgoff = pgoff;
 }
 
-/* The set itself, in an order in which no two VMAs ever overlap: leave, shrink, grow, enter. */
-static void relayout_set(struct avm_mm *mm, const struct part *parts, unsigned nr)
+/*
+ * The set itself, in an order in which no two VMAs ever overlap: leave, shrink, grow, enter. Returns the part that
+ * grew, or NULL: afterwards the ranges do not tell any more.
+ */
+static const struct part *relayout_set(struct avm_mm *mm, const struct part *parts, unsigned nr)
 {
 	const struct part *grows = NULL;
 
@@ -257,11 +260,12 @@ static void relayout_set(struct avm_mm *mm, const struct part *parts, unsigned n
 			set_range(mm, parts[i].vma, parts[i].start, parts[i].end);
 	}
 	if (!grows)
-		return;
+		return NULL;
 	if (grows->fresh)
 		avm_vma_tree_insert(&mm->vmas, grows->vma);
 	else
 		set_range(mm, grows->vma, grows->start, grows->end);
+	return grows;
 }
 
 /*
@@ -273,6 +277,7 @@ static void relayout(struct avm_mm *mm, struct avm_pool *pool, const struct part
 {
 	struct avm_vma *faulted = faulted_part(parts, nr);
 	struct avm_file *file = parts[0].vma->file;
+	const struct part *grown;
 
 	avm_assert_mmap_write_locked(mm);
 	for (unsigned i = 0; i < nr; i++)
@@ -287,7 +292,7 @@ static void relayout(struct avm_mm *mm, struct avm_pool *pool, const struct part
 		file_detach(parts[i].vma);
 		avm_family_detach(parts[i].vma);
 	}
-	relayout_set(mm, parts, nr);
+	grown = relayout_set(mm, parts, nr);
 	for (unsigned i = 0; i < nr; i++) {
 		struct avm_vma *vma = parts[i].vma;
 
@@ -296,7 +301,7 @@ static void relayout(struct avm_mm *mm, struct avm_pool *pool, const struct part
 		file_attach(vma);
 		if (avm_vma_anon(vma))
 			avm_family_attach(vma);
-		else if (faulted && part_grows(&parts[i]))
+		else if (faulted && &parts[i] == grown)
 			avm_family_clone(vma, faulted, &pool->avcs);
 	}
 	if (faulted) {
