@@ -17,5 +17,6 @@ enum exit_status {
 int cmd_record(int argc, char **argv);
 int cmd_trace_dump(int argc, char **argv); /* for debugging; not in the help */
 
+int cmd_run(int argc, char **argv);
 
 #endif

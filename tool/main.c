@@ -27,6 +27,7 @@ struct command {
 
 /* In the order of `anonvm --help`. */
 static const struct command commands[] = {
+	{ "run", cmd_run, "run scripts on the simulated machine and check them" },
 	{ "record", cmd_record, "record what a program does to its memory" },
 	{ "trace-dump", cmd_trace_dump, NULL },
 	{ NULL, NULL, NULL },

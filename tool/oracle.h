@@ -72,7 +72,7 @@ void oracle_truncate(struct oracle_object *object, uint64_t size); /* private co
 void oracle_punch(struct oracle_object *object, uint64_t first_page, uint64_t end_page);
 void oracle_sync(struct oracle_object *object);
 void oracle_sync_pages(struct oracle_object *object, uint64_t first_page, uint64_t end_page);
-/* As write(2), grows nothing. And: are these the bytes that read(2) may return? Any length. */
+/* As write(2), which may make the file larger. And: are these the bytes that read(2) may return? Any length. */
 void oracle_object_store(struct oracle_object *object, uint64_t offset, const void *bytes, uint64_t len);
 bool oracle_object_load(struct oracle_object *object, uint64_t offset, const void *seen, uint64_t len);
 

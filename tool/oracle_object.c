@@ -146,6 +146,13 @@ void oracle_sync_pages(struct oracle_object *object, uint64_t first_page, uint64
 		return;
 	cells_drop(&object->disk, first_page, end_page);
 	cells_copy(&object->disk, &object->now, first_page, end_page, 0);
+
+	/* What a mapping scribbles behind the end of the file does not reach the disk. */
+	uint64_t last = object->size / object->oracle->page_size;
+	struct cell *cell = cells_find(&object->disk, last);
+
+	if (cell)
+		cut(object, last, object->size, cell->may[0]);
 }
 
 void oracle_sync(struct oracle_object *object)
@@ -172,6 +179,8 @@ void oracle_object_store(struct oracle_object *object, uint64_t offset, const vo
 {
 	const uint8_t *from = bytes;
 
+	if (len && offset + len > object->size)
+		oracle_truncate(object, offset + len);
 	while (len) {
 		uint64_t page = object->oracle->page_size;
 		uint64_t index = offset / page;

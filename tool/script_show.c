@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * script_show.c - `show`: what the machine looks like, for people.
+ */
+#include <string.h>
+
+#include "script_priv.h"
+
+static void print_line(struct avm_sink *sink, const char *line)
+{
+	fprintf(sink->context, "%s\n", line);
+}
+
+static void show_stats(struct run *run, FILE *f)
+{
+	struct avm_stats st;
+
+	avm_stats(run_avm(run), &st);
+	fprintf(f, "frames %llu of %llu, page tables %llu, metadata %llu bytes (peak %llu)\n",
+		(unsigned long long)st.frames_used, (unsigned long long)st.frames_total,
+		(unsigned long long)st.tables, (unsigned long long)st.meta_bytes,
+		(unsigned long long)st.meta_bytes_peak);
+	fprintf(f, "address spaces %llu, VMAs %llu, anon_vmas %llu, AVCs %llu, committed %llu pages\n",
+		(unsigned long long)st.mms, (unsigned long long)st.vmas,
+		(unsigned long long)st.anon_vmas, (unsigned long long)st.avcs,
+		(unsigned long long)st.committed);
+	for (int e = 0; e < AVM_NR_EVENTS; e++) {
+		if (st.events[e])
+			fprintf(f, "  %-28s %llu\n", avm_event_name((enum avm_event)e),
+				(unsigned long long)st.events[e]);
+	}
+	for (int r = 0; r < AVM_NR_REFUSALS; r++) {
+		if (st.refused[r])
+			fprintf(f, "  refused: %-19s %llu\n", avm_refusal_name((enum avm_refusal)r),
+				(unsigned long long)st.refused[r]);
+	}
+}
+
+/* What the pages of one VMA add up to. */
+struct vma_sums {
+	uint64_t present, zero, anon, shared, exclusive, dirty;
+};
+
+static void sum_page(const struct avm_pte_info *pte, struct vma_sums *sums)
+{
+	if (pte->kind != AVM_PTE_PRESENT)
+		return;
+	sums->present++;
+	sums->dirty += pte->dirty;
+	if (pte->zero) {
+		sums->zero++;
+		return;
+	}
+	if (!pte->page)
+		return;
+	sums->anon += avm_page_anon_vma(pte->page) != NULL;
+	sums->shared += atomic_load(&pte->page->mapcount) > 1;
+	sums->exclusive += (atomic_load(&pte->page->flags) & AVM_PG_EXCLUSIVE) != 0;
+}
+
+static void show_smaps(const struct run_proc *p, FILE *f)
+{
+	for (struct avm_vma *v = avm_next_vma(run_mm(p), NULL); v; v = avm_next_vma(run_mm(p), v)) {
+		struct vma_sums sums = { 0 };
+		struct avm_pte_info pte = { .addr = v->start };
+		uint64_t chain = 0;
+
+		for (; avm_next_pte(run_mm(p), v->end, &pte); pte.addr += SCRIPT_PAGE)
+			sum_page(&pte, &sums);
+		for (struct avm_anon_vma *av = avm_next_in_chain(v, NULL); av;
+		     av = avm_next_in_chain(v, av))
+			chain++;
+		fprintf(f, "%012llx-%012llx %c%c%c%c pages %llu", (unsigned long long)v->start,
+			(unsigned long long)v->end, v->flags & AVM_VM_READ ? 'r' : '-',
+			v->flags & AVM_VM_WRITE ? 'w' : '-', v->flags & AVM_VM_EXEC ? 'x' : '-',
+			v->flags & AVM_VM_SHARED ? 's' : 'p',
+			(unsigned long long)((v->end - v->start) / SCRIPT_PAGE));
+		for (const struct script_word *w = script_vm_flags; w->word; w++) {
+			if (v->flags & w->value)
+				fprintf(f, " %s", w->word);
+		}
+		fprintf(f,
+			"\n    present %llu (zero %llu, anonymous %llu, shared %llu, exclusive %llu, "
+			"dirty %llu), chain %llu\n",
+			(unsigned long long)sums.present, (unsigned long long)sums.zero,
+			(unsigned long long)sums.anon, (unsigned long long)sums.shared,
+			(unsigned long long)sums.exclusive, (unsigned long long)sums.dirty,
+			(unsigned long long)chain);
+	}
+}
+
+/* What stands in the entry, then the page behind it. */
+static void show_page(struct run *run, const struct run_proc *p, avm_addr_t addr, struct avm_sink *sink)
+{
+	struct avm_pte_info pte;
+	FILE *f = sink->context;
+
+	avm_pte_at(run_mm(p), addr, &pte);
+	if (pte.kind != AVM_PTE_PRESENT) {
+		fprintf(f, "%#llx of %s: not present\n", (unsigned long long)addr, p->name.text);
+		return;
+	}
+	fprintf(f, "%#llx of %s: frame %#llx%s%s%s%s%s%s\n", (unsigned long long)addr, p->name.text,
+		(unsigned long long)pte.pfn, pte.write ? " writable" : " read-only",
+		pte.exec ? " exec" : "", pte.young ? " young" : "", pte.dirty ? " dirty" : "",
+		pte.none ? " prot-none" : "", pte.zero ? " zero page" : "");
+	if (pte.page && !pte.zero)
+		avm_dump_page(run_avm(run), pte.page, sink);
+}
+
+static void show_address_space(struct run *run, const struct script_line *line, struct avm_sink *sink)
+{
+	static const char *const words[] = { "maps", "family", "smaps", "mm" };
+	static void (*const dumps[])(struct avm_mm *, struct avm_sink *) = { avm_dump_maps,
+									      avm_dump_families, NULL,
+									      avm_dump_mm };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		const struct script_option *o = script_option(line, words[i]);
+		struct run_proc *p = o ? run_proc(run, &o->args[0].name) : NULL;
+
+		if (p && dumps[i])
+			dumps[i](run_mm(p), sink);
+		else if (p)
+			show_smaps(p, sink->context);
+	}
+}
+
+/* show maps A | family A | smaps A | mm A | page ADDR of A | stats */
+void op_show(struct run *run, const struct script_line *line, struct outcome *out)
+{
+	const struct script_option *page = script_option(line, "page");
+	const struct script_option *of = script_option(line, "of");
+	struct avm_sink sink = { .line = print_line, .context = run->options->out };
+	struct run_proc *p;
+	avm_addr_t addr;
+
+	(void)out;
+	if (!line->nr_options || (page && !of))
+		run_bad(run, "show what?");
+	if (run->over || !run->options->out)
+		return;
+	show_address_space(run, line, &sink);
+	if (script_has(line, "stats"))
+		show_stats(run, run->options->out);
+	if (!page || !run_addr(run, &page->args[0].addr, &addr))
+		return;
+	p = run_proc(run, &of->args[0].name);
+	if (p)
+		show_page(run, p, addr, &sink);
+}
