@@ -213,7 +213,7 @@ struct stash {
 	const struct avm_node_alloc *nodes;
 	struct stash_node {
 		struct stash_node *next;
-	} *first;
+	} * first;
 };
 
 static void *stash_take(void *context)

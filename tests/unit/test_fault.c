@@ -5,7 +5,7 @@
 #include "fault.h"
 #include "page.h"
 
-/* ---- what is refused ---------------------------------------------------------------------------------- */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 static void nothing_mapped_is_maperr(void **state)
 {
@@ -59,7 +59,7 @@ static void what_can_be_written_or_executed_can_be_read(void **state)
 	world_close(&w);
 }
 
-/* ---- anonymous memory --------------------------------------------------------------------------------- */
+/* ---- anonymous memory ------------------------------------------------------------------------ */
 
 static void first_read_maps_the_zero_page(void **state)
 {
@@ -207,7 +207,10 @@ static void pages_of_locked_memory_are_unevictable(void **state)
 	world_close(&w);
 }
 
-/* R8.7: whichever allocation fails, the entry and the VMA are as before. Each try in a fresh process. */
+/*
+ * R8.7: whichever allocation fails, the entry and the VMA are as before. Each try in a fresh
+ * process.
+ */
 static void write_fault_without_memory_changes_nothing(void **state)
 {
 	struct world w;
@@ -240,7 +243,7 @@ static void write_fault_without_memory_changes_nothing(void **state)
 	world_close(&w);
 }
 
-/* ---- stacks ---------------------------------------------------------------------------------------------- */
+/* ---- stacks ---------------------------------------------------------------------------------- */
 
 #define STACK 0x7f0000000000ull
 
@@ -392,7 +395,8 @@ static void a_stack_is_committed_as_it_grows(void **state)
 	avm_stats(w.m, &st);
 	committed = st.committed;
 	limit = st.commit_limit;
-	assert_int_equal(fault_write(w.mm, STACK - (limit - committed + 1) * PAGE), AVM_FAULT_MAPERR);
+	assert_int_equal(fault_write(w.mm, STACK - (limit - committed + 1) * PAGE),
+			 AVM_FAULT_MAPERR);
 	assert_int_equal(atomic_load(&w.m->committed), committed);
 	assert_null(avm_find_vma(w.mm, STACK)->anon_vma);
 	assert_int_equal(fault_write(w.mm, STACK - 3 * PAGE), AVM_FAULT_MINOR);
@@ -400,7 +404,9 @@ static void a_stack_is_committed_as_it_grows(void **state)
 	world_close(&w);
 }
 
-/* The family is the growth's: without it nothing has grown. After it only the page may be lacking. */
+/*
+ * The family is the growth's: without it nothing has grown. After it only the page may be lacking.
+ */
 static void a_stack_without_memory_stays_as_it_is(void **state)
 {
 	struct world w;
@@ -436,7 +442,7 @@ static void a_stack_without_memory_stays_as_it_is(void **state)
 	world_close(&w);
 }
 
-/* ---- populate ------------------------------------------------------------------------------------------- */
+/* ---- populate -------------------------------------------------------------------------------- */
 
 static void populate_makes_the_range_present(void **state)
 {

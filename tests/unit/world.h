@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * world.h - a simulated machine with a process, for tests of the core through its public interface; and files
- * whose operations are in the hands of the test.
+ * world.h - a simulated machine with a process, for tests of the core through its public interface;
+ * and files whose operations are in the hands of the test.
  *
  * Every test ends with the whole machine verified, no lock rule broken, and nothing left behind.
  */
@@ -59,7 +59,7 @@ static inline void world_close(struct world *w)
 	assert_int_equal(sim_destroy(w->s), 0);
 }
 
-/* ---- mappings ---------------------------------------------------------------------------------------- */
+/* ---- mappings -------------------------------------------------------------------------------- */
 
 static inline avm_addr_t map_at(struct avm_mm *mm, avm_addr_t addr, uint64_t pages, uint32_t prot,
 				uint32_t flags, struct avm_file *file, uint64_t pgoff)
@@ -89,7 +89,7 @@ static inline avm_addr_t map_file(struct avm_mm *mm, uint64_t pages, uint32_t pr
 	return map_at(mm, 0, pages, prot, flags, file, 0);
 }
 
-/* ---- accesses ------------------------------------------------------------------------------------------ */
+/* ---- accesses -------------------------------------------------------------------------------- */
 
 static inline unsigned fault_read(struct avm_mm *mm, avm_addr_t addr)
 {
@@ -114,7 +114,7 @@ static inline void store(struct sim_proc *p, avm_addr_t addr, unsigned char c)
 	assert_int_equal(sim_store(p, addr, &c, 1, NULL), 0);
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 static inline struct avm_pte_info pte(struct avm_mm *mm, avm_addr_t addr)
 {
@@ -165,7 +165,7 @@ static inline avm_pte_t peek_entry(struct avm_mm *mm, avm_addr_t addr)
 	return avm_ptc_at(&c, mm, addr) ? avm_ptc_get(&c) : AVM_PTE_EMPTY;
 }
 
-/* ---- files ------------------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 #define TEST_FILE_PAGES 64
 
@@ -268,7 +268,8 @@ static inline struct test_file *test_device_open(struct world *w, avm_pfn_t firs
 {
 	struct test_file *tf = test_file_open(w, pages * PAGE);
 
-	tf->ops = (struct avm_file_ops){ .get_frame = test_file_frame, .release = test_file_release };
+	tf->ops =
+		(struct avm_file_ops){ .get_frame = test_file_frame, .release = test_file_release };
 	tf->first_frame = first;
 	return tf;
 }
