@@ -171,15 +171,25 @@ static void bad_table(struct scan *s, const char *what, avm_addr_t addr, const s
 		       &(struct avm_where){ .mm = s->mm, .addr = addr, .page = page });
 }
 
+static const avm_pte_t *entries_of(struct avm_verify *v, const struct avm_page *table)
+{
+	return avm_port_frame_ptr(v->m, table->pfn);
+}
+
 /* Marks the table as met; false when it cannot be entered. */
 static bool enter_table(struct scan *s, const struct avm_page *table, uint32_t *note,
 			uint32_t level, avm_addr_t addr)
 {
 	const struct avm_where where = { .mm = s->mm, .page = table, .detail = "page table" };
 	uint32_t flags = avm_page_flags(table);
+	struct avm_page *of_pfn;
 
+	if (avm_verify_note(s->v, table->pfn, &of_pfn) != note) {
+		bad_table(s, "a page table does not know its frame", addr, table);
+		return false;
+	}
 	if ((flags & (AVM_PG_INUSE | AVM_PG_TABLE)) != (AVM_PG_INUSE | AVM_PG_TABLE) ||
-	    table->u.table.level != level) {
+	    table->u.table.level != level || !entries_of(s->v, table)) {
 		bad_table(s, "an upper entry leads to no table of the level below", addr, table);
 		return false;
 	}
@@ -195,11 +205,6 @@ static bool enter_table(struct scan *s, const struct avm_page *table, uint32_t *
 		bad_table(s, "a page table names another address", addr, table);
 	avm_verify_spin(s->v, &table->table_lock, &where);
 	return true;
-}
-
-static const avm_pte_t *entries_of(struct avm_verify *v, const struct avm_page *table)
-{
-	return avm_port_frame_ptr(v->m, table->pfn);
 }
 
 static uint32_t scan_leaf(struct scan *s, const struct avm_page *table, avm_addr_t addr)
