@@ -11,7 +11,7 @@
 #include "list.h"
 
 enum {
-	LINE = 256,
+	LINE = 224,
 };
 
 /* ---- the report ----------------------------------------------------------------------------------------- */
@@ -35,14 +35,17 @@ static void put_objects(struct avm_text *t, const struct avm_where *w)
 		avm_text_field(t, "file", w->file->id);
 	if (w->raw)
 		avm_text_field_hex(t, "object", (uintptr_t)w->raw);
+	if (w->detail) {
+		avm_text_char(t, ' ');
+		avm_text_str(t, w->detail);
+	}
 }
 
-void avm_verify_say(struct avm_verify *v, unsigned number, const char *what,
-		    const struct avm_where *where)
+static void say(struct avm_verify *v, unsigned number, const char *what,
+		const struct avm_where *where, const uint64_t *numbers)
 {
 	char buf[LINE];
 	struct avm_text t;
-	size_t len;
 
 	v->violations++;
 	if (!v->report)
@@ -52,20 +55,28 @@ void avm_verify_say(struct avm_verify *v, unsigned number, const char *what,
 	avm_text_dec(&t, number);
 	avm_text_str(&t, ": ");
 	avm_text_str(&t, what);
-	avm_text_char(&t, ':');
-	len = t.len;
+	avm_text_char(&t, ';');
 	put_objects(&t, where);
-	if (where->detail) {
-		avm_text_char(&t, ' ');
-		avm_text_str(&t, where->detail);
+	if (numbers) {
+		avm_text_field(&t, "is", numbers[0]);
+		avm_text_field(&t, "should be", numbers[1]);
 	}
-	if (where->counted) {
-		avm_text_field(&t, "is", where->found);
-		avm_text_field(&t, "should be", where->expected);
-	}
-	if (t.len == len)
-		avm_text_cut(&t, len - 1);
+	if (t.buf[t.len - 1] == ';')
+		avm_text_cut(&t, t.len - 1);
 	v->report->line(v->report, buf);
+}
+
+void avm_verify_say(struct avm_verify *v, unsigned number, const char *what,
+		    const struct avm_where *where)
+{
+	say(v, number, what, where, NULL);
+}
+
+void avm_verify_equal(struct avm_verify *v, unsigned number, const char *what,
+		      const struct avm_where *where, uint64_t found, uint64_t expected)
+{
+	if (found != expected)
+		say(v, number, what, where, (const uint64_t[]){ found, expected });
 }
 
 void avm_verify_spin(struct avm_verify *v, const struct avm_spinlock *lock,
@@ -140,6 +151,8 @@ void *avm_verify_alloc(struct avm *m, size_t size, size_t *bytes)
 	return memory;
 }
 
+static const struct avm_where nowhere;
+
 static void check_mm_list(struct avm_verify *v)
 {
 	const struct avm_mm *mm, *last = NULL;
@@ -150,11 +163,8 @@ static void check_mm_list(struct avm_verify *v)
 	if ((last ? last->link.next : v->m->mms.next) != &v->m->mms)
 		avm_verify_say(v, 40, "the list of address spaces is broken",
 			       &(struct avm_where){ .mm = last });
-	else if (n != v->m->nr_mms)
-		avm_verify_say(v, 40, "number of address spaces",
-			       &(struct avm_where){ .counted = true,
-						    .found = v->m->nr_mms,
-						    .expected = n });
+	else
+		avm_verify_equal(v, 40, "number of address spaces", &nowhere, v->m->nr_mms, n);
 }
 
 static void check_machine_locks(struct avm_verify *v)
@@ -168,9 +178,7 @@ static void check_machine_locks(struct avm_verify *v)
 	avm_verify_spin(v, &m->mm_lock, &(struct avm_where){ .detail = "of the address spaces" });
 	for (size_t i = 0; i < sizeof(caches) / sizeof(caches[0]); i++)
 		avm_verify_spin(v, &caches[i]->lock, &(struct avm_where){ .detail = caches[i]->name });
-	if (gathers)
-		avm_verify_say(v, 41, "mmu_gathers are open",
-			       &(struct avm_where){ .counted = true, .found = gathers });
+	avm_verify_equal(v, 41, "open mmu_gathers", &nowhere, gathers, 0);
 }
 
 static void check_mm_locks(struct avm_verify *v, const struct avm_mm *mm)
@@ -188,11 +196,8 @@ static void check_committed(struct avm_verify *v)
 {
 	uint64_t committed = atomic_load_explicit(&v->m->committed, memory_order_relaxed);
 
-	if (committed != v->accounted)
-		avm_verify_say(v, 1, "pages promised to accounted VMAs",
-			       &(struct avm_where){ .counted = true,
-						    .found = committed,
-						    .expected = v->accounted });
+	avm_verify_equal(v, 1, "pages promised to accounted VMAs", &nowhere, committed,
+			 v->accounted);
 }
 
 static void check_vmas(struct avm_verify *v)

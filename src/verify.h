@@ -91,12 +91,14 @@ struct avm_where {
 	const struct avm_file *file;
 	const void *raw;
 	const char *detail;
-	bool counted; /* the next two mean something */
-	uint64_t found, expected;
 };
 
 void avm_verify_say(struct avm_verify *v, unsigned number, const char *what,
 		    const struct avm_where *where);
+
+/* A violation unless the two numbers are equal. */
+void avm_verify_equal(struct avm_verify *v, unsigned number, const char *what,
+		      const struct avm_where *where, uint64_t found, uint64_t expected);
 
 /* V41 */
 void avm_verify_spin(struct avm_verify *v, const struct avm_spinlock *lock,

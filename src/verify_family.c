@@ -151,13 +151,8 @@ static void check_chain(struct avm_verify *v, const struct avm_mm *mm, const str
 	if (!c.own != !c.len)
 		complain(&c, 10, c.own ? "the VMA is faulted and its chain is empty" :
 					 "the VMA is unfaulted and has a chain", NULL);
-	if (c.len != len)
-		avm_verify_say(v, 10, "length of a chain",
-			       &(struct avm_where){ .mm = mm,
-						    .vma = vma,
-						    .counted = true,
-						    .found = len,
-						    .expected = c.len });
+	avm_verify_equal(v, 10, "length of a chain", &(struct avm_where){ .mm = mm, .vma = vma },
+			 len, c.len);
 	check_order(&c);
 	if (c.own)
 		check_own(&c);
@@ -235,17 +230,6 @@ static void check_edges(struct avm_verify *v)
 	}
 }
 
-static void check_counter(struct avm_verify *v, const struct avm_anon_vma *av, const char *what,
-			  uint32_t found, uint32_t expected)
-{
-	if (found != expected)
-		avm_verify_say(v, 15, what,
-			       &(struct avm_where){ .av = av,
-						    .counted = true,
-						    .found = found,
-						    .expected = expected });
-}
-
 /* V15, as R4.3 and R4.5 define the counters; V16: what has no entries is held by nobody at rest. */
 static void check_counters(struct avm_verify *v)
 {
@@ -253,23 +237,25 @@ static void check_counters(struct avm_verify *v)
 	const struct avm_anon_vma *av;
 
 	for (uint64_t i = 0; i <= v->mask; i++) {
+		struct avm_where where = { 0 };
 		uint32_t refs, filled;
 
 		av = anon_vma_at(v, i, &r);
 		if (!av)
 			continue;
+		where.av = av;
 		filled = !avm_itree_empty(&av->tree);
 		refs = atomic_load_explicit(&av->refcount, memory_order_relaxed);
-		check_counter(v, av, "references of an anon_vma", refs, filled + r->members);
-		check_counter(v, av, "num_active_vmas", av->num_active_vmas, r->active);
+		avm_verify_equal(v, 15, "references of an anon_vma", &where, refs,
+				 filled + r->members);
+		avm_verify_equal(v, 15, "num_active_vmas", &where, av->num_active_vmas, r->active);
 		/* Of a root without entries only its members are left, and nobody counts its children. */
 		if (filled)
-			check_counter(v, av, "num_children", av->num_children,
-				      r->children + is_root(av));
+			avm_verify_equal(v, 15, "num_children", &where, av->num_children,
+					 r->children + is_root(av));
 		if (!filled && !r->members)
-			avm_verify_say(v, 16, "an anon_vma without entries is still there",
-				       &(struct avm_where){ .av = av });
-		avm_verify_rwsem(v, &av->lock, &(struct avm_where){ .av = av, .detail = "lock" });
+			avm_verify_say(v, 16, "an anon_vma without entries is still there", &where);
+		avm_verify_rwsem(v, &av->lock, &where);
 	}
 }
 

@@ -54,10 +54,7 @@ int avm_verify_notes(struct avm_verify *v)
 		n->next = v->notes;
 		v->notes = n;
 	}
-	if (frames != total)
-		avm_verify_say(v, 25, "frames of all regions",
-			       &(struct avm_where){
-				       .counted = true, .found = total, .expected = frames });
+	avm_verify_equal(v, 25, "frames of all regions", &(struct avm_where){ 0 }, total, frames);
 	return 0;
 }
 
@@ -95,11 +92,8 @@ static void check_count(struct avm_verify *v, unsigned number, const char *what,
 			const struct avm_page *page, uint64_t found, uint64_t expected)
 {
 	if (found != expected)
-		avm_verify_say(v, number, what,
-			       &(struct avm_where){ .page = page,
-						    .counted = true,
-						    .found = found,
-						    .expected = expected });
+		avm_verify_equal(v, number, what, &(struct avm_where){ .page = page }, found,
+				 expected);
 }
 
 /* ---- V25: LRU lists --------------------------------------------------------------------------------------------- */
@@ -190,12 +184,8 @@ static void check_page_cache(struct avm_verify *v, const struct avm_file *file)
 		check_cached(v, file, index, page);
 		n++;
 	}
-	if (n != file->nr_pages)
-		avm_verify_say(v, 25, "pages in a page cache",
-			       &(struct avm_where){ .file = file,
-						    .counted = true,
-						    .found = file->nr_pages,
-						    .expected = n });
+	avm_verify_equal(v, 25, "pages in a page cache", &(struct avm_where){ .file = file },
+			 file->nr_pages, n);
 }
 
 static void check_page_caches(struct avm_verify *v)

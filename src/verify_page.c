@@ -73,14 +73,7 @@ static void check_writable(struct scan *s, avm_addr_t addr, const struct avm_pag
 	if (s->vma->flags & AVM_VM_SHARED)
 		return;
 	if (avm_page_mapcount(page) != 1)
-		avm_verify_say(s->v, 23, "a writable private page is mapped more than once",
-			       &(struct avm_where){ .mm = s->mm,
-						    .vma = s->vma,
-						    .addr = addr,
-						    .page = page,
-						    .counted = true,
-						    .found = avm_page_mapcount(page),
-						    .expected = 1 });
+		complain(s, 23, "a writable private page is mapped more than once", addr, page);
 	if (!avm_page_is_anon(page))
 		complain(s, 23, "a page of a file is writable through a private mapping", addr, page);
 	else if (!avm_page_test(page, AVM_PG_EXCLUSIVE))
@@ -136,10 +129,7 @@ static void check_present(struct scan *s, avm_addr_t addr, avm_pte_t pte)
 	note = avm_verify_note(s->v, avm_pte_pfn(pte), &page);
 	if (!note) {
 		avm_verify_say(s->v, 21, "an entry maps a frame of no region",
-			       &(struct avm_where){ .mm = s->mm,
-						    .addr = addr,
-						    .counted = true,
-						    .found = avm_pte_pfn(pte) });
+			       &(struct avm_where){ .mm = s->mm, .addr = addr });
 		return;
 	}
 	if (page == s->v->m->zero_page) {
@@ -225,13 +215,9 @@ static uint32_t scan_leaf(struct scan *s, const struct avm_page *table, avm_addr
 
 static void check_used(struct scan *s, const struct avm_page *table, uint32_t used)
 {
-	if (table->u.table.used != used)
-		avm_verify_say(s->v, 25, "entries in use of a page table",
-			       &(struct avm_where){ .mm = s->mm,
-						    .page = table,
-						    .counted = true,
-						    .found = table->u.table.used,
-						    .expected = used });
+	avm_verify_equal(s->v, 25, "entries in use of a page table",
+			 &(struct avm_where){ .mm = s->mm, .page = table }, table->u.table.used,
+			 used);
 }
 
 /* One way down, of tables that have been entered. */
@@ -338,24 +324,14 @@ static void check_counts(struct scan *s)
 		[AVM_RSS_SWAP] = "swap entries",
 		[AVM_RSS_SHMEM] = "rss of shared anonymous memory",
 	};
-	uint64_t tables = atomic_load_explicit(&s->mm->tables, memory_order_relaxed);
+	const struct avm_where where = { .mm = s->mm };
 
-	for (unsigned i = 0; i < AVM_NR_RSS; i++) {
-		uint64_t found = atomic_load_explicit(&s->mm->rss[i], memory_order_relaxed);
-
-		if (found != s->rss[i])
-			avm_verify_say(s->v, 32, names[i],
-				       &(struct avm_where){ .mm = s->mm,
-							    .counted = true,
-							    .found = found,
-							    .expected = s->rss[i] });
-	}
-	if (tables != s->tables)
-		avm_verify_say(s->v, 32, "number of page tables",
-			       &(struct avm_where){ .mm = s->mm,
-						    .counted = true,
-						    .found = tables,
-						    .expected = s->tables });
+	for (unsigned i = 0; i < AVM_NR_RSS; i++)
+		avm_verify_equal(s->v, 32, names[i], &where,
+				 atomic_load_explicit(&s->mm->rss[i], memory_order_relaxed),
+				 s->rss[i]);
+	avm_verify_equal(s->v, 32, "number of page tables", &where,
+			 atomic_load_explicit(&s->mm->tables, memory_order_relaxed), s->tables);
 }
 
 void avm_verify_entries(struct avm_verify *v, struct avm_mm *mm)

@@ -56,9 +56,9 @@ static void check_leaf(struct tree_walk *w, const struct avm_vma_node *leaf)
 
 /*
  * Levels only go down, so no way comes back to itself; and a node that hangs in two places makes for more nodes than
- * there are.
+ * there are. Not inlined: the way down is no part of the stack of the other checks.
  */
-static void walk_nodes(struct tree_walk *w)
+static __attribute__((noinline)) void walk_nodes(struct tree_walk *w)
 {
 	struct avm_vma_path path;
 	uint32_t height = w->mm->vmas.height;
@@ -157,25 +157,16 @@ static void count_pages(struct avm_verify *v, struct counts *n, const struct avm
 		v->accounted += pages;
 }
 
-static void check_count(struct avm_verify *v, const struct avm_mm *mm, const char *what,
-			uint64_t found, uint64_t expected)
-{
-	if (found != expected)
-		avm_verify_say(v, 1, what,
-			       &(struct avm_where){ .mm = mm,
-						    .counted = true,
-						    .found = found,
-						    .expected = expected });
-}
-
 static void check_counts(struct avm_verify *v, const struct avm_mm *mm, const struct counts *n)
 {
-	check_count(v, mm, "number of VMAs", mm->vmas.count, n->vmas);
-	check_count(v, mm, "total_vm", mm->total_vm, n->total);
-	check_count(v, mm, "data_vm", mm->data_vm, n->data);
-	check_count(v, mm, "exec_vm", mm->exec_vm, n->exec);
-	check_count(v, mm, "stack_vm", mm->stack_vm, n->stack);
-	check_count(v, mm, "locked_vm", mm->locked_vm, n->locked);
+	const struct avm_where where = { .mm = mm };
+
+	avm_verify_equal(v, 1, "number of VMAs", &where, mm->vmas.count, n->vmas);
+	avm_verify_equal(v, 1, "total_vm", &where, mm->total_vm, n->total);
+	avm_verify_equal(v, 1, "data_vm", &where, mm->data_vm, n->data);
+	avm_verify_equal(v, 1, "exec_vm", &where, mm->exec_vm, n->exec);
+	avm_verify_equal(v, 1, "stack_vm", &where, mm->stack_vm, n->stack);
+	avm_verify_equal(v, 1, "locked_vm", &where, mm->locked_vm, n->locked);
 }
 
 static void check_range(struct avm_verify *v, const struct avm_mm *mm, const struct avm_vma *vma,
@@ -199,10 +190,7 @@ static void check_vma_locks(struct avm_verify *v, const struct avm_mm *mm, const
 
 	if (readers && !v->only)
 		avm_verify_say(v, 41, "a VMA is locked for read",
-			       &(struct avm_where){ .mm = mm,
-						    .vma = vma,
-						    .counted = true,
-						    .found = readers });
+			       &(struct avm_where){ .mm = mm, .vma = vma });
 }
 
 /* ---- V3 ------------------------------------------------------------------------------------------------------------ */
@@ -240,12 +228,7 @@ static void check_file(struct avm_verify *v, const struct avm_file *file)
 	bool ok;
 	uint64_t n = avm_verify_tree(v, &file->mappings, AVM_IS_VMA, file, &ok);
 
-	if (n != file->nr_mappings)
-		avm_verify_say(v, 3, "number of mappings of a file",
-			       &(struct avm_where){ .file = file,
-						    .counted = true,
-						    .found = file->nr_mappings,
-						    .expected = n });
+	avm_verify_equal(v, 3, "number of mappings of a file", &where, file->nr_mappings, n);
 	if (refs < n)
 		avm_verify_say(v, 3, "a file has fewer references than mappings", &where);
 	avm_verify_rwsem(v, &file->mmap_lock, &where);
