@@ -132,7 +132,6 @@ static void guard_free(struct avm *m, struct avm_cache *c, void *object, const v
 	guard_poison(c, object);
 }
 
-/* Two debug builds may differ in what an object costs; the release build is the one to compare. */
 static uint32_t stride_of(size_t object_size)
 {
 	size_t bytes = GUARD_BYTES + object_size + REDZONE / 2;
@@ -408,8 +407,7 @@ void avm_cache_free(struct avm *m, struct avm_cache *c, void *object)
 	AVM_BUG_ON(m, s->magic != SLAB_MAGIC || s->cache != c);
 	index = index_of(c, s, object);
 	AVM_BUG_ON(m, index == c->per_slab);
-	/* It may nest in another leaf, of the owner of the object; nothing is taken inside. */
-	avm_spin_lock_nested(m, &c->lock, AVM_LOCK_LEAF);
+	avm_spin_lock(m, &c->lock, AVM_LOCK_LEAF);
 	AVM_BUG_ON(m, s->next[index] != NEXT_ALLOCATED);
 	guard_free(m, c, object, CALLER());
 	gone = slab_put(c, s, index);

@@ -22,15 +22,16 @@ enum avm_cache_kind {
 	AVM_CACHE_TYPE_STABLE,
 };
 
-void avm_cache_init(struct avm_cache *c, const char *name, size_t object_size, enum avm_cache_kind kind,
-		    void (*ctor)(void *object));
+void avm_cache_init(struct avm_cache *c, const char *name, size_t object_size,
+		    enum avm_cache_kind kind, void (*ctor)(void *object));
 
 /* Gives back empty chunks; false when objects are still allocated (nothing is given back then). */
 bool avm_cache_fini(struct avm *m, struct avm_cache *c);
 
 /*
  * An object, or NULL. Contents: undefined, except in type-stable caches (as the last user left them, or as
- * ctor did). Counts as an allocation that may wait (order 3b). `avm_cache_free` may be called under any lock.
+ * ctor did). Counts as an allocation that may wait (order 3b). `avm_cache_free` may be called under any lock but
+ * a leaf.
  */
 void *avm_cache_alloc(struct avm *m, struct avm_cache *c);
 void avm_cache_free(struct avm *m, struct avm_cache *c, void *object);

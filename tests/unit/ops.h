@@ -35,8 +35,8 @@ static inline size_t layout_vma(char *out, size_t size, const struct avm_vma *vm
 		{ AVM_VM_RAND_READ, 'a' }, { AVM_VM_DONTDUMP, 'd' },   { AVM_VM_SPECIAL, 'S' },
 	};
 	uint64_t pgoff = vma->pgoff - (vma->file ? 0 : vma->start / PAGE);
-	size_t n = (size_t)snprintf(out, size, "%llu+%llu:",
-				    (unsigned long long)((vma->start - base) / PAGE),
+	size_t n = (size_t)snprintf(out, size,
+				    "%llu+%llu:", (unsigned long long)((vma->start - base) / PAGE),
 				    (unsigned long long)((vma->end - vma->start) / PAGE));
 
 	for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++)

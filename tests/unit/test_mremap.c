@@ -119,7 +119,8 @@ static void shrinking_unmaps_the_tail(void **state)
 	assert_layout(w.mm, BASE, "0+1:rwF 5+1:rwF");
 	assert_int_equal(w.mm->total_vm, 2);
 	assert_marked(&w, 5, 1, 5);
-	assert_int_equal(avm_mremap(w.mm, AT(0), AVM_ARCH_TASK_SIZE, PAGE, 0, 0, &(avm_addr_t){ 0 }),
+	assert_int_equal(avm_mremap(w.mm, AT(0), AVM_ARCH_TASK_SIZE, PAGE, 0, 0,
+				    &(avm_addr_t){ 0 }),
 			 -AVM_EINVAL);
 	world_close(&w);
 }
@@ -180,7 +181,8 @@ static void growing_without_room_is_enomem_or_a_move(void **state)
 	map(&w, 5, 1, AVM_PROT_READ);
 	mark(&w, 0, 4);
 	assert_int_equal(remap(&w, 0, 4, 6, 0, 0), -AVM_ENOMEM);
-	assert_int_equal(remap(&w, 0, 2, 3, 0, 0), -AVM_ENOMEM); /* it does not end where the VMA ends */
+	assert_int_equal(remap(&w, 0, 2, 3, 0, 0),
+			 -AVM_ENOMEM); /* it does not end where the VMA ends */
 	assert_int_equal(avm_mremap(w.mm, AT(0), 4 * PAGE, 6 * PAGE, MAYMOVE, 0, &out), 0);
 	assert_layout(w.mm, BASE, "5+1:r");
 	for (unsigned i = 0; i < 4; i++)
@@ -383,7 +385,8 @@ static void an_unfaulted_mapping_may_merge_with_itself(void **state)
 	assert_layout(w.mm, BASE, "4+4:rw");
 	assert_int_equal(move_to(&w, 4, 4, 0), 0);
 	assert_layout(w.mm, BASE, "0+4:rw");
-	assert_int_equal(move_to(&w, 2, 2, 4), 4); /* leaves a hole in the middle of the merged one */
+	assert_int_equal(move_to(&w, 2, 2, 4),
+			 4); /* leaves a hole in the middle of the merged one */
 	assert_layout(w.mm, BASE, "0+2:rw 4+2:rw");
 	map(&w, 8, 2, RW); /* and with a faulted one at the same time */
 	mark(&w, 8, 2);
@@ -399,8 +402,7 @@ static void an_unfaulted_mapping_may_merge_with_itself(void **state)
 	map(&w, 46, 2, RW);
 	mark(&w, 46, 2);
 	assert_int_equal(remap(&w, 41, 2, 2, FIXED, 44), 44);
-	assert_layout(w.mm, BASE,
-		      "0+2:rw 6+4:rwF 10+2:r 20+4:rwF 26+4:rwF 40+1:rwF 43+5:rwF");
+	assert_layout(w.mm, BASE, "0+2:rw 6+4:rwF 10+2:r 20+4:rwF 26+4:rwF 40+1:rwF 43+5:rwF");
 	world_close(&w);
 }
 
@@ -450,7 +452,8 @@ static void fixed_shrinks_over_whatever_follows(void **state)
 	map(&w, 0, 2, RW);
 	mark(&w, 0, 2);
 	map(&w, 2, 4, AVM_PROT_READ);
-	assert_int_equal(remap(&w, 0, 4, 2, FIXED, 20), 20); /* as on Linux, the tail may be another's */
+	assert_int_equal(remap(&w, 0, 4, 2, FIXED, 20),
+			 20); /* as on Linux, the tail may be another's */
 	assert_layout(w.mm, BASE, "4+2:r 20+2:rwF@-20");
 	assert_int_equal(avm_mremap(w.mm, AT(20), AVM_ARCH_TASK_SIZE, PAGE, FIXED, AT(0),
 				    &(avm_addr_t){ 0 }),
@@ -683,9 +686,9 @@ static void promises_follow_the_memory(void **state)
 	struct world w;
 
 	(void)state;
-	world_open_with(&w, &(struct sim_config){
-				    .frames = 64,
-				    .core = { .commit = AVM_COMMIT_STRICT, .commit_reserve = 44 } });
+	world_open_with(&w, &(struct sim_config){ .frames = 64,
+						  .core = { .commit = AVM_COMMIT_STRICT,
+							    .commit_reserve = 44 } });
 	map(&w, 0, 8, RW);
 	assert_int_equal(atomic_load(&w.m->committed), 8);
 	assert_int_equal(remap(&w, 0, 8, 10, 0, 0), 0);
