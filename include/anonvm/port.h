@@ -78,7 +78,7 @@ _Noreturn void avm_port_panic(struct avm *m, const char *why);
 
 /* TIER 1 */
 
-/* Number of the CPU this runs on, 0 <= id < AVM_MAX_CPUS. Stable while interrupts are off. */
+/* Number of the CPU this runs on, 0 <= id < AVM_PORT_MAX_CPUS, where that is defined. Stable while interrupts are off. */
 unsigned avm_port_cpu_id(struct avm *m);
 
 /* Interrupts off; returns what irq_restore needs. The default RCU read section is built on the pair. */
