@@ -34,23 +34,24 @@ static int fault_errno(unsigned bits)
 }
 
 /*
- * May an exclusive page behind a read-only entry be written? Only by force, and only a private one.
+ * May what is behind a read-only entry be written by force? The VMA is private, or the force would
+ * not have been allowed; and only this process sees the page.
  */
-static bool forced_write_ok(const struct way *w, const struct avm_vma *vma, avm_pte_t p)
+static bool forced_write_ok(const struct way *w, avm_pte_t p)
 {
 	const struct avm_page *page = avm_page_of(w->mm->machine, avm_pte_pfn(p));
 
-	return w->force == AVM_FORCE_YES && !(vma->flags & AVM_VM_SHARED) && !avm_pte_special(p) &&
-	       avm_page_is_anon(page) && avm_page_test(page, AVM_PG_EXCLUSIVE);
+	return w->force == AVM_FORCE_YES && !avm_pte_special(p) && avm_page_is_anon(page) &&
+	       avm_page_test(page, AVM_PG_EXCLUSIVE);
 }
 
 /* Does the entry as it stands allow the access? The VMA does. => table locked. */
-static bool entry_ok(const struct way *w, const struct avm_vma *vma, avm_pte_t p)
+static bool entry_ok(const struct way *w, avm_pte_t p)
 {
 	if (!avm_pte_present(p))
 		return false;
 	if (w->access == AVM_ACCESS_WRITE)
-		return avm_pte_write(p) || forced_write_ok(w, vma, p);
+		return avm_pte_write(p) || forced_write_ok(w, p);
 	if (avm_pte_none_access(p) && w->force == AVM_FORCE_NO)
 		return false;
 	return w->access != AVM_ACCESS_EXEC || avm_pte_exec(p);
@@ -71,8 +72,7 @@ static struct avm_vma *usable_vma(const struct way *w, avm_addr_t addr)
  * contents.
  * => mmap_lock; table not locked.
  */
-static bool copy_in_page(const struct way *w, const struct avm_vma *vma, avm_addr_t addr, void *buf,
-			 size_t n, bool *bad)
+static bool copy_in_page(const struct way *w, avm_addr_t addr, void *buf, size_t n, bool *bad)
 {
 	struct avm *m = w->mm->machine;
 	size_t offset = (size_t)(addr & ~AVM_PAGE_MASK);
@@ -84,7 +84,7 @@ static bool copy_in_page(const struct way *w, const struct avm_vma *vma, avm_add
 		return false;
 	avm_ptc_lock(&c);
 	p = avm_ptc_get(&c);
-	ok = entry_ok(w, vma, p);
+	ok = entry_ok(w, p);
 	*bad = ok && avm_pte_special(p) && !avm_page_of(m, avm_pte_pfn(p));
 	if (ok && !*bad) {
 		avm_pte_t used = avm_pte_mkyoung(p);
@@ -116,7 +116,7 @@ static uint64_t copy_present(const struct way *w, avm_addr_t addr, char *buf, ui
 
 		if (!vma || pos >= vma->end)
 			vma = usable_vma(w, pos);
-		if (!vma || !copy_in_page(w, vma, pos, buf + done, n, bad))
+		if (!vma || !copy_in_page(w, pos, buf + done, n, bad))
 			break;
 		done += n;
 	}
@@ -179,13 +179,10 @@ int64_t avm_copy_between(struct avm_mm *to_mm, avm_addr_t to, struct avm_mm *fro
 		n = avm_copy_out(from_mm, buf, from + done, part, flags);
 		if (n <= 0)
 			break;
-		part = (uint64_t)n;
-		n = avm_copy_in(to_mm, to + done, buf, part, flags);
+		n = avm_copy_in(to_mm, to + done, buf, (uint64_t)n, flags);
 		if (n <= 0)
 			break;
-		done += (uint64_t)n;
-		if ((uint64_t)n < part)
-			break;
+		done += (uint64_t)n; /* if short, the next round says why, and ends */
 	}
 	return done ? (int64_t)done : n;
 }
@@ -207,7 +204,7 @@ static int skip_present(const struct way *w, avm_addr_t *addr, avm_addr_t end)
 			vma = avm_mm_find_exact(w->mm, *addr);
 		if (!vma)
 			return -AVM_EFAULT;
-		if (!avm_ptc_at(&c, w->mm, *addr) || !entry_ok(w, vma, avm_ptc_get(&c)))
+		if (!avm_ptc_at(&c, w->mm, *addr) || !entry_ok(w, avm_ptc_get(&c)))
 			return 0;
 	}
 	return 0;

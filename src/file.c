@@ -29,11 +29,10 @@ static const struct avm_file_ops no_ops;
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-int avm_file_init(struct avm *m, struct avm_file *f, const struct avm_file_ops *ops, void *context,
-		  uint64_t size)
+/* pre: size <= MAX_BYTES. One reference, the caller's. */
+static void file_setup(struct avm *m, struct avm_file *f, const struct avm_file_ops *ops,
+		       void *context, uint64_t size)
 {
-	if (size > MAX_BYTES)
-		return -AVM_EFBIG;
 	memset(f, 0, sizeof(*f));
 	f->machine = m;
 	f->ops = ops ? ops : &no_ops;
@@ -43,6 +42,14 @@ int avm_file_init(struct avm *m, struct avm_file *f, const struct avm_file_ops *
 	atomic_init(&f->refs, 1);
 	avm_itree_init(&f->mappings);
 	avm_radix_init(&f->pages);
+}
+
+int avm_file_init(struct avm *m, struct avm_file *f, const struct avm_file_ops *ops, void *context,
+		  uint64_t size)
+{
+	if (size > MAX_BYTES)
+		return -AVM_EFBIG;
+	file_setup(m, f, ops, context, size);
 	return 0;
 }
 
@@ -61,10 +68,8 @@ struct avm_file *avm_file_new_shmem(struct avm *m, uint64_t size)
 
 	if (!f)
 		return NULL;
-	if (avm_memfd(m, f, NULL, size)) {
-		avm_cache_free(m, &m->files, f);
-		return NULL;
-	}
+	file_setup(m, f, NULL, NULL, size);
+	f->shmem = true;
 	f->owned = true;
 	return f;
 }
@@ -206,8 +211,8 @@ struct avm_page *avm_file_find(struct avm_file *f, uint64_t index)
 }
 
 /*
- * Nodes of the index on their way in or out, linked through their own memory: they are allocated before
- * pages_lock is taken, and freed after it, for the lock of their cache is a leaf as well.
+ * Nodes of the index on their way in or out, linked through their own memory: they are allocated
+ * before pages_lock is taken, and freed after it, for the lock of their cache is a leaf as well.
  */
 struct stash {
 	const struct avm_node_alloc *nodes;

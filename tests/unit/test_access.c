@@ -51,6 +51,10 @@ static void copies_stop_where_the_process_would(void **state)
 	assert_int_equal(avm_copy_out(w.mm, buf, ~(avm_addr_t)0, 2, 0), -AVM_EFAULT);
 	assert_int_equal(avm_mprotect(w.mm, a, PAGE, AVM_PROT_NONE), 0);
 	assert_int_equal(avm_copy_out(w.mm, buf, a, 1, 0), -AVM_EFAULT);
+	/* Each mapping on the way is asked, although all is present. */
+	avm_find_vma(w.mm, a + PAGE)->flags &= ~AVM_VM_MAYREAD;
+	assert_int_equal(avm_mprotect(w.mm, a + PAGE, PAGE, AVM_PROT_NONE), 0);
+	assert_int_equal(avm_copy_out(w.mm, buf, a, 3 * PAGE, AVM_COPY_FORCE), PAGE);
 	world_close(&w);
 }
 

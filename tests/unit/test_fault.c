@@ -184,6 +184,9 @@ static void an_entry_that_lags_behind_its_vma_is_repaired(void **state)
 	assert_true(pte(w.mm, a).none);
 	assert_int_equal(fault_read(w.mm, a), AVM_FAULT_MINOR);
 	assert_false(pte(w.mm, a).none);
+	poke_entry(w.mm, a, avm_pte_modify(peek_entry(w.mm, a), 0));
+	assert_int_equal(avm_populate(w.mm, a, PAGE, AVM_ACCESS_READ), 0);
+	assert_false(pte(w.mm, a).none);
 	poke_entry(w.mm, a, avm_pte_modify(peek_entry(w.mm, a), AVM_VM_READ));
 	assert_int_equal(avm_fault(w.mm, a, AVM_ACCESS_EXEC, NULL), AVM_FAULT_MINOR);
 	assert_true(pte(w.mm, a).exec);
@@ -371,6 +374,28 @@ static void a_stack_may_touch_another_stack(void **state)
 	world_close(&w);
 }
 
+/* Moved up, it keeps the low index of its pages (R13.3): there is none below 0. */
+static void a_moved_stack_stops_at_index_0(void **state)
+{
+	struct world w;
+	avm_addr_t low, out;
+
+	(void)state;
+	world_open(&w);
+	low = w.mm->lowest;
+	map_at(w.mm, low, 1, RW, ANON | AVM_MAP_GROWSDOWN, NULL, 0);
+	store(w.a, low, 5);
+	assert_int_equal(avm_mremap(w.mm, low, PAGE, PAGE, AVM_MREMAP_MAYMOVE | AVM_MREMAP_FIXED,
+				    STACK, &out),
+			 0);
+	assert_int_equal(avm_find_vma(w.mm, STACK)->pgoff, low / PAGE);
+	assert_int_equal(fault_write(w.mm, STACK - low - PAGE), AVM_FAULT_MAPERR);
+	assert_int_equal(fault_write(w.mm, STACK - low), AVM_FAULT_MINOR);
+	assert_int_equal(avm_find_vma(w.mm, STACK)->pgoff, 0);
+	assert_int_equal(load(w.a, STACK), 5);
+	world_close(&w);
+}
+
 static void below_other_memory_nothing_grows(void **state)
 {
 	struct world w;
@@ -548,6 +573,7 @@ int main(void)
 		cmocka_unit_test(a_stack_stops_at_the_lowest_address),
 		cmocka_unit_test(a_stack_keeps_its_distance),
 		cmocka_unit_test(a_stack_may_touch_another_stack),
+		cmocka_unit_test(a_moved_stack_stops_at_index_0),
 		cmocka_unit_test(below_other_memory_nothing_grows),
 		cmocka_unit_test(a_stack_is_committed_as_it_grows),
 		cmocka_unit_test(a_stack_without_memory_stays_as_it_is),

@@ -242,6 +242,13 @@ static void fault_around_stays_within_vma_and_table(void **state)
 	assert_int_equal(fault_read(w.mm, a + 3 * PAGE), AVM_FAULT_MINOR);
 	assert_int_equal(present_mask(w.mm, a), 0xffffull);
 	assert_int_equal(avm_munmap(w.mm, a, 30 * PAGE), 0);
+
+	/* Starts five pages before the border. */
+	a = map_at(w.mm, table - 5 * PAGE, 30, AVM_PROT_READ, AVM_MAP_SHARED, &tf->file, 0);
+	assert_int_equal(avm_map_cached(w.mm, table + 20 * PAGE, PAGE), 1);
+	assert_int_equal(fault_read(w.mm, a + PAGE), AVM_FAULT_MINOR);
+	assert_int_equal(present_mask(w.mm, a), 0x1full | 1ull << 25);
+	assert_int_equal(avm_munmap(w.mm, a, 30 * PAGE), 0);
 	test_file_close(tf);
 	world_close(&w);
 }
@@ -1003,6 +1010,34 @@ static void a_file_that_knows_its_size_does_not_grow(void **state)
 	close_file(&f);
 }
 
+static uint64_t shrinks_after_the_first_look(struct avm_file *f)
+{
+	struct test_file *tf = f->context;
+
+	return tf->writes++ ? PAGE : 8 * PAGE;
+}
+
+/*
+ * The end moves between the look and the page's entry into the cache, where truncation would find
+ * it.
+ */
+static void a_page_beyond_an_end_that_moved_is_given_back(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_file(&f, RW, AVM_MAP_SHARED);
+	f.tf->ops.size = shrinks_after_the_first_look;
+	assert_int_equal(fault_write(f.mm, f.a + 4 * PAGE), AVM_FAULT_SIGBUS);
+	assert_int_equal(f.file->nr_pages, 0);
+	f.tf->ops.size = NULL;
+	assert_int_equal(fault_read(f.mm, f.a + 4 * PAGE), AVM_FAULT_MAJOR);
+	f.tf->writes = 0;
+	f.tf->ops.size = shrinks_after_the_first_look;
+	assert_int_equal(avm_file_read(f.file, 4 * PAGE, &(char){ 0 }, 1), 0);
+	close_file(&f);
+}
+
 static void readahead_brings_pages_in_unmapped(void **state)
 {
 	struct fixture f;
@@ -1130,6 +1165,7 @@ int main(void)
 		cmocka_unit_test(writing_shows_in_mappings_and_grows_the_file),
 		cmocka_unit_test(writing_reports_what_stops_it),
 		cmocka_unit_test(a_file_that_knows_its_size_does_not_grow),
+		cmocka_unit_test(a_page_beyond_an_end_that_moved_is_given_back),
 		cmocka_unit_test(readahead_brings_pages_in_unmapped),
 		cmocka_unit_test(a_file_without_operations_is_zeroes),
 		cmocka_unit_test(far_pages_of_a_file_come_and_go),
