@@ -303,6 +303,22 @@ static void the_last_page_of_the_address_space_is_in_reach(void **state)
 	close_locked(&w);
 }
 
+static void a_range_that_ends_where_a_table_begins_does_not_meet_it(void **state)
+{
+	struct world w;
+	struct avm_ptc c;
+
+	(void)state;
+	open_locked(&w);
+	assert_int_equal(avm_ptc_make(&c, w.mm, BASE + LEAF_SPAN), 0);
+	assert_false(avm_ptc_first(&c, w.mm, BASE, BASE + LEAF_SPAN));
+	assert_true(avm_ptc_first(&c, w.mm, BASE, BASE + LEAF_SPAN + PAGE));
+	assert_int_equal(c.addr, BASE + LEAF_SPAN);
+	assert_false(avm_ptc_first(&c, w.mm, BASE + 2 * LEAF_SPAN, BASE + 3 * LEAF_SPAN));
+	free_all(&w);
+	close_locked(&w);
+}
+
 static uint64_t walked(struct world *w, uint64_t *per_level)
 {
 	struct avm_table_walk walk = { .mm = w->mm };
@@ -340,33 +356,35 @@ static void the_table_walk_meets_every_table_once(void **state)
 	close_locked(&w);
 }
 
-/* Puts `entry` where the root points to the tables of BASE, walks, and puts back what was there. */
+#define TOP_SPAN (UPPER_SPAN * AVM_TABLE_ENTRIES)
+
+/* Walks with `entry` where the root points to the tables of TOP_SPAN. */
 static uint64_t walked_with_root_entry(struct world *w, avm_pte_t entry)
 {
 	uint64_t levels[AVM_TABLE_LEVELS];
 	avm_pte_t *slot = avm_port_frame_ptr(w->m, w->mm->root_table->pfn);
-	unsigned top = AVM_PAGE_SHIFT + AVM_TABLE_SHIFT * (AVM_TABLE_LEVELS - 1);
-	avm_pte_t before;
+	avm_pte_t before = slot[1];
 	uint64_t n;
 
-	slot += BASE >> top;
-	before = *slot;
-	*slot = entry;
+	slot[1] = entry;
 	n = walked(w, levels);
-	*slot = before;
+	slot[1] = before;
 	return n;
 }
 
 static void the_table_walk_survives_corrupt_upper_entries(void **state)
 {
-	struct world w;
 	struct avm_page *user;
+	struct world w;
 	struct avm_ptc c;
 
 	(void)state;
 	open_locked(&w);
-	assert_int_equal(avm_ptc_make(&c, w.mm, BASE), 0);
+	/* The leaf, a page that says it is a table, and the right table all begin at the same address. */
+	assert_int_equal(avm_ptc_make(&c, w.mm, TOP_SPAN), 0);
 	user = avm_page_alloc(w.m, AVM_FRAME_USER);
+	user->index = TOP_SPAN;
+	user->u.table.level = AVM_TABLE_LEVELS - 2;
 	assert_int_equal(walked_with_root_entry(&w, avm_arch_table_make(user->pfn)), 1);
 	assert_int_equal(walked_with_root_entry(&w, avm_arch_table_make(1ull << 40)), 1);
 	assert_int_equal(walked_with_root_entry(&w, avm_arch_table_make(c.table->pfn)), 1);
@@ -533,6 +551,7 @@ int main(void)
 		cmocka_unit_test(the_same_two_tables_can_be_locked_in_either_order),
 		cmocka_unit_test(a_walk_meets_every_entry_of_the_range_and_no_other),
 		cmocka_unit_test(the_last_page_of_the_address_space_is_in_reach),
+		cmocka_unit_test(a_range_that_ends_where_a_table_begins_does_not_meet_it),
 		cmocka_unit_test(the_table_walk_meets_every_table_once),
 		cmocka_unit_test(the_table_walk_survives_corrupt_upper_entries),
 		cmocka_unit_test(a_table_stays_while_a_neighbour_may_use_it),

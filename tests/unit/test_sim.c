@@ -136,6 +136,26 @@ static void a_grant_needs_no_flush(void **state)
 	world_close(&w);
 }
 
+static void a_cached_translation_permits_no_more_than_its_entry(void **state)
+{
+	struct world w;
+	struct sim_proc *b;
+	avm_addr_t a;
+	unsigned faults = 0;
+	unsigned char c = 2;
+
+	(void)state;
+	world_open(&w);
+	a = map_anon(w.mm, 1, RW);
+	store(w.a, a, 1);
+	assert_int_equal(sim_proc_fork(w.a, &b), 0);
+	assert_int_equal(load(w.a, a), 1); /* dirty, and read-only, in the TLB */
+	assert_int_equal(sim_store(w.a, a, &c, 1, &faults), 0);
+	assert_true(faults & AVM_FAULT_COW);
+	assert_int_equal(load(b, a), 1);
+	world_close(&w);
+}
+
 static void hardware_sets_young_and_dirty(void **state)
 {
 	struct world w;
@@ -195,6 +215,8 @@ static void an_access_says_how_it_failed(void **state)
 	assert_false(sim_would_fault(w.a, a, AVM_ACCESS_READ, &info));
 	assert_true(info.zero);
 	assert_true(sim_would_fault(w.a, a, AVM_ACCESS_WRITE, NULL));
+	/* Bits that no table looks at. */
+	assert_int_equal(sim_load(w.a, a + (1ull << 60), &c, 1, NULL), AVM_FAULT_MAPERR);
 	world_close(&w);
 }
 
@@ -751,10 +773,9 @@ static void what_was_cut_off_is_zero_when_the_file_grows_again(void **state)
 	store(w.a, a + 2 * PAGE, 0xee);
 	store(w.a, a + PAGE + 200, 0xee);
 	assert_int_equal(avm_file_sync(f), 0);
+	assert_int_equal(avm_file_invalidate(f, 0, 4), 0); /* so that the store alone has it */
 	assert_int_equal(sim_file_truncate(f, PAGE + 100), 0);
 	assert_int_equal(sim_file_truncate(f, 4 * PAGE), 0);
-	assert_int_equal(avm_file_sync(f), 0);
-	assert_int_equal(avm_file_invalidate(f, 0, 4), 0);
 	sim_file_page(7, 1, want, PAGE);
 	assert_int_equal(load(w.a, a + PAGE + 99), want[99]);
 	assert_int_equal(load(w.a, a + PAGE + 100), 0);
@@ -763,6 +784,12 @@ static void what_was_cut_off_is_zero_when_the_file_grows_again(void **state)
 	assert_int_equal(load(w.a, a + 3 * PAGE + 1), 0);
 	sim_file_page(7, 0, want, PAGE);
 	assert_int_equal(load(w.a, a), want[0]);
+	/* A cut that it is not told of, the store sees at the next read. */
+	assert_int_equal(avm_file_invalidate(f, 0, 4), 0);
+	assert_int_equal(avm_file_truncate(f, 10), 0);
+	assert_int_equal(load(w.a, a + 9), want[9]);
+	assert_int_equal(avm_file_truncate(f, 4 * PAGE), 0);
+	assert_int_equal(load(w.a, a + PAGE), 0);
 	sim_file_put(f);
 	world_close(&w);
 }
@@ -856,6 +883,7 @@ int main(void)
 		cmocka_unit_test(each_kind_of_staleness_is_seen),
 		cmocka_unit_test(a_flush_of_the_page_or_of_everything_is_enough),
 		cmocka_unit_test(a_grant_needs_no_flush),
+		cmocka_unit_test(a_cached_translation_permits_no_more_than_its_entry),
 		cmocka_unit_test(hardware_sets_young_and_dirty),
 		cmocka_unit_test(each_process_has_a_tlb_of_its_own),
 		cmocka_unit_test(an_access_says_how_it_failed),
