@@ -338,16 +338,17 @@ static int add_page(struct avm_file *f, uint64_t index, enum get_how how, struct
 	if (f->shmem)
 		avm_page_set(page, AVM_PG_SHMEM | AVM_PG_DIRTY);
 	err = insert_page(f, index, page);
-	if (!err) {
-		err = fill_new_page(f, index, page, how);
-		if (err >= 0) {
-			avm_page_set(page, AVM_PG_UPTODATE);
-			avm_lru_add(m, page);
-			*out = page;
-			return err;
-		}
-		avm_file_remove_page(f, page);
+	if (err < 0)
+		goto undo;
+	err = fill_new_page(f, index, page, how);
+	if (err >= 0) {
+		avm_page_set(page, AVM_PG_UPTODATE);
+		avm_lru_add(m, page);
+		*out = page;
+		return err;
 	}
+	avm_file_remove_page(f, page);
+undo:
 	avm_page_unlock(m, page);
 	avm_page_put(m, page);
 	return err;
