@@ -287,13 +287,13 @@ static void advise_range(struct oracle_proc *p, uint64_t start, uint64_t end, en
 	}
 }
 
-/* What advice meets from `page` on: the next piece [*start, *stop) in [page, end), or an error, or nothing. */
+/* What advice meets from `page` on: the next piece [*start, *stop) in [page, end), if there is one. */
 static bool next_piece(const struct oracle_proc *p, uint64_t page, uint64_t end, uint64_t *start,
 		       uint64_t *stop)
 {
 	const struct range *r = range_above(p, page);
 
-	if (!r || r->start >= end)
+	if (page >= end || !r || r->start >= end)
 		return false;
 	*start = r->start > page ? r->start : page;
 	*stop = r->end < end ? r->end : end;

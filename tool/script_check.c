@@ -58,26 +58,22 @@ static void compare_vma(struct run *run, const struct avm_vma *v, const struct s
 	}
 }
 
-/* maps A [in RANGE] RANGE:PERM ...: exactly these VMAs, in the range or at all. */
+/* maps A RANGE:PERM ..., maps-in A RANGE RANGE:PERM ...: exactly these VMAs, at all or in the range. */
 void op_maps(struct run *run, const struct script_line *line, struct outcome *out)
 {
 	struct run_proc *p = run_proc(run, &line->args[0].name);
-	const struct script_option *in = script_option(line, "in");
+	bool in = line->nr_args > 1 && line->args[1].kind == 'R';
 	avm_addr_t start = 0;
 	avm_addr_t end = UINT64_MAX;
-	size_t first = 1, last = 0;
-	const struct avm_vma *v;
+	struct avm_vma *v;
 
 	(void)out;
-	if (!p || (in && !run_range(run, in->args[0].range, &start, &end)))
+	if (!p || (in && !run_range(run, line->args[1].range, &start, &end)))
 		return;
-	/* The arguments of `in` come after the mappings in the order of the table. */
-	while (last < line->nr_args && (last == 0 || line->args[last].kind == 'M'))
-		last++;
 	v = avm_find_vma(run_mm(p), start);
-	for (size_t i = first; i < last && !run->over; i++) {
+	for (size_t i = in ? 2 : 1; i < line->nr_args && !run->over; i++) {
 		compare_vma(run, v && v->start < end ? v : NULL, line->args[i].range);
-		v = v ? avm_next_vma(run_mm(p), (struct avm_vma *)v) : NULL;
+		v = v ? avm_next_vma(run_mm(p), v) : NULL;
 	}
 	if (!run->over && v && v->start < end)
 		run_fail(run, "%#llx-%#llx besides what is expected", (unsigned long long)v->start,

@@ -73,7 +73,8 @@ const struct script_op script_ops[] = {
 	{ "mark", OP_CLAIM, "", NULL, op_mark },
 
 	/* claims */
-	{ "maps", OP_CLAIM, "p *M", "in:R", op_maps },
+	{ "maps", OP_CLAIM, "p *M", NULL, op_maps },
+	{ "maps-in", OP_CLAIM, "p R *M", NULL, op_maps },
 	{ "vmas", OP_CLAIM, "p N", NULL, op_vmas },
 	{ "pte", OP_CLAIM, "p A",
 	  "absent present writable readonly exec prot-none zero not-zero special young old dirty clean",
