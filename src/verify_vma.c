@@ -31,6 +31,8 @@ static void tree_broken(struct tree_walk *w, const char *what, const void *raw)
 
 static bool node_ok(struct tree_walk *w, const struct avm_vma_node *node, uint32_t level)
 {
+	const struct avm_record *r = avm_verify_record(w->v, AVM_IS_TREE_NODE, node);
+
 	if (!avm_verify_owned(w->v, AVM_IS_TREE_NODE, node)) {
 		tree_broken(w, "a link of the VMA tree leads to no node", node);
 		return false;
@@ -38,6 +40,10 @@ static bool node_ok(struct tree_walk *w, const struct avm_vma_node *node, uint32
 	if (node->magic != AVM_VMA_NODE_MAGIC || node->level != level || !node->count ||
 	    node->count > AVM_VMA_NODE_SLOTS) {
 		tree_broken(w, "a node of the VMA tree is overwritten", node);
+		return false;
+	}
+	if (r && r->reached) {
+		tree_broken(w, "a node of the VMA tree is met in two places", node);
 		return false;
 	}
 	avm_verify_reach(w->v, AVM_IS_TREE_NODE, node);
@@ -55,8 +61,8 @@ static void check_leaf(struct tree_walk *w, const struct avm_vma_node *leaf)
 }
 
 /*
- * Levels only go down, so no way comes back to itself; and a node that hangs in two places makes for more nodes than
- * there are. Not inlined: the way down is no part of the stack of the other checks.
+ * Levels only go down, so no way comes back to itself; where there are no records to say that a node hangs in two
+ * places, the number of nodes is the end. Not inlined: the way down is no part of the stack of the other checks.
  */
 static __attribute__((noinline)) void walk_nodes(struct tree_walk *w)
 {

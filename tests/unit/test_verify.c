@@ -14,7 +14,7 @@
 /* ---- planting -------------------------------------------------------------------------------------------------- */
 
 enum {
-	MAX_PLANTED = 8,
+	MAX_PLANTED = 32,
 	MAX_BYTES = 64,
 };
 
@@ -73,12 +73,13 @@ static void look(struct field *f, struct capture *c)
 	assert_int_equal(n, c->lines);
 }
 
-static bool says(const struct capture *c, const char *number)
+/* `what` is a number, or a number and the beginning of what is said. */
+static bool says(const struct capture *c, const char *what)
 {
-	size_t n = strlen(number);
+	size_t n = strlen(what);
 
 	for (const char *line = c->text; *line; line = strchr(line, '\n') + 1)
-		if (!strncmp(line, number, n) && line[n] == ':')
+		if (!strncmp(line, what, n) && (line[n] == ':' || strchr(what, ':')))
 			return true;
 	return false;
 }
@@ -231,7 +232,7 @@ static void v1_counts_of_pages(void **state)
 	PLANT_ADD(f, f->r.ma->locked_vm, -1);
 	expect_only(f, "V1");
 	PLANT_ADD(f, f->r.ma->vmas.count, 1);
-	expect_and_undo(f, "V1");
+	expect_and_undo(f, "V1: number of VMAs");
 	PLANT_ADD(f, f->r.w.m->committed, 1);
 	expect_only(f, "V1");
 }
@@ -240,19 +241,20 @@ static void v1_ranges(void **state)
 {
 	struct field *f = *state;
 	struct avm_vma *vma = vma_at(f->r.ma, f->r.anon);
+	struct avm_vma *middle = vma_at(f->r.ma, f->r.split + 2 * PAGE);
 
 	PLANT_ADD(f, vma->end, 1);
-	expect_and_undo(f, "V1");
+	expect_and_undo(f, "V1: a VMA is not page-aligned");
 	PLANT_ADD(f, vma->end, PAGE);
 	expect_and_undo(f, "V1");
-	PLANT_ADD(f, vma->start, -PAGE);
-	expect_and_undo(f, "V1");
+	PLANT_ADD(f, middle->start, -PAGE);
+	expect_and_undo(f, "V1: a VMA begins before the one below it ends");
 	PLANT(f, vma->start, vma->end);
-	expect_and_undo(f, "V1");
+	expect_and_undo(f, "V1: a VMA is empty");
 	PLANT(f, vma->start, vma->end + 7 * PAGE);
-	expect_and_undo(f, "V1");
+	expect_and_undo(f, "V1: a VMA is empty");
 	PLANT(f, f->r.ma->task_size, vma->start);
-	expect_and_undo(f, "V1");
+	expect_and_undo(f, "V1: a VMA ends beyond the address space");
 }
 
 static void v1_list(void **state)
@@ -263,19 +265,19 @@ static void v1_list(void **state)
 
 	for (unsigned i = 0; i < NR_WILD; i++) {
 		PLANT_PTR(f, vma->link.next, wild(f, i));
-		expect_and_undo(f, "V1");
+		expect_and_undo(f, "V1: the list of VMAs is broken");
 		PLANT_PTR(f, vma->link.prev, wild(f, i));
-		expect_and_undo(f, "V1");
+		expect_and_undo(f, "V1: the list of VMAs is broken");
 		PLANT_PTR(f, f->r.ma->vmas.list.next, wild(f, i));
-		expect_and_undo(f, "V1");
+		expect_and_undo(f, "V1: the list of VMAs is broken");
 	}
 	PLANT_PTR(f, vma->link.next, &vma->link); /* round in circles */
-	expect_and_undo(f, "V1");
+	expect_and_undo(f, "V1: the list of VMAs is broken");
 	PLANT_PTR(f, vma->link.next, &far->link);
-	expect_and_undo(f, "V1");
+	expect_and_undo(f, "V1: the list of VMAs is broken");
 	PLANT_PTR(f, vma->link.next, &vma->link);
 	PLANT_PTR(f, vma->link.prev, &vma->link);
-	expect_and_undo(f, "V1");
+	expect_and_undo(f, "V1: the list of VMAs is broken");
 }
 
 static void v1_tree(void **state)
@@ -289,25 +291,33 @@ static void v1_tree(void **state)
 
 		if (pointer != root) {
 			PLANT_PTR(f, f->r.ma->vmas.root, pointer);
-			expect_and_undo(f, "V1");
+			expect_and_undo(f, pointer ? "V1: a link of the VMA tree leads to no node" :
+						     "V1: the height of the VMA tree is wrong");
 		}
-		if (i) {
+		if (pointer) {
 			PLANT_PTR(f, f->r.ma->vmas.reserve, pointer);
-			expect_and_undo(f, "V1");
+			expect_and_undo(f, "V1: the reserve of the VMA tree is longer than it says");
 		}
-		PLANT_PTR(f, root->slot[1], pointer);
-		expect_and_undo(f, "V1");
+		if (pointer && pointer != root) {
+			PLANT_PTR(f, f->r.ma->vmas.reserve, pointer);
+			PLANT(f, f->r.ma->vmas.nr_reserve, 1);
+			expect_and_undo(f, "V1: the reserve of the VMA tree leads to no node");
+		}
+		if (pointer != wild(f, 4)) {
+			PLANT_PTR(f, root->slot[1], pointer);
+			expect_and_undo(f, "V1: an entry of the VMA tree leads to no VMA");
+		}
 	}
 	PLANT_ADD(f, f->r.ma->vmas.height, 1);
-	expect_and_undo(f, "V1");
+	expect_and_undo(f, "V1: a node of the VMA tree is overwritten");
 	PLANT(f, f->r.ma->vmas.height, 200);
-	expect_and_undo(f, "V1");
+	expect_and_undo(f, "V1: the height of the VMA tree is wrong");
 	PLANT(f, root->magic, 0);
-	expect_and_undo(f, "V1");
+	expect_and_undo(f, "V1: a node of the VMA tree is overwritten");
 	PLANT(f, root->count, 4000);
-	expect_and_undo(f, "V1");
+	expect_and_undo(f, "V1: a node of the VMA tree is overwritten");
 	PLANT_ADD(f, root->gap[1], PAGE);
-	expect_and_undo(f, "V1");
+	expect_only(f, "V1: VMA tree: the gap before a VMA is wrong");
 }
 
 /* Enough VMAs for a tree of two levels, whose root is then bent. */
@@ -325,9 +335,30 @@ static void v1_inner_nodes(void **state)
 		PLANT_PTR(f, root->slot[1], wild(f, i));
 		expect_and_undo(f, "V1");
 	}
-	PLANT_PTR(f, root->slot[1], atomic_load(&root->slot[0])); /* one node in two places */
-	expect_and_undo(f, "V1");
+	PLANT_PTR(f, root->slot[1], atomic_load(&root->slot[0]));
+	expect_and_undo(f, "V1: a node of the VMA tree is met in two places");
 	PLANT_PTR(f, root->slot[1], root);
+	expect_and_undo(f, "V1: a node of the VMA tree is overwritten");
+}
+
+/* Level 1 has no records: there, the number of nodes is what ends a walk. */
+static void v1_one_node_in_every_place(void **state)
+{
+	struct field *f = *state;
+	struct avm_vma_node *root;
+	struct capture c;
+
+	for (unsigned i = 0; i < 60; i++)
+		map_at(f->r.ma, 0x10000000 + 2 * i * PAGE, 1, RW, ANON, NULL, 0);
+	root = atomic_load(&f->r.ma->vmas.root);
+	assert_int_equal(root->level, 1);
+	PLANT(f, root->count, AVM_VMA_NODE_SLOTS);
+	for (unsigned i = 1; i < AVM_VMA_NODE_SLOTS; i++)
+		PLANT_PTR(f, root->slot[i], atomic_load(&root->slot[0]));
+	capture_init(&c);
+	avm_verify(f->r.w.m, AVM_VERIFY_VMAS, &c.sink);
+	assert_true(says(&c, "V1: the VMA tree has more nodes than there are"));
+	capture_free(&c);
 	expect_and_undo(f, "V1");
 }
 
@@ -352,13 +383,13 @@ static void v3_file(void **state)
 	struct avm_vma *vma = vma_at(f->r.mb, f->r.shared);
 
 	PLANT_PTR(f, vma->file, garbage + 128); /* readable, as it must be: files are the embedder's */
-	expect_and_undo(f, "V3");
+	expect_and_undo(f, "V3: a VMA maps something that is no file of this machine");
 	PLANT_PTR(f, vma->file, vma);
-	expect_and_undo(f, "V3");
+	expect_and_undo(f, "V3: a VMA maps something that is no file of this machine");
 	PLANT_PTR(f, vma->file, f->r.memfd);
-	expect_and_undo(f, "V3");
+	expect_and_undo(f, "V3: a VMA in the tree of mappings maps another file");
 	PLANT_PTR(f, vma->file, NULL);
-	expect_and_undo(f, "V3");
+	expect_and_undo(f, "V3: a VMA without a file is in a tree of mappings");
 	PLANT_ADD(f, f->r.file->nr_mappings, 1);
 	expect_only(f, "V3");
 	PLANT(f, f->r.file->refs, 1);
@@ -373,18 +404,19 @@ static void v3_tree_of_mappings(void **state)
 	struct avm_vma *vma = vma_at(f->r.mb, f->r.shared);
 	struct avm_inode *root = f->r.file->mappings.root;
 
+	assert_ptr_not_equal(&vma->shared, root);
 	for (unsigned i = 0; i < NR_WILD; i++) {
-		PLANT_PTR(f, vma->shared.left, wild(f, i) ? wild(f, i) : root);
-		expect_and_undo(f, "V3");
+		PLANT_PTR(f, vma->shared.left, wild(f, i) ? wild(f, i) : garbage);
+		expect_and_undo(f, "V3: a link of the tree of mappings leads to no VMA");
 		PLANT_PTR(f, vma->shared.parent_bits, wild(f, i));
-		expect_and_undo(f, "V3");
+		expect_and_undo(f, "V3: a VMA does not point back to its parent in the tree");
 		PLANT_PTR(f, f->r.file->mappings.root, wild(f, i));
-		expect_and_undo(f, "V3");
+		expect_and_undo(f, "V3: a VMA is not in the tree of its file");
 	}
 	PLANT(f, vma->shared.subtree_last, 99);
 	expect_and_undo(f, "V3");
 	PLANT_PTR(f, root->right, root->left);
-	expect_and_undo(f, "V3");
+	expect_and_undo(f, "V3: one node is both children");
 	PLANT_PTR(f, root->left, root);
 	expect_and_undo(f, "V3");
 }
@@ -446,14 +478,16 @@ static void v11_own_and_root(void **state)
 
 	assert_int_equal(vma->chain_len, 3);
 	PLANT_PTR(f, vma->anon_vma, avm_vma_anon(other));
-	expect_and_undo(f, "V11");
+	expect_and_undo(f, "V11: the VMA's own anon_vma is not on its chain");
 	PLANT_PTR(f, own->root, own);
-	expect_and_undo(f, "V11");
+	expect_and_undo(f, "V11: the root of an anon_vma is not the last of the chain");
+	PLANT_PTR(f, avc_at(vma, 2)->anon_vma->root, own);
+	expect_and_undo(f, "V11: the last anon_vma of the chain is not a root");
 	for (unsigned i = 0; i < NR_WILD; i++) {
 		PLANT_PTR(f, vma->anon_vma, wild(f, i));
 		expect_and_undo(f, wild(f, i) ? "V11" : "V10");
 		PLANT_PTR(f, own->root, wild(f, i));
-		expect_and_undo(f, "V11");
+		expect_and_undo(f, "V16: the root of an anon_vma has been freed");
 	}
 }
 
@@ -463,24 +497,24 @@ static void v11_entries(void **state)
 	struct avm_vma *vma = vma_at(f->r.mc, f->r.anon);
 	struct avm_anon_vma_chain *avc = avc_at(vma, 1);
 
-	PLANT_PTR(f, avc->anon_vma, avc_at(vma, 0)->anon_vma); /* twice on one chain */
-	expect_and_undo(f, "V11");
+	PLANT_PTR(f, avc->anon_vma, avc_at(vma, 0)->anon_vma);
+	expect_and_undo(f, "V11: an anon_vma is twice on one chain");
 	for (unsigned i = 0; i < NR_WILD; i++) {
 		PLANT_PTR(f, avc->anon_vma, wild(f, i));
-		expect_and_undo(f, "V11");
+		expect_and_undo(f, "V11: an entry of the chain names no live anon_vma");
 		PLANT_PTR(f, avc->vma, wild(f, i));
-		expect_and_undo(f, "V11");
+		expect_and_undo(f, "V11: an entry of the chain names another VMA");
 		PLANT_PTR(f, avc->same_vma.next, wild(f, i));
-		expect_and_undo(f, "V11");
+		expect_and_undo(f, "V11: the list of the chain is broken");
 		PLANT_PTR(f, avc->same_vma.prev, wild(f, i));
-		expect_and_undo(f, "V11");
+		expect_and_undo(f, "V11: the list of the chain is broken");
 		PLANT_PTR(f, vma->chain.next, wild(f, i));
-		expect_and_undo(f, "V11");
+		expect_and_undo(f, "V11: the list of the chain is broken");
 		PLANT_PTR(f, vma->chain.prev, wild(f, i));
-		expect_and_undo(f, "V11");
+		expect_and_undo(f, "V11: the list of the chain ends elsewhere");
 	}
 	PLANT_PTR(f, avc->same_vma.next, &avc->same_vma);
-	expect_and_undo(f, "V11");
+	expect_and_undo(f, "V11: the list of the chain is broken");
 }
 
 /* ---- V12 ------------------------------------------------------------------------------------------------------------- */
@@ -528,22 +562,35 @@ static void v12_stale_range(void **state)
 static void v12_links(void **state)
 {
 	struct field *f = *state;
-	struct avm_vma *vma = vma_at(f->r.mb, f->r.anon);
-	struct avm_anon_vma_chain *avc = avc_at(vma, 1);
+	struct avm_vma *vma = vma_at(f->r.mc, f->r.anon);
+	struct avm_anon_vma_chain *avc = avc_at(vma, 2);
 	struct avm_anon_vma *root = avc->anon_vma;
 
+	assert_ptr_not_equal(root->tree.root, &avc->node);
 	for (unsigned i = 0; i < NR_WILD; i++) {
 		void *pointer = wild(f, i);
 
 		PLANT_PTR(f, avc->node.parent_bits, (uintptr_t)pointer | AVM_INODE_LINKED | 4);
-		expect_and_undo(f, "V12");
-		PLANT_PTR(f, avc->node.left, pointer ? pointer : &avc->node);
-		expect_and_undo(f, "V12");
-		PLANT_PTR(f, avc->node.right, pointer ? pointer : root->tree.root);
-		expect_and_undo(f, "V12");
-		PLANT_PTR(f, root->tree.root, pointer);
-		expect_and_undo(f, "V12");
+		expect_and_undo(f, "V12: a chain entry does not point back to its parent in the tree");
+		if (pointer) {
+			PLANT_PTR(f, avc->node.left, pointer);
+			expect_and_undo(f, "V12: a link of the tree leads to no chain entry");
+			PLANT_PTR(f, root->tree.root, pointer);
+			expect_and_undo(f, "V12: a link of the tree leads to no chain entry");
+		}
+		PLANT_PTR(f, avc->vma, pointer);
+		if (i != 4) /* the one that is a VMA */
+			reported(f, "V12: a chain entry in the tree belongs to no live VMA");
+		expect_and_undo(f, "V11");
+		PLANT_PTR(f, avc->anon_vma, pointer);
+		expect_and_undo(f, "V12: a chain entry in the tree is another anon_vma's");
 	}
+	PLANT_PTR(f, avc->node.right, root->tree.root);
+	expect_and_undo(f, "V12");
+	PLANT_PTR(f, root->tree.root, NULL);
+	expect_and_undo(f, "V12: a chain entry is in no tree");
+	PLANT_PTR(f, root->tree.root->left, root->tree.root->right);
+	expect_and_undo(f, "V12");
 }
 
 /* ---- V13 - V16 --------------------------------------------------------------------------------------------------------- */
@@ -603,6 +650,26 @@ static void v15_counters(void **state)
 	}
 }
 
+static void v16_anon_vmas_without_entries(void **state)
+{
+	struct field *f = *state;
+	struct avm_cache *cache = &f->r.w.m->anon_vmas;
+	struct avm_page *page = page_at(f->r.mc, f->r.anon);
+	struct avm_anon_vma *av = avm_cache_alloc(f->r.w.m, cache);
+
+	assert_non_null(av);
+	atomic_store(&av->root, av);
+	av->num_active_vmas = 0;
+	av->id = 4711;
+	reported(f, "V16: an anon_vma without entries is still there");
+	reported(f, "V40: an anon_vma is on no chain");
+	PLANT_PTR(f, page->mapping, (uintptr_t)av | AVM_MAPPING_ANON);
+	reported(f, "V16: a mapped page's anon_vma has no entries");
+	undo(f);
+	avm_cache_free(f->r.w.m, cache, av);
+	rig_quiet(&f->r);
+}
+
 static void v16_mapped_page_of_a_freed_anon_vma(void **state)
 {
 	struct field *f = *state;
@@ -612,10 +679,10 @@ static void v16_mapped_page_of_a_freed_anon_vma(void **state)
 	assert_non_null(gone);
 	avm_cache_free(f->r.w.m, &f->r.w.m->anon_vmas, gone);
 	PLANT_PTR(f, page->mapping, (uintptr_t)gone | AVM_MAPPING_ANON);
-	expect_and_undo(f, "V16");
+	expect_and_undo(f, "V16: a mapped page's anon_vma has been freed");
 	for (unsigned i = 0; i < NR_WILD; i++) {
 		PLANT_PTR(f, page->mapping, (uintptr_t)wild(f, i) | AVM_MAPPING_ANON);
-		expect_and_undo(f, "V16");
+		expect_and_undo(f, "V16: a mapped page's anon_vma has been freed");
 	}
 }
 
@@ -680,7 +747,9 @@ static void v21_counts(void **state)
 	PLANT_ADD(f, cached->refcount, -1);
 	expect_only(f, "V21");
 	PLANT_ADD(f, f->r.ma->root_table->refcount, 1);
-	expect_only(f, "V21");
+	expect_only(f, "V21: references of a page table");
+	PLANT_ADD(f, f->r.ma->root_table->mapcount, 1);
+	expect_only(f, "V21: mapcount of a page table");
 }
 
 static void v21_entries_behind_the_counts(void **state)
@@ -690,8 +759,29 @@ static void v21_entries_behind_the_counts(void **state)
 
 	PLANT(f, *slot_at(f->r.mc, addr), AVM_PTE_EMPTY);
 	expect_and_undo(f, "V21");
-	PLANT(f, *slot_at(f->r.mc, addr), avm_pte_make(0x123456789ull, AVM_VM_READ)); /* no frame of ours */
-	expect_and_undo(f, "V21");
+	PLANT(f, *slot_at(f->r.mc, addr), avm_pte_make(0x123456789ull, AVM_VM_READ));
+	expect_and_undo(f, "V21: an entry maps a frame of no region");
+}
+
+static void v22_page_of_a_file_that_is_none(void **state)
+{
+	struct field *f = *state;
+	struct avm_page *page = page_at(f->r.ma, f->r.shared);
+
+	for (unsigned i = 0; i < NR_WILD; i++) {
+		PLANT_PTR(f, page->mapping, (uintptr_t)wild(f, i) & ~(uintptr_t)AVM_MAPPING_FLAGS);
+		expect_and_undo(f, "V22: a mapped page belongs to no file that is mapped");
+	}
+}
+
+/* One more entry than the walk finds: at an index that is not the page's. */
+static void v22_entry_where_no_walk_looks(void **state)
+{
+	struct field *f = *state;
+	avm_addr_t free = f->r.shared + 3 * PAGE;
+
+	PLANT(f, *slot_at(f->r.ma, free), *slot_at(f->r.ma, f->r.shared));
+	expect_and_undo(f, "V22: entries that a reverse walk finds");
 }
 
 static void v23_writable_and_shared(void **state)
@@ -704,9 +794,9 @@ static void v23_writable_and_shared(void **state)
 	struct avm_page *page = page_at(f->r.mc, f->r.anon);
 
 	PLANT(f, *slot, avm_pte_mkwrite(*slot));
-	expect_and_undo(f, "V23");
+	expect_and_undo(f, "V23: a writable private page is mapped more than once");
 	PLANT(f, *file, avm_pte_mkwrite(*file));
-	expect_and_undo(f, "V23");
+	expect_and_undo(f, "V23: a page of a file is writable through a private mapping");
 	assert_true(avm_pte_write(*mine));
 	PLANT(f, page->flags, atomic_load(&page->flags) & ~(uint32_t)AVM_PG_EXCLUSIVE);
 	expect_only(f, "V23");
@@ -732,6 +822,11 @@ static void v24_zero_page(void **state)
 	expect_only(f, "V24");
 	PLANT_PTR(f, zero->mapping, garbage);
 	expect_only(f, "V24");
+	PLANT_ADD(f, zero->refcount, 1);
+	expect_only(f, "V24");
+	zero = page_at(f->r.ma, f->r.anon);
+	PLANT(f, zero->flags, atomic_load(&zero->flags) | AVM_PG_ZERO);
+	expect_and_undo(f, "V24: a second zero page");
 }
 
 /* ---- V25, V26, V32 --------------------------------------------------------------------------------------------------------- */
@@ -759,16 +854,21 @@ static void v25_lru(void **state)
 
 	for (unsigned i = 0; i < NR_WILD; i++) {
 		PLANT_PTR(f, page->lru.next, wild(f, i));
-		expect_and_undo(f, "V25");
+		expect_and_undo(f, "V25: an LRU list is broken");
 		PLANT_PTR(f, page->lru.prev, wild(f, i));
-		expect_and_undo(f, "V25");
+		expect_and_undo(f, "V25: an LRU list is broken");
 		PLANT_PTR(f, m->lru[AVM_LRU_INACTIVE_ANON].next, wild(f, i));
-		expect_and_undo(f, "V25");
+		expect_and_undo(f, "V25: an LRU list is broken");
+		PLANT_PTR(f, m->lru[AVM_LRU_INACTIVE_ANON].prev, wild(f, i));
+		expect_only(f, "V25: an LRU list ends elsewhere");
 	}
 	PLANT_PTR(f, page->lru.next, &page->lru);
 	expect_and_undo(f, "V25");
 	PLANT(f, page->flags, atomic_load(&page->flags) & ~(uint32_t)AVM_PG_LRU);
-	expect_and_undo(f, "V25");
+	expect_and_undo(f, "V25: a page's LRU flag and the LRU lists differ");
+	PLANT(f, page->flags, atomic_load(&page->flags) | AVM_PG_ISOLATED);
+	PLANT_ADD(f, page->refcount, 1);
+	expect_only(f, "V25: an isolated page is on an LRU list");
 	PLANT(f, page->flags, atomic_load(&page->flags) | AVM_PG_ACTIVE);
 	expect_and_undo(f, "V25");
 	PLANT_ADD(f, m->lru_count[AVM_LRU_INACTIVE_FILE], 1);
@@ -808,23 +908,24 @@ static void v25_page_cache(void **state)
 	two = avm_radix_lookup(&file->pages, 1);
 	assert_non_null(two);
 	PLANT_ADD(f, page->index, 1);
-	expect_and_undo(f, "V25");
+	expect_and_undo(f, "V25: a cached page names another file or index");
 	PLANT_PTR(f, page->mapping, f->r.memfd);
-	expect_and_undo(f, "V25");
+	expect_and_undo(f, "V25: a cached page names another file or index");
 	PLANT_ADD(f, file->nr_pages, 1);
 	expect_only(f, "V25");
 	for (unsigned i = 0; i < NR_WILD; i++) {
 		PLANT_PTR(f, file->pages.root, wild(f, i));
-		expect_and_undo(f, "V25");
+		expect_and_undo(f, "V25: radix tree: a link leads to no node of this tree");
 	}
 	for (unsigned i = 1; i < NR_WILD; i++) {
 		avm_radix_replace(&file->pages, 0, wild(f, i));
-		reported(f, "V25");
+		reported(f, "V25: the page cache holds something that is no page");
+		reported(f, "V25: a page is not in the page cache that it names");
 		avm_radix_replace(&file->pages, 0, one);
 		rig_quiet(&f->r);
 	}
-	avm_radix_replace(&file->pages, 0, two); /* one page in two places */
-	reported(f, "V25");
+	avm_radix_replace(&file->pages, 0, two);
+	reported(f, "V25: a page is in the page cache twice");
 	avm_radix_replace(&file->pages, 0, one);
 	rig_quiet(&f->r);
 }
@@ -841,28 +942,32 @@ static void v25_tables(void **state)
 	PLANT_ADD(f, c.table->u.table.used, 1);
 	expect_only(f, "V25");
 	PLANT_ADD(f, c.table->u.table.level, 1);
-	expect_and_undo(f, "V25");
+	expect_and_undo(f, "V25: an upper entry leads to no table of the level below");
+	PLANT(f, c.table->flags, atomic_load(&c.table->flags) | AVM_PG_DIRTY);
+	expect_only(f, "V25: a page table has flags of another use");
 	PLANT_ADD(f, c.table->index, PAGE);
 	expect_only(f, "V25");
 	PLANT_PTR(f, c.table->mapping, f->r.mb);
 	expect_only(f, "V25");
 	PLANT_ADD(f, c.table->pfn, 1);
-	expect_and_undo(f, "V25");
+	expect_and_undo(f, "V25: a page table does not know its frame");
+	PLANT(f, *slot_at(f->r.ma, f->r.anon), avm_pte_make(c.table->pfn, AVM_VM_READ));
+	expect_and_undo(f, "V25: a page table is mapped");
 	for (slot = entries; !*slot;)
 		slot++;
 	PLANT(f, *slot, 0); /* a subtree cut off */
-	expect_and_undo(f, "V25");
+	expect_and_undo(f, "V25: a page table is in no address space");
 	PLANT(f, *slot, avm_arch_table_make(0x123456789ull));
-	expect_and_undo(f, "V25");
+	expect_and_undo(f, "V25: an upper entry leads to a frame of no region");
 	PLANT(f, *slot, avm_arch_table_make(root->pfn)); /* round in circles */
 	expect_and_undo(f, "V25");
 	PLANT(f, *slot, avm_arch_table_make(c.table->pfn)); /* two levels lower */
 	expect_and_undo(f, "V25");
-	PLANT(f, entries[slot == entries], *slot); /* one table in two places */
-	expect_and_undo(f, "V25");
+	PLANT(f, entries[slot == entries], *slot);
+	expect_and_undo(f, "V25: a page table is met in two places");
 	for (unsigned i = 0; i < NR_WILD; i++) {
 		PLANT_PTR(f, f->r.ma->root_table, wild(f, i));
-		expect_and_undo(f, "V25");
+		expect_and_undo(f, "V25: the root table is no frame");
 	}
 }
 
@@ -943,11 +1048,11 @@ static void v40_list_of_address_spaces(void **state)
 	struct field *f = *state;
 
 	PLANT_PTR(f, f->r.mb->link.next, NULL);
-	expect_and_undo(f, "V40");
+	expect_and_undo(f, "V40: the list of address spaces is broken");
 	PLANT_PTR(f, f->r.mb->link.next, &f->r.ma->link);
-	expect_and_undo(f, "V40");
+	expect_and_undo(f, "V40: the list of address spaces is broken");
 	PLANT_PTR(f, f->r.w.m->mms.next, garbage + 128);
-	expect_and_undo(f, "V40");
+	expect_and_undo(f, "V40: the list of address spaces is broken");
 }
 
 static void v40_red_zones(void **state)
@@ -1010,6 +1115,7 @@ static void one_address_space_sees_its_own(void **state)
 {
 	struct field *f = *state;
 	struct avm_page *page = page_at(f->r.ma, f->r.locked);
+	struct capture c;
 
 	PLANT_ADD(f, page->index, 1);
 	assert_true(avm_verify_mm(f->r.ma, AVM_VERIFY_ALL, NULL) > 0);
@@ -1018,6 +1124,14 @@ static void one_address_space_sees_its_own(void **state)
 	PLANT_ADD(f, f->r.ma->total_vm, 1);
 	assert_int_equal(avm_verify_mm(f->r.ma, AVM_VERIFY_VMAS, NULL), 1);
 	assert_int_equal(avm_verify_mm(f->r.mb, AVM_VERIFY_VMAS, NULL), 0);
+	undo(f);
+	PLANT(f, page->mapcount, 0);
+	PLANT(f, page->refcount, 0);
+	capture_init(&c);
+	avm_verify_mm(f->r.ma, AVM_VERIFY_ALL, &c.sink);
+	assert_true(says(&c, "V21: a page is mapped more often than it says"));
+	assert_true(says(&c, "V21: a page has fewer references than mappings"));
+	capture_free(&c);
 	undo(f);
 	PLANT_ADD(f, vma_at(f->r.mb, f->r.anon)->chain_len, 1);
 	assert_int_equal(avm_verify_mm(f->r.mb, AVM_VERIFY_FAMILIES, NULL), 1);
@@ -1143,6 +1257,7 @@ int main(void)
 		IN_FIELD(v1_list),
 		IN_FIELD(v1_tree),
 		IN_FIELD(v1_inner_nodes),
+		IN_FIELD(v1_one_node_in_every_place),
 		IN_FIELD(v3_owner),
 		IN_FIELD(v3_file),
 		IN_FIELD(v3_tree_of_mappings),
@@ -1158,12 +1273,15 @@ int main(void)
 		IN_FIELD(v13_chains_of_one_anon_vma_differ),
 		IN_FIELD(v14_parent_before_child),
 		IN_FIELD(v15_counters),
+		IN_FIELD(v16_anon_vmas_without_entries),
 		IN_FIELD(v16_mapped_page_of_a_freed_anon_vma),
 		IN_FIELD(v20_mapping_not_in_chain),
 		IN_FIELD(v20_index),
 		IN_FIELD(v20_entry_outside_of_vmas),
 		IN_FIELD(v21_counts),
 		IN_FIELD(v21_entries_behind_the_counts),
+		IN_FIELD(v22_page_of_a_file_that_is_none),
+		IN_FIELD(v22_entry_where_no_walk_looks),
 		IN_FIELD(v23_writable_and_shared),
 		IN_FIELD(v24_zero_page),
 		IN_FIELD(v25_a_frame_lost),
