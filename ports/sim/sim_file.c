@@ -219,11 +219,8 @@ void sim_files_fini(struct sim *s)
 		sf = next;
 	}
 	free_dead_memfds(s);
-	while (!LIST_EMPTY(&s->files)) {
-		sf = LIST_FIRST(&s->files);
-		sim_error(s, "somebody still uses the file %s", sf->name);
-		LIST_REMOVE(sf, link);
-	}
+	if (!LIST_EMPTY(&s->files))
+		sim_error(s, "somebody still uses a file");
 }
 
 /* ---- the rest ------------------------------------------------------------------------------------------ */

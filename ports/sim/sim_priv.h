@@ -14,16 +14,19 @@
 /* ---- sparse pages: the backing store of a file; frames of devices ------------------------------------ */
 
 struct sim_store_page {
-	SLIST_ENTRY(sim_store_page) link;
+	struct sim_store_page *next; /* in the bucket */
 	uint64_t index;
 	unsigned char bytes[]; /* store->page_size */
 };
-SLIST_HEAD(sim_store_list, sim_store_page);
+
+struct sim_store_bucket {
+	struct sim_store_page *first;
+};
 
 /* Empty when zero but for page_size. */
 struct sim_store {
 	size_t page_size;
-	struct sim_store_list *buckets;
+	struct sim_store_bucket *buckets;
 	uint64_t nr_buckets; /* a power of two, or 0 */
 	uint64_t nr_pages;
 };

@@ -6,11 +6,19 @@
 
 #define FIRST_BUCKETS 16
 
-static struct sim_store_list *bucket_of(const struct sim_store *st, uint64_t index)
+static struct sim_store_bucket *bucket_of(const struct sim_store *st, uint64_t index)
 {
 	uint64_t hash = index * UINT64_C(0x9e3779b97f4a7c15);
 
 	return &st->buckets[(hash >> 32) & (st->nr_buckets - 1)];
+}
+
+static void insert(struct sim_store *st, struct sim_store_page *page)
+{
+	struct sim_store_bucket *bucket = bucket_of(st, page->index);
+
+	page->next = bucket->first;
+	bucket->first = page;
 }
 
 static void grow(struct sim_store *st)
@@ -20,11 +28,11 @@ static void grow(struct sim_store *st)
 	st->nr_buckets = old.nr_buckets ? old.nr_buckets * 2 : FIRST_BUCKETS;
 	st->buckets = sim_host_alloc(st->nr_buckets * sizeof(*st->buckets));
 	for (uint64_t i = 0; i < old.nr_buckets; i++) {
-		while (!SLIST_EMPTY(&old.buckets[i])) {
-			struct sim_store_page *page = SLIST_FIRST(&old.buckets[i]);
+		struct sim_store_page *page, *next;
 
-			SLIST_REMOVE_HEAD(&old.buckets[i], link);
-			SLIST_INSERT_HEAD(bucket_of(st, page->index), page, link);
+		for (page = old.buckets[i].first; page; page = next) {
+			next = page->next;
+			insert(st, page);
 		}
 	}
 	free(old.buckets);
@@ -36,8 +44,7 @@ unsigned char *sim_store_find(const struct sim_store *st, uint64_t index)
 
 	if (!st->nr_buckets)
 		return NULL;
-	SLIST_FOREACH(page, bucket_of(st, index), link)
-	{
+	for (page = bucket_of(st, index)->first; page; page = page->next) {
 		if (page->index == index)
 			return page->bytes;
 	}
@@ -55,7 +62,7 @@ unsigned char *sim_store_make(struct sim_store *st, uint64_t index)
 		grow(st);
 	page = sim_host_alloc(sizeof(*page) + st->page_size);
 	page->index = index;
-	SLIST_INSERT_HEAD(bucket_of(st, index), page, link);
+	insert(st, page);
 	st->nr_pages++;
 	return page->bytes;
 }
@@ -63,17 +70,18 @@ unsigned char *sim_store_make(struct sim_store *st, uint64_t index)
 void sim_store_drop(struct sim_store *st, uint64_t first)
 {
 	for (uint64_t i = 0; i < st->nr_buckets; i++) {
-		struct sim_store_page *page = SLIST_FIRST(&st->buckets[i]);
+		struct sim_store_page **slot = &st->buckets[i].first;
 
-		while (page) {
-			struct sim_store_page *next = SLIST_NEXT(page, link);
+		while (*slot) {
+			struct sim_store_page *page = *slot;
 
-			if (page->index >= first) {
-				SLIST_REMOVE(&st->buckets[i], page, sim_store_page, link);
-				free(page);
-				st->nr_pages--;
+			if (page->index < first) {
+				slot = &page->next;
+				continue;
 			}
-			page = next;
+			*slot = page->next;
+			free(page);
+			st->nr_pages--;
 		}
 	}
 }

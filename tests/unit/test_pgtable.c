@@ -266,7 +266,7 @@ static void a_walk_meets_every_entry_of_the_range_and_no_other(void **state)
 		for (size_t i = 0; i < n; i++)
 			put_entry(&w, addr[i], bare(i));
 		check_range(&w, addr, n, 0, w.mm->task_size);
-		for (int i = 0; i < 50; i++) {
+		for (int i = 0; i < 50 && n; i++) {
 			avm_addr_t start = addr[rng_below(&rng, n)] + PAGE * rng_below(&rng, 2);
 			avm_addr_t end = addr[rng_below(&rng, n)] + PAGE * rng_below(&rng, 2);
 
