@@ -91,7 +91,7 @@ void avm_port_log(struct avm *m, enum avm_log_level level, const char *line)
 {
 	(void)m;
 	(void)level;
-	console("anonvm: %s\n", line);
+	console("%s\n", line);
 }
 
 _Noreturn void avm_port_panic(struct avm *m, const char *why)
