@@ -19,4 +19,7 @@ int cmd_trace_dump(int argc, char **argv); /* for debugging; not in the help */
 
 int cmd_run(int argc, char **argv);
 
+int cmd_replay(int argc, char **argv);
+int cmd_why(int argc, char **argv);
+
 #endif

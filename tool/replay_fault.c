@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * replay_fault.c - a fault of the trace: would the model have faulted there, and then?
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "replay_priv.h"
+
+#define RACE_NS 100000u
+#define AROUND 16u /* pages: Linux' fault_around_bytes */
+
+/* What one fault of the trace is to the model, before it is served. */
+struct look {
+	struct space *space;
+	uint64_t addr;
+	enum avm_access access;
+	struct avm_vma *vma; /* NULL: nothing mapped there */
+	enum replay_fault_kind kind;
+	bool explained, exact;
+	bool present; /* in the model */
+};
+
+static enum replay_fault_kind kind_of(const struct avm_vma *vma)
+{
+	const char *name;
+
+	if (!vma || (vma->flags & AVM_VM_SPECIAL))
+		return REPLAY_FAULT_OTHER;
+	if (!vma->file)
+		return REPLAY_FAULT_ANON;
+	name = vma->file->owned ? NULL : ((const struct file *)vma->private_data)->name;
+	return name && *name == '[' ? REPLAY_FAULT_OTHER : REPLAY_FAULT_FILE;
+}
+
+static enum avm_access access_of(const struct trace_fault *f, const struct avm_vma *vma)
+{
+	if (!f->has_code)
+		return vma && (vma->flags & AVM_VM_WRITE) ? AVM_ACCESS_WRITE : AVM_ACCESS_READ;
+	if (f->code & TRACE_PF_INSTR)
+		return AVM_ACCESS_EXEC;
+	return f->code & TRACE_PF_WRITE ? AVM_ACCESS_WRITE : AVM_ACCESS_READ;
+}
+
+/* The VMA of an address; a stack grows to it. */
+static struct avm_vma *vma_at(const struct space *s, uint64_t addr)
+{
+	struct avm_vma *v = avm_find_vma(space_mm(s), addr);
+
+	if (v && v->start > addr && !(v->flags & AVM_VM_GROWSDOWN))
+		return NULL;
+	return v;
+}
+
+static struct look look_at(struct space *s, const struct trace_fault *f)
+{
+	struct look k = { .space = s, .addr = f->addr };
+	struct avm_pte_info e;
+
+	k.vma = vma_at(s, f->addr);
+	k.access = access_of(f, k.vma);
+	k.kind = kind_of(k.vma);
+	k.explained = sim_would_fault(s->proc, f->addr, k.access, &e);
+	k.present = e.kind == AVM_PTE_PRESENT && !e.none;
+	k.exact = k.explained && f->has_code && k.present == !!(f->code & TRACE_PF_PRESENT);
+	return k;
+}
+
+/* ---- races --------------------------------------------------------------------------------------------- */
+
+static bool raced(const struct space *s, const struct trace_event *ev)
+{
+	uint64_t page = page_down(ev->fault.addr);
+
+	for (unsigned i = 0; i < TOUCHED && i < s->nr_touched; i++) {
+		const struct touched *t = &s->touched[(s->nr_touched - 1 - i) % TOUCHED];
+
+		if (ev->time - t->time > RACE_NS)
+			return false;
+		if (t->page == page && t->tid != ev->tid)
+			return true;
+	}
+	return false;
+}
+
+static void remember(struct space *s, const struct trace_event *ev)
+{
+	s->touched[s->nr_touched++ % TOUCHED] =
+		(struct touched){ page_down(ev->fault.addr), ev->time, ev->tid };
+}
+
+/* ---- the tally ----------------------------------------------------------------------------------------- */
+
+static const char *cause_of(const struct replay *r, const struct look *k)
+{
+	static const char *const present[] = {
+		"fault.anon: the model has the page",
+		"fault.file: the model has the page",
+		"fault.other: the model has the page",
+	};
+	static const char *const absent[] = {
+		"fault.anon: only the kernel has the page",
+		"fault.file: only the kernel has the page",
+		"fault.other: only the kernel has the page",
+	};
+	static const char *const shared[] = {
+		"fault.anon: only the model has the page, not writable",
+		"fault.file: only the model has the page, not writable",
+		"fault.other: only the model has the page, not writable",
+	};
+
+	if (k->space->before_trace)
+		return "fault: pages from before the trace";
+	if (trace_stats(r->trace)->lost)
+		return "fault: events were lost";
+	if (!k->explained)
+		return present[k->kind];
+	return k->present ? shared[k->kind] : absent[k->kind];
+}
+
+static void tally(struct replay *r, const struct trace_event *ev, const struct look *k)
+{
+	struct replay_faults *n = &r->faults[k->kind];
+
+	n->recorded++;
+	if (!ev->fault.has_code)
+		r->without_code++;
+	if (k->exact) {
+		n->explained++;
+		n->exact++;
+		return;
+	}
+	if (raced(k->space, ev)) {
+		n->raced++;
+		return;
+	}
+	n->explained += k->explained;
+	if (k->explained && !ev->fault.has_code)
+		return;
+	note_cause(r, cause_of(r, k));
+	if (getenv("ANONVM_REPLAY_DEBUG"))
+		fprintf(stderr, "line %llu: tid %d %s at %#llx\n", (unsigned long long)ev->line,
+			ev->tid, cause_of(r, k), (unsigned long long)ev->fault.addr);
+}
+
+/* ---- what the kernel maps beside ------------------------------------------------------------------------ */
+
+static bool absent(const struct space *s, uint64_t addr)
+{
+	struct avm_pte_info e;
+
+	avm_pte_at(space_mm(s), addr, &e);
+	return e.kind == AVM_PTE_NONE;
+}
+
+/* Brings [start, end) of one VMA into the page cache, then maps it. => pages mapped */
+static int64_t map_run(struct replay *r, struct space *s, const struct avm_vma *v, uint64_t start,
+		       uint64_t end)
+{
+	uint64_t index = v->pgoff + (start - v->start) / PAGE_SIZE;
+	int64_t n;
+
+	if (start == end || avm_file_readahead(v->file, index, (end - start) / PAGE_SIZE) < 0)
+		return 0;
+	n = avm_map_cached(space_mm(s), start, end - start);
+	r->state->changed = true;
+	return n < 0 ? 0 : n;
+}
+
+/* Up to `want` absent pages of [start, end), lowest first. => how many */
+static int64_t map_absent(struct replay *r, struct space *s, const struct avm_vma *v,
+			  uint64_t start, uint64_t end, int64_t want)
+{
+	int64_t done = 0;
+
+	while (start < end && done < want) {
+		uint64_t from, to;
+
+		for (from = start; from < end && !absent(s, from); from += PAGE_SIZE)
+			;
+		for (to = from; to < end && done + (int64_t)((to - from) / PAGE_SIZE) < want &&
+				absent(s, to);
+		     to += PAGE_SIZE)
+			;
+		done += map_run(r, s, v, from, to);
+		start = to;
+		if (from == to)
+			break;
+	}
+	return done;
+}
+
+/* Linux maps an aligned block, cut to the VMA and to one page table; of large folios all pages. */
+static void block_of(const struct avm_vma *v, uint64_t addr, uint64_t pages, uint64_t *start,
+		     uint64_t *end)
+{
+	uint64_t bytes = pages * PAGE_SIZE;
+	uint64_t table_end = (addr & ~(TABLE_SPAN - 1)) + TABLE_SPAN;
+
+	*start = addr & ~(bytes - 1);
+	if (*start < v->start)
+		*start = v->start;
+	*end = *start + bytes;
+	if (*end > table_end)
+		*end = table_end;
+	if (*end > v->end)
+		*end = v->end;
+}
+
+int64_t fault_around(struct replay *r, struct space *s, uint64_t addr, int64_t want)
+{
+	const struct avm_vma *v = avm_find_vma(space_mm(s), addr);
+	uint64_t since = time_now();
+	int64_t done = 0;
+
+	addr = page_down(addr);
+	if (!v || v->start > addr || !v->file || (v->flags & AVM_VM_SPECIAL))
+		return 0;
+	for (uint64_t pages = AROUND; pages <= TABLE_SPAN / PAGE_SIZE && done < want; pages *= 2) {
+		uint64_t start, end;
+
+		block_of(v, addr, pages, &start, &end);
+		/* The fault's own page first, then what follows it, then what precedes it. */
+		done += map_absent(r, s, v, addr, end, want - done);
+		done += map_absent(r, s, v, start, addr, want - done);
+	}
+	time_add(r, REPLAY_OP_AROUND, since);
+	return done;
+}
+
+/* ---- serving it ---------------------------------------------------------------------------------------- */
+
+/*
+ * A page that was there before the trace began: the kernel found it present, so let the model have it. That is told
+ * as unexplained all the same.
+ */
+static void adopt_page(const struct look *k, const struct trace_fault *f)
+{
+	if (!k->space->before_trace || !(f->code & TRACE_PF_PRESENT) || k->present)
+		return;
+	(void)sim_touch(k->space->proc, k->addr, AVM_ACCESS_READ, NULL);
+}
+
+static void serve(struct replay *r, struct task *t, const struct look *k)
+{
+	struct counts before, total;
+	uint64_t since;
+
+	if (r->config.wrong == REPLAY_WRONG_NOTHING)
+		return;
+	before = counts_of(k->space);
+	since = time_now();
+	(void)sim_touch(k->space->proc, k->addr, k->access, NULL);
+	time_add(r, REPLAY_OP_FAULT, since);
+	total = counts_of(k->space);
+	total = counts_diff(&total, &before);
+	plan_begin(&t->fault, k->space);
+	plan_applied(&t->fault, &total);
+	t->fault.open = k->vma && k->vma->file;
+	t->fault.addr = k->addr;
+	r->state->changed = true;
+}
+
+void fault_event(struct replay *r, struct task *t, const struct trace_event *ev)
+{
+	struct look k;
+
+	if (!t->space || !t->space->proc)
+		return;
+	k = look_at(t->space, &ev->fault);
+	tally(r, ev, &k);
+	remember(t->space, ev);
+	t->space->row->faults++;
+	adopt_page(&k, &ev->fault);
+	serve(r, t, &k);
+	space_note(r, t->space);
+}
+
+/* ---- traces without faults ----------------------------------------------------------------------------- */
+
+/* The policy of --touch, for [start, start + len) that has just been mapped or made accessible. */
+void touch_range(struct replay *r, struct space *s, uint64_t start, uint64_t len)
+{
+	uint64_t end = page_up(start + len);
+	const struct avm_vma *v;
+
+	if (!r->state->strace || r->config.touch == REPLAY_TOUCH_NONE || !s->proc)
+		return;
+	if (r->config.touch == REPLAY_TOUCH_FIRST && end > start + PAGE_SIZE)
+		end = start + PAGE_SIZE;
+	for (uint64_t a = page_down(start); a < end; a += PAGE_SIZE) {
+		uint64_t since = time_now();
+
+		v = avm_find_vma(space_mm(s), a);
+		if (!v || v->start > a || !(v->flags & AVM_VM_READ))
+			continue;
+		(void)sim_touch(s->proc, a,
+				v->flags & AVM_VM_WRITE ? AVM_ACCESS_WRITE : AVM_ACCESS_READ, NULL);
+		time_add(r, REPLAY_OP_FAULT, since);
+		r->touches++;
+	}
+	space_note(r, s);
+}

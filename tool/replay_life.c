@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * replay_life.c - fork, exec, exit.
+ *
+ * What the kernel's records say, in their order (Linux 6.18):
+ *
+ *	fork	a sample of the child's counts for each piece copied (only where something is), then NEWTASK
+ *	exec	samples of the address space in the making, page by page, each charged to the old one; that charge
+ *		taken back; samples of the old one being unmapped, if this was its last user; COMM exec; the mappings
+ *		of the new image, and the faults of the kernel that fills them; sched_process_exec
+ *	exit	sched_process_exit. Before 6.16 samples of the address space being unmapped come first, later none
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "replay_priv.h"
+
+static void copy_comm(char to[20], struct trace_str comm)
+{
+	size_t n = comm.n < 19 ? comm.n : 19;
+
+	memcpy(to, comm.p, n);
+	to[n] = '\0';
+}
+
+/* ---- fork ---------------------------------------------------------------------------------------------- */
+
+/* The child's address space. mm_id 0: not known yet. */
+void life_fork(struct replay *r, struct task *t, uint64_t mm_id)
+{
+	struct counts total;
+	struct space *child;
+
+	if (!t->space || !t->space->proc)
+		return;
+	child = space_new(r, t->space, 0, t->space->row->comm);
+	if (mm_id)
+		space_bind(r, child, mm_id);
+	r->state->changed = true;
+	if (!child->proc) {
+		space_put(r, child);
+		return;
+	}
+	t->child = child;
+	if (!mm_id)
+		return;
+	plan_begin(&t->op, child);
+	plan_gather(&t->op, 0, ~(uint64_t)0 & PAGE_MASK, 1);
+	total = counts_of(child);
+	plan_applied(&t->op, &total);
+}
+
+void life_new(struct replay *r, const struct trace_event *ev)
+{
+	const struct trace_newtask *n = &ev->newtask;
+	struct task *t = task_get(r, ev->tid, ev->pid), *old = task_find(r, n->child_tid);
+	struct space *s;
+
+	if (!t)
+		return;
+	if (old)
+		task_drop(r, old); /* its exit was not recorded */
+	if (n->clone_flags & TRACE_CLONE_VM) {
+		s = t->space;
+		if (s)
+			s->users++;
+	} else {
+		if (!t->child)
+			life_fork(r, t, 0);
+		s = t->child;
+		t->child = NULL;
+		plan_drop(&t->op);
+		if (s)
+			s->row->pid = n->child_pid;
+	}
+	t = task_add(r, n->child_tid, n->child_pid, s);
+	copy_comm(t->comm, n->comm);
+}
+
+/* ---- the end of an address space ----------------------------------------------------------------------- */
+
+/* The kernel unmaps all of it, and says so step by step. */
+void life_teardown(struct replay *r, struct task *t)
+{
+	struct space *s = t->space;
+	struct counts total, none = { { 0 } };
+
+	if (!s->proc || s->users > 1)
+		return;
+	plan_begin(&t->op, s);
+	plan_gather(&t->op, 0, ~(uint64_t)0 & PAGE_MASK, -1);
+	total = counts_of(s);
+	total = counts_diff(&none, &total);
+	space_end(r, s);
+	plan_applied(&t->op, &total);
+}
+
+void life_exit(struct replay *r, const struct trace_event *ev)
+{
+	struct task *t = task_find(r, ev->exit.tid);
+
+	if (t)
+		task_drop(r, t);
+}
+
+/* ---- exec ---------------------------------------------------------------------------------------------- */
+
+/* Who runs the exec that COMM tells of: a thread that is not the leader takes the leader's id. */
+static struct task *execing(struct replay *r, const struct trace_event *ev)
+{
+	struct task *t = task_find(r, ev->comm.tid);
+
+	if (t && t->exec.active)
+		return t;
+	for (size_t b = 0; b < BUCKETS; b++) {
+		struct task *o;
+
+		LIST_FOREACH(o, &r->state->tasks[b], link)
+		{
+			if (o->pid != ev->comm.pid || !o->exec.active)
+				continue;
+			if (t)
+				task_drop(r, t);
+			LIST_REMOVE(o, link);
+			o->tid = ev->comm.tid;
+			LIST_INSERT_HEAD(&r->state->tasks[(uint32_t)o->tid % BUCKETS], o, link);
+			return o;
+		}
+	}
+	return t ? t : task_add(r, ev->comm.tid, ev->comm.pid, NULL);
+}
+
+void life_comm(struct replay *r, const struct trace_event *ev)
+{
+	struct task *t;
+	struct space *old;
+	bool counted;
+
+	if (!ev->comm.exec) {
+		t = task_find(r, ev->comm.tid);
+		if (t)
+			copy_comm(t->comm, ev->comm.comm);
+		return;
+	}
+	t = execing(r, ev);
+	copy_comm(t->comm, ev->comm.comm);
+	plan_drop(&t->fault);
+	plan_drop(&t->op);
+	t->call.active = false;
+	old = t->space;
+	counted = t->exec.active;
+	t->space = space_new(r, NULL, ev->comm.pid, t->comm);
+	if (counted)
+		space_bind(r, t->space, t->exec.mm_id);
+	t->space->unknown_image = r->state->strace;
+	t->space->arguments_unknown = !counted && !r->state->strace;
+	t->exec.active = false;
+	t->exec.mapping = !r->state->strace;
+	t->exec.total_start = t->exec.total_end = 0;
+	r->execs++;
+	space_put(r, old);
+}
+
+void life_exec_done(struct replay *r, const struct trace_event *ev)
+{
+	struct task *t = task_find(r, ev->exec.pid);
+
+	if (t)
+		t->exec.mapping = false;
+}
+
+static void make_stack(struct replay *r, struct task *t, const struct trace_mmap *m)
+{
+	struct avm_image image = { .stack_end = m->start + m->len,
+				   .stack_pages = m->len / PAGE_SIZE,
+				   .argument_pages = (uint64_t)t->exec.pages,
+				   .stack_prot = m->prot,
+				   .stack_pgoff = m->pgoff >> PAGE_SHIFT };
+	uint64_t since = time_now();
+
+	if (avm_exec(space_mm(t->space), &image))
+		note_cause(r, "machine: no memory for exec");
+	time_add(r, REPLAY_OP_EXEC, since);
+	t->space->stack_made = true;
+	t->exec.pages = t->exec.charged = 0;
+}
+
+/*
+ * The first mapping of an image reserves room for all its segments; the loader unmaps what it is too large by, then
+ * puts the other segments there. No record shows that unmapping: the next segment does.
+ */
+static void cut_reserve(struct replay *r, struct task *t, const struct trace_mmap *m)
+{
+	struct exec *e = &t->exec;
+
+	if (m->start > e->total_start && m->start < e->total_end) {
+		(void)op_unmap(r, t->space, m->start, e->total_end);
+		e->total_end = m->start;
+		return;
+	}
+	e->total_start = m->start;
+	e->total_end = m->start + m->len;
+}
+
+static void map_segment(struct replay *r, struct space *s, const struct trace_mmap *rec)
+{
+	struct file *f = file_of(r, rec);
+	struct avm_mmap m = { .addr = rec->start,
+			      .len = rec->len,
+			      .prot = rec->prot,
+			      .flags = AVM_MAP_FIXED | (rec->shared ? AVM_MAP_SHARED :
+								      AVM_MAP_PRIVATE),
+			      .pgoff = rec->pgoff >> PAGE_SHIFT };
+
+	m.file = f ? f->file : NULL;
+	m.private_data = (uintptr_t)f;
+	if (!m.file) {
+		m.flags |= AVM_MAP_ANONYMOUS;
+		m.pgoff = 0;
+	}
+	if (op_map(r, s, &m))
+		note_cause(r, "machine: a mapping of an image failed");
+}
+
+/* A record outside of any call: exec's mappings; a stack that has grown; what was there before the trace. */
+void life_map(struct replay *r, struct task *t, const struct trace_event *ev)
+{
+	const struct trace_mmap *m = &ev->mmap;
+	const struct avm_vma *v;
+
+	if (!t->space || !t->space->proc)
+		return;
+	if (t->exec.mapping && !t->space->stack_made) {
+		make_stack(r, t, m);
+	} else if (t->exec.mapping) {
+		cut_reserve(r, t, m);
+		map_segment(r, t->space, m);
+	} else if (t->space->unknown_image) {
+		v = avm_find_vma(space_mm(t->space), m->start);
+		if (!v || v->start >= m->start + m->len)
+			map_segment(r, t->space, m);
+	}
+	r->state->changed = true;
+	space_note(r, t->space);
+	map_check(r, t->space, m);
+}
+
+/* ---- the maps ------------------------------------------------------------------------------------------ */
+
+static bool map_equal(const struct avm_vma *v, const struct trace_mmap *m)
+{
+	unsigned prot;
+
+	if (!v || v->start != m->start || v->end != m->start + m->len)
+		return false;
+	prot = (v->flags & AVM_VM_READ ? AVM_PROT_READ : 0u) |
+	       (v->flags & AVM_VM_WRITE ? AVM_PROT_WRITE : 0u) |
+	       (v->flags & AVM_VM_EXEC ? AVM_PROT_EXEC : 0u);
+	return (!m->v2 || prot == m->prot) && v->pgoff == m->pgoff >> PAGE_SHIFT;
+}
+
+void map_check(struct replay *r, const struct space *s, const struct trace_mmap *m)
+{
+	const struct avm_vma *v;
+
+	if (!s->proc)
+		return;
+	v = avm_find_vma(space_mm(s), m->start);
+	r->maps.recorded++;
+	if (map_equal(v, m)) {
+		r->maps.equal++;
+		return;
+	}
+	note_cause(r, s->before_trace ? "maps: from before the trace" : "maps: differs");
+	if (getenv("ANONVM_REPLAY_DEBUG"))
+		fprintf(stderr,
+			"line %llu: map %llx-%llx @%llx prot %x, model %llx-%llx @%llx flags %llx\n",
+			(unsigned long long)r->state->line, (unsigned long long)m->start,
+			(unsigned long long)(m->start + m->len), (unsigned long long)m->pgoff,
+			m->prot, v ? (unsigned long long)v->start : 0,
+			v ? (unsigned long long)v->end : 0,
+			v ? (unsigned long long)v->pgoff << PAGE_SHIFT : 0,
+			v ? (unsigned long long)v->flags : 0);
+}

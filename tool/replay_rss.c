@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * replay_rss.c - is the number of resident pages what the kernel says it was?
+ *
+ * Three things make a sample more than one number to be compared:
+ *
+ *  - Operations go step by step. A sample inside of one must be the state after its next step, no other; a step may be
+ *    torn where the kernel lets others run in the middle of a page table, but never goes back, and nothing is skipped.
+ *  - CPUs run beside each other. The value was read after the task's event before and until the sample was written:
+ *    what other tasks reported in between may be missing in it, and the next step of each may be there already.
+ *  - Arguments of exec are charged to the old address space until it is left.
+ *
+ * A sample that fits none of that is unequal, and so is every later one until the counts meet again: nothing is
+ * forgiven. The model learns from samples only how many pages a fault on a file mapped around itself, and how many
+ * pages of arguments exec has copied: neither is in the trace otherwise.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "replay_priv.h"
+
+static enum avm_rss type_of(enum trace_rss_type t)
+{
+	static const enum avm_rss types[] = {
+		[TRACE_RSS_FILE] = AVM_RSS_FILE,
+		[TRACE_RSS_ANON] = AVM_RSS_ANON,
+		[TRACE_RSS_SWAP] = AVM_RSS_SWAP,
+		[TRACE_RSS_SHMEM] = AVM_RSS_SHMEM,
+	};
+
+	return types[t];
+}
+
+struct counts counts_of(const struct space *s)
+{
+	struct counts c = { { 0 } };
+
+	for (int i = 0; s->proc && i < AVM_NR_RSS; i++)
+		c.n[i] = (int64_t)space_mm(s)->rss[i];
+	return c;
+}
+
+struct counts counts_diff(const struct counts *after, const struct counts *before)
+{
+	struct counts c;
+
+	for (int i = 0; i < AVM_NR_RSS; i++)
+		c.n[i] = after->n[i] - before->n[i];
+	return c;
+}
+
+static bool is_zero(const struct counts *c)
+{
+	for (int i = 0; i < AVM_NR_RSS; i++) {
+		if (c->n[i])
+			return false;
+	}
+	return true;
+}
+
+/* ---- plans --------------------------------------------------------------------------------------------- */
+
+void plan_begin(struct plan *p, struct space *s)
+{
+	plan_drop(p);
+	p->space = s;
+}
+
+void plan_add(struct plan *p, const struct counts *c)
+{
+	if (is_zero(c))
+		return;
+	if (p->nr == p->cap) {
+		p->cap = p->cap ? p->cap * 2 : 16;
+		p->steps = realloc(p->steps, p->cap * sizeof(*p->steps));
+		if (!p->steps)
+			abort();
+	}
+	p->steps[p->nr++] = *c;
+}
+
+static int count_as(const struct avm_pte_info *e)
+{
+	if (e->kind != AVM_PTE_PRESENT || !e->page || e->zero || e->special)
+		return -1;
+	if (e->page->mapping & AVM_MAPPING_ANON)
+		return AVM_RSS_ANON;
+	return e->page->flags & AVM_PG_SHMEM ? AVM_RSS_SHMEM : AVM_RSS_FILE;
+}
+
+void plan_gather(struct plan *p, uint64_t start, uint64_t end, int sign)
+{
+	struct avm_mm *mm = space_mm(p->space);
+	struct avm_pte_info e;
+
+	for (struct avm_vma *v = avm_find_vma(mm, start); v && v->start < end;
+	     v = avm_next_vma(mm, v)) {
+		uint64_t to = v->end < end ? v->end : end;
+		uint64_t table = 0;
+		struct counts c = { { 0 } };
+
+		e.addr = v->start > start ? v->start : start;
+		for (; avm_next_pte(mm, to, &e); e.addr += PAGE_SIZE) {
+			int type = count_as(&e);
+
+			if (e.addr / TABLE_SPAN != table) {
+				plan_add(p, &c);
+				c = (struct counts){ { 0 } };
+				table = e.addr / TABLE_SPAN;
+			}
+			if (type >= 0)
+				c.n[type] += sign;
+		}
+		plan_add(p, &c);
+	}
+}
+
+/* The core has done the whole: what the gathered steps do not account for comes last. */
+void plan_applied(struct plan *p, const struct counts *total)
+{
+	struct counts rest = *total;
+
+	for (size_t i = 0; i < p->nr; i++)
+		rest = counts_diff(&rest, &p->steps[i]);
+	rest = counts_diff(&rest, &p->done);
+	plan_add(p, &rest);
+	p->total = *total;
+	p->applied = true;
+	for (int i = 0; i < AVM_NR_RSS; i++)
+		p->space->adjust.n[i] -= total->n[i];
+}
+
+/* The operation is over. What the kernel has not reported by now, it has not done. */
+void plan_drop(struct plan *p)
+{
+	struct space *s = p->space;
+
+	for (int i = 0; s && i < AVM_NR_RSS; i++)
+		s->adjust.n[i] += (p->applied ? p->total.n[i] : 0) - p->done.n[i];
+	p->space = NULL;
+	p->nr = p->next = 0;
+	p->total = p->done = (struct counts){ { 0 } };
+	p->applied = p->open = false;
+}
+
+static int64_t plan_next(struct plan *p, enum avm_rss type)
+{
+	while (p->next < p->nr && is_zero(&p->steps[p->next]))
+		p->next++;
+	return p->next < p->nr ? p->steps[p->next].n[type] : 0;
+}
+
+static void plan_report(struct replay *r, struct task *t, struct plan *p, enum avm_rss type,
+			int64_t delta)
+{
+	struct space *s = p->space;
+
+	if (p->next < p->nr)
+		p->steps[p->next].n[type] -= delta;
+	p->done.n[type] += delta;
+	s->adjust.n[type] += delta;
+	s->reported[s->nr_reported++ % REPORTED] =
+		(struct reported){ r->state->seq, t->tid, type, delta };
+}
+
+/* ---- one sample ---------------------------------------------------------------------------------------- */
+
+static int64_t view(const struct space *s, enum avm_rss type)
+{
+	int64_t n = s->proc ? (int64_t)space_mm(s)->rss[type] : 0;
+
+	return n + s->adjust.n[type];
+}
+
+/* More file pages than the fault itself: the kernel has mapped those around it. */
+static bool take_around(struct replay *r, struct task *t, struct plan *p, enum avm_rss type,
+			int64_t delta)
+{
+	int64_t own = plan_next(p, type), more;
+
+	if (!p->open || (type != AVM_RSS_FILE && type != AVM_RSS_SHMEM) || delta < own || own < 0)
+		return false;
+	more = fault_around(r, p->space, p->addr, delta - own);
+	p->total.n[type] += more;
+	p->space->adjust.n[type] -= more;
+	plan_report(r, t, p, type, own);
+	p->done.n[type] += more;
+	p->space->adjust.n[type] += more;
+	return own + more == delta;
+}
+
+static bool take_torn(struct replay *r, struct task *t, struct plan *p, enum avm_rss type,
+		      int64_t delta)
+{
+	int64_t next = plan_next(p, type);
+
+	if (!delta || (delta < 0) != (next < 0) || llabs(delta) > llabs(next))
+		return false;
+	if (delta != next)
+		r->rss[type].torn++;
+	plan_report(r, t, p, type, delta);
+	return true;
+}
+
+/* Can this be the task's next step? Takes it if so. */
+static bool take_step(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
+		      int64_t delta)
+{
+	struct plan *plans[] = { &t->fault, &t->op };
+
+	for (int i = 0; i < 2; i++) {
+		struct plan *p = plans[i];
+
+		if (p->space != s)
+			continue;
+		if (p->open && delta > 0 && take_around(r, t, p, type, delta))
+			return true;
+		if (take_torn(r, t, p, type, delta))
+			return true;
+	}
+	return false;
+}
+
+static bool expects_step(struct task *t, const struct space *s, enum avm_rss type)
+{
+	return (t->fault.space == s && plan_next(&t->fault, type)) ||
+	       (t->op.space == s && plan_next(&t->op, type));
+}
+
+/* What other tasks reported since this one's last event, and may not have been in the value: all, or the last few. */
+static size_t others_done(struct task *t, const struct space *s, enum avm_rss type, int64_t *out,
+			  size_t max)
+{
+	int64_t sum = 0;
+	size_t n = 0;
+
+	for (unsigned i = 0; i < REPORTED && i < s->nr_reported && n < max; i++) {
+		const struct reported *d = &s->reported[(s->nr_reported - 1 - i) % REPORTED];
+
+		if (d->seq <= t->prev_seq)
+			break;
+		if (d->tid == t->tid || d->type != type)
+			continue;
+		sum -= d->delta;
+		out[n++] = sum;
+	}
+	return n;
+}
+
+/* The next step of each other task may be in the value before it is reported. */
+static size_t others_next(struct replay *r, struct task *t, const struct space *s,
+			  enum avm_rss type, int64_t *out, size_t max)
+{
+	size_t n = 0;
+
+	if (s->users < 2)
+		return 0;
+	for (size_t b = 0; b < BUCKETS && n < max; b++) {
+		struct task *o;
+
+		LIST_FOREACH(o, &r->state->tasks[b], link)
+		{
+			int64_t next = 0;
+
+			if (o == t)
+				continue;
+			if (o->fault.space == s)
+				next = plan_next(&o->fault, type);
+			if (!next && o->op.space == s)
+				next = plan_next(&o->op, type);
+			if (next && n < max)
+				out[n++] = next;
+		}
+	}
+	return n;
+}
+
+#define BESIDE 12
+
+/* The same with what happened on other CPUs meanwhile taken away, or added. */
+static bool take_beside(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
+			int64_t delta)
+{
+	int64_t less[BESIDE + 1] = { 0 }, more[BESIDE + 1] = { 0 };
+	size_t nl = 1 + others_done(t, s, type, less + 1, BESIDE);
+	size_t nm = 1 + others_next(r, t, s, type, more + 1, BESIDE);
+	bool expected = expects_step(t, s, type);
+
+	for (size_t i = 0; i < nl; i++) {
+		for (size_t j = i ? 0 : 1; j < nm; j++) {
+			int64_t d = delta - less[i] - more[j];
+
+			if ((!d && !expected) || (d && take_step(r, t, s, type, d)))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* The task's step is over, whatever the kernel made of it. */
+static void skip_step(struct replay *r, struct task *t, struct space *s, enum avm_rss type)
+{
+	struct plan *p = t->fault.space == s && plan_next(&t->fault, type) ? &t->fault : &t->op;
+
+	if (p->space == s && plan_next(p, type))
+		plan_report(r, t, p, type, plan_next(p, type));
+}
+
+static void unequal(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
+		    int64_t pages)
+{
+	static const char *const names[] = {
+		[AVM_RSS_FILE] = "rss.file: differs",
+		[AVM_RSS_ANON] = "rss.anon: differs",
+		[AVM_RSS_SWAP] = "rss: the kernel has swapped",
+		[AVM_RSS_SHMEM] = "rss.shmem: differs",
+	};
+	static const char *const lasting[] = {
+		[AVM_RSS_FILE] = "rss.file: differs still",
+		[AVM_RSS_ANON] = "rss.anon: differs still",
+		[AVM_RSS_SWAP] = "rss: the kernel has swapped",
+		[AVM_RSS_SHMEM] = "rss.shmem: differs still",
+	};
+	int64_t by;
+
+	skip_step(r, t, s, type);
+	by = pages - view(s, type);
+	if (s->before_trace)
+		note_cause(r, "rss: pages from before the trace");
+	else if (trace_stats(r->trace)->lost)
+		note_cause(r, "rss: events were lost");
+	else if (s->drift[type] && s->drift_by[type] == by)
+		note_cause(r, lasting[type]);
+	else
+		note_cause(r, names[type]);
+	if (getenv("ANONVM_REPLAY_DEBUG"))
+		fprintf(stderr, "line %llu: tid %d %s: kernel %lld, model %lld\n",
+			(unsigned long long)r->state->line, t->tid, names[type], (long long)pages,
+			(long long)view(s, type));
+	s->drift[type] = names[type];
+	s->drift_by[type] = by;
+}
+
+void rss_compare(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
+		 int64_t pages)
+{
+	int64_t delta = pages - view(s, type);
+	bool equal = delta ? take_step(r, t, s, type, delta) : !expects_step(t, s, type);
+
+	if (!equal && take_beside(r, t, s, type, delta)) {
+		r->rss[type].beside++;
+		equal = true;
+	}
+	r->rss[type].samples++;
+	if (equal) {
+		r->rss[type].equal++;
+		s->drift[type] = NULL;
+		return;
+	}
+	unequal(r, t, s, type, pages);
+}
+
+/* ---- whose sample is it? ------------------------------------------------------------------------------- */
+
+static void told(struct replay *r, enum avm_rss type, bool equal, const char *cause)
+{
+	r->rss[type].samples++;
+	if (equal)
+		r->rss[type].equal++;
+	else
+		note_cause(r, cause);
+}
+
+/* Arguments go to the stack of an address space that nobody uses yet, page by page, and come away so. */
+static void exec_sample(struct replay *r, struct task *t, const struct sample *m)
+{
+	bool equal = m->type == AVM_RSS_ANON &&
+		     (m->pages == t->exec.pages + 1 || m->pages < t->exec.pages);
+
+	told(r, m->type, equal, "rss: arguments of exec");
+	if (m->type == AVM_RSS_ANON)
+		t->exec.pages = m->pages;
+}
+
+/* The old address space pays for as many pages as the new one has; in the end it gets all back. */
+static bool exec_charge(struct replay *r, struct task *t, const struct sample *m)
+{
+	struct space *s = t->space;
+	int64_t delta = m->pages - view(s, AVM_RSS_ANON);
+
+	if (!t->exec.active || m->type != AVM_RSS_ANON || !m->curr || expects_step(t, s, m->type))
+		return false;
+	if (!(delta == 1 && t->exec.pages == t->exec.charged + 1) &&
+	    !(delta && delta == -t->exec.charged))
+		return false;
+	t->exec.charged += delta;
+	s->adjust.n[AVM_RSS_ANON] += delta;
+	s->reported[s->nr_reported++ % REPORTED] =
+		(struct reported){ r->state->seq, t->tid, AVM_RSS_ANON, delta };
+	told(r, m->type, true, "");
+	return true;
+}
+
+/* What a process had before the trace began is what its first sample has more than the model. */
+static void learn(struct replay *r, struct task *t, const struct sample *m)
+{
+	struct space *s = t->space;
+	int64_t own = plan_next(&t->fault, m->type);
+	int64_t more = m->pages - view(s, m->type) - own;
+	struct avm_vma *stack = NULL;
+
+	if (!s->arguments_unknown || m->type != AVM_RSS_ANON || more <= 0)
+		return;
+	s->arguments_unknown = false;
+	for (struct avm_vma *v = avm_next_vma(space_mm(s), NULL); v;
+	     v = avm_next_vma(space_mm(s), v)) {
+		if (v->flags & AVM_VM_STACK)
+			stack = v;
+	}
+	if (!stack || (uint64_t)more > (stack->end - stack->start) / PAGE_SIZE)
+		return;
+	(void)avm_populate(space_mm(s), stack->end - (uint64_t)more * PAGE_SIZE,
+			   (uint64_t)more * PAGE_SIZE, AVM_ACCESS_WRITE);
+	(void)r;
+}
+
+static void own_sample(struct replay *r, struct task *t, const struct sample *m)
+{
+	struct space *s = t->space;
+
+	if (!s->mm_id)
+		space_bind(r, s, m->mm_id);
+	if (s->mm_id != m->mm_id) {
+		told(r, m->type, false, "rss: of an unknown address space");
+		return;
+	}
+	if (s->proc)
+		learn(r, t, m);
+	if (exec_charge(r, t, m))
+		return;
+	if (t->call.active && !t->call.applied)
+		call_sample(r, t);
+	rss_compare(r, t, s, m->type, m->pages);
+}
+
+static void sample(struct replay *r, struct task *t, const struct sample *m)
+{
+	struct space *s;
+
+	if (m->curr && t->space) {
+		own_sample(r, t, m);
+		return;
+	}
+	if (t->exec.active && m->mm_id == t->exec.mm_id) {
+		exec_sample(r, t, m);
+		return;
+	}
+	if (t->child && t->child->mm_id == m->mm_id) {
+		rss_compare(r, t, t->child, m->type, m->pages);
+		return;
+	}
+	s = space_by_id(r, m->mm_id);
+	if (s && s == t->space) {
+		life_teardown(r, t);
+		rss_compare(r, t, s, m->type, m->pages);
+		return;
+	}
+	if (s) {
+		rss_compare(r, t, s, m->type, m->pages);
+		return;
+	}
+	t->held = *m;
+	t->has_held = true;
+}
+
+/*
+ * The first sample of an unknown address space is known for what it is by the event that follows: exec charges its
+ * first page to the old address space at once; all else is a fork.
+ */
+void rss_resolve(struct replay *r, struct task *t, const struct trace_event *next)
+{
+	struct sample m = t->held;
+	uint64_t line = r->state->line;
+	bool charge;
+
+	t->has_held = false;
+	r->state->line = m.line;
+	charge = next->kind == TRACE_RSS && next->rss.curr && next->rss.type == TRACE_RSS_ANON;
+	if (charge && m.pages == 1 && m.type == AVM_RSS_ANON) {
+		t->exec = (struct exec){ .active = true, .mm_id = m.mm_id };
+		sample(r, t, &m);
+	} else if ((next->kind == TRACE_RSS && next->rss.mm_id == m.mm_id) ||
+		   next->kind == TRACE_NEWTASK || next->kind == TRACE_REC_FORK) {
+		life_fork(r, t, m.mm_id);
+		sample(r, t, &m);
+		t->has_held = false;
+	} else {
+		told(r, m.type, false, "rss: of an unknown address space");
+	}
+	r->state->line = line;
+}
+
+void rss_event(struct replay *r, struct task *t, const struct trace_event *ev)
+{
+	struct sample m = { .mm_id = ev->rss.mm_id,
+			    .type = type_of(ev->rss.type),
+			    .pages = ev->rss.bytes >> PAGE_SHIFT,
+			    .curr = ev->rss.curr,
+			    .line = ev->line };
+
+	sample(r, t, &m);
+}
