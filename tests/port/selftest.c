@@ -19,14 +19,14 @@ struct tap {
 	unsigned checks, failed;
 };
 
-static char *put_text(char *to, const char *end, const char *text)
+static char *put_text(char *to, char *end, const char *text)
 {
 	while (*text && to < end)
 		*to++ = *text++;
 	return to;
 }
 
-static char *put_number(char *to, const char *end, unsigned n)
+static char *put_number(char *to, char *end, unsigned n)
 {
 	char digits[16];
 	size_t i = sizeof(digits);
@@ -42,7 +42,7 @@ static char *put_number(char *to, const char *end, unsigned n)
 static void check(struct tap *t, bool passed, const char *what)
 {
 	char line[128];
-	const char *end = line + sizeof(line) - 1;
+	char *end = line + sizeof(line) - 1;
 	char *to;
 
 	t->checks++;
@@ -58,7 +58,7 @@ static void check(struct tap *t, bool passed, const char *what)
 static void plan(struct tap *t)
 {
 	char line[32];
-	const char *end = line + sizeof(line) - 1;
+	char *end = line + sizeof(line) - 1;
 	char *to = put_text(line, end, "1..");
 
 	to = put_number(to, end, t->checks);
