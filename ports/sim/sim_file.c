@@ -227,14 +227,11 @@ void sim_files_fini(struct sim *s)
 
 const char *sim_file_name(const struct avm_file *f)
 {
-	const struct sim_file *sf;
+	const struct sim_file *sf = LIST_FIRST(&sim_of(f->machine)->files);
 
-	LIST_FOREACH(sf, &sim_of(f->machine)->files, link)
-	{
-		if (&sf->file == f)
-			return sf->name;
-	}
-	return NULL;
+	while (sf && &sf->file != f)
+		sf = LIST_NEXT(sf, link);
+	return sf ? sf->name : NULL;
 }
 
 int sim_file_truncate(struct avm_file *f, uint64_t size)
