@@ -37,8 +37,6 @@ void avm_mm_empty(struct avm_mm *mm)
 	struct avm_gather g;
 
 	avm_assert_mmap_write_locked(mm);
-	if (!mm->vmas.count)
-		return;
 	avm_notify_start(mm, 0, mm->task_size);
 	avm_gather_begin(&g, mm);
 	avm_list_for_each_entry(vma, &mm->vmas.list, struct avm_vma, link) {
@@ -48,6 +46,7 @@ void avm_mm_empty(struct avm_mm *mm)
 	avm_list_for_each_entry_safe(vma, next, &mm->vmas.list, struct avm_vma, link)
 		release_vma(mm, vma);
 	avm_vma_tree_destroy(&mm->vmas);
+	/* Also without any VMA: an operation that failed may have left empty tables behind. */
 	avm_tables_free(&g, 0, mm->task_size, 0, mm->task_size);
 	avm_gather_finish(&g);
 	avm_notify_end(mm, 0, mm->task_size);
