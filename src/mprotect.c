@@ -8,6 +8,7 @@
  */
 #include "anonvm/ops.h"
 #include "file.h"
+#include "mlock.h"
 #include "mm.h"
 #include "mmu_gather.h"
 #include "page.h"
@@ -42,11 +43,18 @@ struct plan {
 	int err; /* ... because of this; 0: all of it */
 	uint64_t charge; /* pages to be promised */
 	uint64_t data; /* pages that become private and writable */
+	bool populate; /* locked memory among them: it is to have its own pages, now as before */
 };
 
 static uint64_t pages_of(avm_addr_t start, avm_addr_t end)
 {
 	return (end - start) >> AVM_PAGE_SHIFT;
+}
+
+static bool is_locked_read_only(const struct avm_vma *vma)
+{
+	return (vma->flags & (AVM_VM_WRITE | AVM_VM_SHARED | AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)) ==
+	       AVM_VM_LOCKED;
 }
 
 static struct plan look(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint32_t prot)
@@ -72,6 +80,8 @@ static struct plan look(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uin
 		if ((flags & (AVM_VM_WRITE | AVM_VM_SHARED)) == AVM_VM_WRITE &&
 		    !(vma->flags & AVM_VM_WRITE))
 			p.data += pages_of(p.stop, to);
+		if ((flags & AVM_VM_WRITE) && is_locked_read_only(vma))
+			p.populate = true;
 		p.stop = to;
 	}
 	return p;
@@ -145,7 +155,8 @@ static void change(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, a
 }
 
 /* => mmap_lock write. */
-static int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint32_t prot)
+static int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint32_t prot,
+			   bool *populate)
 {
 	struct plan p = look(mm, start, end, prot);
 	struct avm_pool pool;
@@ -166,6 +177,7 @@ static int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, 
 	avm_tlb_flush(mm, start, p.stop);
 	avm_notify_end(mm, start, p.stop);
 	avm_pool_drain(mm, &pool);
+	*populate = p.populate;
 	return p.err;
 }
 
@@ -185,6 +197,7 @@ static int extend_down(struct avm_mm *mm, avm_addr_t *start, avm_addr_t end)
 int avm_mprotect(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t prot)
 {
 	avm_addr_t end = addr + avm_page_up(len);
+	bool populate = false;
 	int err;
 
 	if ((prot & ~(uint32_t)PROT_KNOWN) || !avm_page_aligned(addr) || (prot & AVM_PROT_GROWSUP))
@@ -199,7 +212,9 @@ int avm_mprotect(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t prot
 	if (prot & AVM_PROT_GROWSDOWN)
 		err = extend_down(mm, &addr, end);
 	if (!err)
-		err = mprotect_locked(mm, addr, end, prot & AVM_PROT_ALL);
+		err = mprotect_locked(mm, addr, end, prot & AVM_PROT_ALL, &populate);
 	avm_mmap_write_unlock(mm);
+	if (populate)
+		(void)avm_mlock_populate(mm, addr, end, AVM_MLOCK_GO_ON);
 	return err;
 }

@@ -119,6 +119,26 @@ static void pages_of_files_are_locked_as_well(void **state)
 	world_close(&w);
 }
 
+static void locked_memory_that_becomes_writable_gets_its_own_pages(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	map(&w, 0, 2, AVM_PROT_READ);
+	assert_int_equal(lock(&w, 0, 2), 0);
+	assert_true(pte(w.mm, AT(1)).zero);
+	assert_int_equal(avm_mprotect(w.mm, AT(0), 2 * PAGE, RW), 0);
+	assert_false(pte(w.mm, AT(1)).zero);
+	assert_true(pte(w.mm, AT(1)).write);
+	assert_true(unevictable(&w, 1));
+	map(&w, 4, 2, AVM_PROT_READ);
+	assert_int_equal(avm_mlock(w.mm, AT(4), 2 * PAGE, AVM_MLOCK_ONFAULT), 0);
+	assert_int_equal(avm_mprotect(w.mm, AT(4), 2 * PAGE, RW), 0);
+	assert_false(present(&w, 4));
+	world_close(&w);
+}
+
 /* ---- errno ------------------------------------------------------------------------------------------------------- */
 
 static void bad_arguments(void **state)
@@ -305,6 +325,7 @@ int main(void)
 		cmocka_unit_test(ranges_are_of_bytes_and_take_whole_pages),
 		cmocka_unit_test(on_fault_locks_what_comes),
 		cmocka_unit_test(pages_of_files_are_locked_as_well),
+		cmocka_unit_test(locked_memory_that_becomes_writable_gets_its_own_pages),
 		cmocka_unit_test(bad_arguments),
 		cmocka_unit_test(a_hole_is_enomem_and_what_precedes_is_locked),
 		cmocka_unit_test(the_limit_is_enomem_and_nothing_is_done),
