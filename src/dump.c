@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dump.c - address spaces, families and pages as text. Objects are named by their ids and frames by their
- * numbers, never by their pointers, so that the same state gives the same text in every run.
+ * dump.c - address spaces, families and pages as text. Objects are named by their ids and frames by
+ * their numbers, never by their pointers, so that the same state gives the same text in every run.
  */
 #include "anonvm/observe.h"
 
@@ -56,7 +56,7 @@ static uint64_t id_of(const struct avm_anon_vma *av)
 	return av ? av->id : 0;
 }
 
-/* ---- maps ----------------------------------------------------------------------------------------------- */
+/* ---- maps ----------------------------------------------------------------------------------- */
 
 static void put_backing(struct avm_text *t, const struct avm_vma *vma)
 {
@@ -98,15 +98,15 @@ void avm_dump_maps(struct avm_mm *mm, struct avm_sink *sink)
 			avm_text_str(&d.t, " [anon_vma ");
 			avm_text_dec(&d.t, own->id);
 			avm_text_field(&d.t, "root", avm_family_root(own)->id);
-			avm_text_field(&d.t, "chain", atomic_load_explicit(&vma->chain_len,
-									   memory_order_relaxed));
+			avm_text_field(&d.t, "chain",
+				       atomic_load_explicit(&vma->chain_len, memory_order_relaxed));
 			avm_text_char(&d.t, ']');
 		}
 		emit(&d);
 	}
 }
 
-/* ---- everything -------------------------------------------------------------------------------------------- */
+/* ---- everything ----------------------------------------------------------------------------- */
 
 static uint64_t load(const _Atomic uint64_t *counter)
 {
@@ -171,8 +171,7 @@ static void dump_vma(struct dump *d, const struct avm_vma *vma)
 	avm_text_field(&d->t, "policy", vma->policy);
 	avm_text_field(&d->t, "name", vma->name);
 	avm_text_field(&d->t, "own", id_of(avm_vma_anon(vma)));
-	avm_text_field(&d->t, "chain",
-		       atomic_load_explicit(&vma->chain_len, memory_order_relaxed));
+	avm_text_field(&d->t, "chain", atomic_load_explicit(&vma->chain_len, memory_order_relaxed));
 	emit(d);
 	avm_list_for_each_entry(avc, &vma->chain, struct avm_anon_vma_chain, same_vma) {
 		avm_text_str(&d->t, " ");
@@ -239,8 +238,8 @@ static void put_entry_bits(struct avm_text *t, const struct avm_pte_info *info)
 static void put_entry(struct avm_text *t, const struct avm_pte_info *info)
 {
 	static const char *const kinds[] = {
-		[AVM_PTE_NONE] = "none",	   [AVM_PTE_PRESENT] = "present",
-		[AVM_PTE_SWAP] = "swap",	   [AVM_PTE_MIGRATION] = "migration",
+		[AVM_PTE_NONE] = "none",     [AVM_PTE_PRESENT] = "present",
+		[AVM_PTE_SWAP] = "swap",     [AVM_PTE_MIGRATION] = "migration",
 		[AVM_PTE_POISON] = "poison",
 	};
 
@@ -283,7 +282,7 @@ void avm_dump_mm(struct avm_mm *mm, struct avm_sink *sink)
 	}
 }
 
-/* ---- families ------------------------------------------------------------------------------------------------ */
+/* ---- families ------------------------------------------------------------------------------- */
 
 static void dump_members(struct dump *d, const struct avm_anon_vma *av)
 {
@@ -329,7 +328,7 @@ void avm_dump_families(struct avm_mm *mm, struct avm_sink *sink)
 	}
 }
 
-/* ---- one page --------------------------------------------------------------------------------------------------- */
+/* ---- one page ------------------------------------------------------------------------------- */
 
 static void dump_mappers(struct dump *d, struct avm *m, struct avm_page *page)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * observe.c - iterators over address spaces, VMAs, entries, families and reverse maps. They look and change
- * nothing, not even the counters of reverse walks: that is why the last one is not src/rmap.c's.
+ * observe.c - iterators over address spaces, VMAs, entries, families and reverse maps. They look
+ * and change nothing, not even the counters of reverse walks: that is why the last one is not
+ * src/rmap.c's.
  */
 #include "anonvm/observe.h"
 
@@ -14,7 +15,7 @@
 #include "pgtable.h"
 #include "vma.h"
 
-/* ---- address spaces and VMAs ------------------------------------------------------------------------ */
+/* ---- address spaces and VMAs ---------------------------------------------------------------- */
 
 struct avm_mm *avm_next_mm(struct avm *m, struct avm_mm *mm)
 {
@@ -33,7 +34,7 @@ struct avm_vma *avm_find_vma(struct avm_mm *mm, avm_addr_t addr)
 	return avm_mm_find(mm, addr);
 }
 
-/* ---- entries ------------------------------------------------------------------------------------------ */
+/* ---- entries -------------------------------------------------------------------------------- */
 
 static enum avm_pte_kind kind_of_entry(avm_pte_t pte)
 {
@@ -104,7 +105,7 @@ bool avm_next_pte(struct avm_mm *mm, avm_addr_t end, struct avm_pte_info *info)
 	return false;
 }
 
-/* ---- families ------------------------------------------------------------------------------------------- */
+/* ---- families ------------------------------------------------------------------------------- */
 
 /* The tree is given as a pointer to const; its nodes are not of it. */
 static struct avm_anon_vma_chain *family_first(const struct avm_anon_vma *av)
@@ -192,7 +193,7 @@ struct avm_anon_vma *avm_page_anon_vma(const struct avm_page *page)
 	return (struct avm_anon_vma *)(mapping & ~(uintptr_t)AVM_MAPPING_FLAGS);
 }
 
-/* ---- reverse maps ----------------------------------------------------------------------------------------- */
+/* ---- reverse maps --------------------------------------------------------------------------- */
 
 enum walk_kind {
 	WALK_ANON,
@@ -245,9 +246,10 @@ static struct avm_vma *next_mapper(struct avm_rmap_iter *it)
 	struct avm_file *file = it->lock_root;
 
 	if (it->kind == WALK_FILE) {
-		it->position = it->position ?
-				       avm_mappings_iter_next(it->position, it->first, it->first) :
-				       avm_mappings_iter_first(&file->mappings, it->first, it->first);
+		it->position =
+			it->position ?
+				avm_mappings_iter_next(it->position, it->first, it->first) :
+				avm_mappings_iter_first(&file->mappings, it->first, it->first);
 		return it->position;
 	}
 	avc = avc ? avm_family_tree_iter_next(avc, it->first, it->first) :

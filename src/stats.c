@@ -33,14 +33,10 @@ static const char *const event_names[AVM_NR_EVENTS] = {
 };
 
 static const char *const refusal_names[AVM_NR_REFUSALS] = {
-	[AVM_REFUSED_FILE] = "file",
-	[AVM_REFUSED_OFFSET] = "offset",
-	[AVM_REFUSED_FLAGS] = "flags",
-	[AVM_REFUSED_POLICY] = "policy",
-	[AVM_REFUSED_NAME] = "name",
-	[AVM_REFUSED_SPECIAL] = "special",
-	[AVM_REFUSED_FAMILY] = "family",
-	[AVM_REFUSED_FORK_CHILD] = "fork_child",
+	[AVM_REFUSED_FILE] = "file",	       [AVM_REFUSED_OFFSET] = "offset",
+	[AVM_REFUSED_FLAGS] = "flags",	       [AVM_REFUSED_POLICY] = "policy",
+	[AVM_REFUSED_NAME] = "name",	       [AVM_REFUSED_SPECIAL] = "special",
+	[AVM_REFUSED_FAMILY] = "family",       [AVM_REFUSED_FORK_CHILD] = "fork_child",
 	[AVM_REFUSED_THREE_WAY] = "three_way",
 };
 

@@ -14,7 +14,7 @@ enum {
 	LINE = 224,
 };
 
-/* ---- the report ----------------------------------------------------------------------------------------- */
+/* ---- the report ----------------------------------------------------------------------------- */
 
 static void put_objects(struct avm_text *t, const struct avm_where *w)
 {
@@ -93,7 +93,7 @@ void avm_verify_rwsem(struct avm_verify *v, const struct avm_rwsem *lock,
 		avm_verify_say(v, 41, "a sleeping lock is held", where);
 }
 
-/* ---- lists ------------------------------------------------------------------------------------------------- */
+/* ---- lists ---------------------------------------------------------------------------------- */
 
 /* The entry after `at` points back to it. pre: the entry may be read. */
 static bool points_back(const struct avm_list *at)
@@ -119,7 +119,8 @@ struct avm_vma *avm_verify_next_vma(struct avm_verify *v, const struct avm_mm *m
 	const struct avm_list *at = vma ? &vma->link : &mm->vmas.list;
 	struct avm_vma *next = avm_suspect(at->next, struct avm_vma, link);
 
-	if (at->next == &mm->vmas.list || !avm_verify_owned(v, AVM_IS_VMA, next) || !points_back(at))
+	if (at->next == &mm->vmas.list || !avm_verify_owned(v, AVM_IS_VMA, next) ||
+	    !points_back(at))
 		return NULL;
 	return next;
 }
@@ -136,7 +137,7 @@ struct avm_anon_vma_chain *avm_verify_next_avc(struct avm_verify *v, const struc
 	return next;
 }
 
-/* ---- the driver ---------------------------------------------------------------------------------------------- */
+/* ---- the driver ----------------------------------------------------------------------------- */
 
 void *avm_verify_alloc(struct avm *m, size_t size, size_t *bytes)
 {
@@ -177,14 +178,14 @@ static void check_machine_locks(struct avm_verify *v)
 	avm_verify_spin(v, &m->lru_lock, &(struct avm_where){ .detail = "of the LRU lists" });
 	avm_verify_spin(v, &m->mm_lock, &(struct avm_where){ .detail = "of the address spaces" });
 	for (size_t i = 0; i < sizeof(caches) / sizeof(caches[0]); i++)
-		avm_verify_spin(v, &caches[i]->lock, &(struct avm_where){ .detail = caches[i]->name });
+		avm_verify_spin(v, &caches[i]->lock,
+				&(struct avm_where){ .detail = caches[i]->name });
 	avm_verify_equal(v, 41, "open mmu_gathers", &nowhere, gathers, 0);
 }
 
 static void check_mm_locks(struct avm_verify *v, const struct avm_mm *mm)
 {
-	avm_verify_rwsem(v, &mm->mmap_lock,
-			 &(struct avm_where){ .mm = mm, .detail = "mmap_lock" });
+	avm_verify_rwsem(v, &mm->mmap_lock, &(struct avm_where){ .mm = mm, .detail = "mmap_lock" });
 	avm_verify_spin(v, &mm->page_table_lock,
 			&(struct avm_where){ .mm = mm, .detail = "page_table_lock" });
 	if (!v->only && atomic_load_explicit(&mm->write_seq, memory_order_relaxed) % 2)

@@ -2,11 +2,11 @@
 /*
  * verify.h - what the files of verify share.
  *
- * Nothing that is looked at is trusted. A pointer is followed only after the cache (or the region) that its object
- * must lie in has said that there is such an object; a list or a tree is followed only as long as each link leads
- * to something that points back, so that no walk goes round in circles: an object that is met twice would have
- * to point back to two. Address spaces and files of the embedder lie in no cache of ours: of those, the machine they
- * name is looked at.
+ * Nothing that is looked at is trusted. A pointer is followed only after the cache (or the region)
+ * that its object must lie in has said that there is such an object; a list or a tree is followed
+ * only as long as each link leads to something that points back, so that no walk goes round in
+ * circles: an object that is met twice would have to point back to two. Address spaces and files of
+ * the embedder lie in no cache of ours: of those, the machine they name is looked at.
  *
  *	verify.c	 the driver, the report, the lists
  *	verify_object.c	 one record for each object of the caches; V40
@@ -41,7 +41,7 @@ struct avm_record {
 	const void *object; /* NULL: a free slot */
 	enum avm_verify_kind kind;
 	bool broken; /* reported: what hangs on it is not followed */
-	uint32_t reached; /* times met where it belongs (AVC: on chains; anon_vma: by entries of chains) */
+	uint32_t reached; /* times met where it belongs (anon_vma: by entries of chains) */
 	uint32_t in_tree; /* AVC: times met in the tree of its anon_vma */
 	/* anon_vma: */
 	uint32_t stamp; /* the last chain it was met on */
@@ -79,7 +79,7 @@ struct avm_verify {
 	struct avm_notes *notes; /* level 3 */
 };
 
-/* ---- verify.c ----------------------------------------------------------------------------------------- */
+/* ---- verify.c ------------------------------------------------------------------------------- */
 
 /* Where a violation is. Whatever is set is printed; pointers but `raw` must be safe to follow. */
 struct avm_where {
@@ -107,15 +107,17 @@ void avm_verify_rwsem(struct avm_verify *v, const struct avm_rwsem *lock,
 		      const struct avm_where *where);
 
 /* A suspicious pointer to a member, as a suspicious pointer to the whole: nothing is followed. */
-#define avm_suspect(pointer, type, member) \
-	((type *)((uintptr_t)(pointer)-offsetof(type, member)))
+#define avm_suspect(pointer, type, member) ((type *)((uintptr_t)(pointer)-offsetof(type, member)))
 
 static inline bool avm_misaligned(const void *pointer)
 {
 	return !pointer || (uintptr_t)pointer % _Alignof(uint64_t);
 }
 
-/* NULL first; NULL at the end and where a list is broken (which the level 1 of verify reports once). */
+/*
+ * NULL first; NULL at the end and where a list is broken (which the level 1 of verify reports
+ * once).
+ */
 struct avm_mm *avm_verify_next_mm(struct avm_verify *v, const struct avm_mm *mm);
 struct avm_vma *avm_verify_next_vma(struct avm_verify *v, const struct avm_mm *mm,
 				    const struct avm_vma *vma);
@@ -125,7 +127,7 @@ struct avm_anon_vma_chain *avm_verify_next_avc(struct avm_verify *v, const struc
 /* Scratch memory: cleared, or NULL. `size` is rounded up; *bytes is what to give back. */
 void *avm_verify_alloc(struct avm *m, size_t size, size_t *bytes);
 
-/* ---- verify_object.c ------------------------------------------------------------------------------------- */
+/* ---- verify_object.c ------------------------------------------------------------------------ */
 
 /* 0 or -ENOMEM. Reports what is broken in the caches themselves (V40). */
 int avm_verify_collect(struct avm_verify *v);
@@ -141,13 +143,16 @@ struct avm_record *avm_verify_record(const struct avm_verify *v, enum avm_verify
 /* Met where it belongs. */
 void avm_verify_reach(struct avm_verify *v, enum avm_verify_kind kind, const void *object);
 
-/* A file of the embedder, or of ours, has been met: level 2 and 3 remember it, and whether its tree is in order. */
+/*
+ * A file of the embedder, or of ours, has been met: level 2 and 3 remember it, and whether its tree
+ * is in order.
+ */
 void avm_verify_reach_file(struct avm_verify *v, const struct avm_file *file, bool ok);
 
 /* Objects nobody has reached. */
 void avm_verify_unreached(struct avm_verify *v);
 
-/* ---- verify_vma.c ------------------------------------------------------------------------------------------ */
+/* ---- verify_vma.c --------------------------------------------------------------------------- */
 
 void avm_verify_vmas(struct avm_verify *v, struct avm_mm *mm);
 
@@ -157,23 +162,24 @@ bool avm_verify_file_ok(struct avm_verify *v, const struct avm_file *file);
 /* Is this VMA the first in the tree of its file? So each file is looked at once. */
 bool avm_verify_first_of_file(struct avm_verify *v, const struct avm_vma *vma);
 
-/* ---- verify_tree.c ------------------------------------------------------------------------------------------ */
+/* ---- verify_tree.c -------------------------------------------------------------------------- */
 
 /*
- * An interval tree of chain entries (of `owner`, an anon_vma; V12) or of VMAs (of `owner`, a file; V3): reports, and
- * counts each entry met in its record. Returns the number of nodes; *ok: it may be searched.
+ * An interval tree of chain entries (of `owner`, an anon_vma; V12) or of VMAs (of `owner`, a file;
+ * V3): reports, and counts each entry met in its record. Returns the number of nodes; *ok: it may
+ * be searched.
  */
 uint64_t avm_verify_tree(struct avm_verify *v, const struct avm_itree *tree,
 			 enum avm_verify_kind kind, const void *owner, bool *ok);
 
-/* ---- verify_family.c ---------------------------------------------------------------------------------------- */
+/* ---- verify_family.c ------------------------------------------------------------------------ */
 
 void avm_verify_families(struct avm_verify *v);
 
 /* Marks the anon_vmas of a chain with a stamp of their own, to be recognised by it. */
 uint32_t avm_verify_stamp_chain(struct avm_verify *v, const struct avm_vma *vma);
 
-/* ---- verify_page.c ------------------------------------------------------------------------------------------ */
+/* ---- verify_page.c -------------------------------------------------------------------------- */
 
 /* V20, V23, V24, V32, and counts the entries of each frame. */
 void avm_verify_entries(struct avm_verify *v, struct avm_mm *mm);
@@ -181,7 +187,7 @@ void avm_verify_entries(struct avm_verify *v, struct avm_mm *mm);
 /* The entry for an address, through tables that have been met; empty where there is none. */
 avm_pte_t avm_verify_pte(struct avm_verify *v, const struct avm_mm *mm, avm_addr_t addr);
 
-/* ---- verify_frame.c ----------------------------------------------------------------------------------------- */
+/* ---- verify_frame.c ------------------------------------------------------------------------- */
 
 /* Makes the notes, and reports what is wrong with the regions. 0 or -ENOMEM. */
 int avm_verify_notes(struct avm_verify *v);

@@ -2,8 +2,9 @@
 /*
  * verify_family.c - V10 to V16: chains, trees, counters and lifetimes of families (verify.h).
  *
- * First every chain is walked, which tells each anon_vma how many entries it must find in its tree, how many VMAs call
- * it their own, and which other anon_vmas hang on it; then every tree; then the counters are compared.
+ * First every chain is walked, which tells each anon_vma how many entries it must find in its tree,
+ * how many VMAs call it their own, and which other anon_vmas hang on it; then every tree; then the
+ * counters are compared.
  */
 #include "verify.h"
 
@@ -20,7 +21,7 @@ static bool is_root(const struct avm_anon_vma *av)
 	return avm_family_root(av) == av;
 }
 
-/* ---- one chain ---------------------------------------------------------------------------------------------- */
+/* ---- one chain ------------------------------------------------------------------------------ */
 
 struct chain {
 	struct avm_verify *v;
@@ -81,7 +82,10 @@ static void check_entries(struct chain *c)
 		complain_raw(c, 11, "the list of the chain ends elsewhere", c->vma->chain.prev);
 }
 
-/* V11: the root is last. V14: an ancestor is behind its descendants. Both only of entries that can be followed. */
+/*
+ * V11: the root is last. V14: an ancestor is behind its descendants. Both only of entries that can
+ * be followed.
+ */
 static void check_order(struct chain *c)
 {
 	const struct avm_anon_vma_chain *avc;
@@ -149,8 +153,10 @@ static void check_chain(struct avm_verify *v, const struct avm_mm *mm, const str
 
 	check_entries(&c);
 	if (!c.own != !c.len)
-		complain(&c, 10, c.own ? "the VMA is faulted and its chain is empty" :
-					 "the VMA is unfaulted and has a chain", NULL);
+		complain(&c, 10,
+			 c.own ? "the VMA is faulted and its chain is empty" :
+				 "the VMA is unfaulted and has a chain",
+			 NULL);
 	avm_verify_equal(v, 10, "length of a chain", &(struct avm_where){ .mm = mm, .vma = vma },
 			 len, c.len);
 	check_order(&c);
@@ -172,7 +178,7 @@ uint32_t avm_verify_stamp_chain(struct avm_verify *v, const struct avm_vma *vma)
 	return v->stamp;
 }
 
-/* ---- every anon_vma ------------------------------------------------------------------------------------------- */
+/* ---- every anon_vma ------------------------------------------------------------------------- */
 
 /* The anon_vma of slot i, or NULL. */
 static const struct avm_anon_vma *anon_vma_at(const struct avm_verify *v, uint64_t i,
@@ -211,7 +217,10 @@ static void check_trees(struct avm_verify *v)
 	}
 }
 
-/* V12, the other side: every entry of a chain is in its tree, and what is in a tree is on a chain. None is twice. */
+/*
+ * V12, the other side: every entry of a chain is in its tree, and what is in a tree is on a chain.
+ * None is twice.
+ */
 static void check_edges(struct avm_verify *v)
 {
 	for (uint64_t i = 0; i <= v->mask; i++) {
@@ -247,7 +256,10 @@ static void check_counters(struct avm_verify *v)
 		avm_verify_equal(v, 15, "references of an anon_vma", &where, refs,
 				 filled + r->members);
 		avm_verify_equal(v, 15, "num_active_vmas", &where, av->num_active_vmas, r->active);
-		/* Of a root without entries only its members are left, and nobody counts its children. */
+		/*
+		 * Of a root without entries only its members are left, and nobody counts its
+		 * children.
+		 */
 		if (filled)
 			avm_verify_equal(v, 15, "num_children", &where, av->num_children,
 					 r->children + is_root(av));

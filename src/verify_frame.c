@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * verify_frame.c - every frame of the machine: what it is used for (V25, V26), who holds it (V21), and that a reverse
- * walk finds who maps it (V22) (verify.h).
+ * verify_frame.c - every frame of the machine: what it is used for (V25, V26), who holds it (V21),
+ * and that a reverse walk finds who maps it (V22) (verify.h).
  */
 #include "verify.h"
 
@@ -11,7 +11,7 @@
 #include "radix.h"
 #include "vma.h"
 
-/* ---- notes ---------------------------------------------------------------------------------------------------- */
+/* ---- notes ---------------------------------------------------------------------------------- */
 
 static void free_notes_from(struct avm *m, struct avm_notes *n)
 {
@@ -38,7 +38,10 @@ int avm_verify_notes(struct avm_verify *v)
 		struct avm_notes *n;
 		size_t bytes;
 
-		/* The regions are the embedder's: that there are too many frames is all that can be seen. */
+		/*
+		 * The regions are the embedder's: that there are too many frames is all that can be
+		 * seen.
+		 */
 		if (avm_misaligned(r) || avm_misaligned(r->pages) || !r->count ||
 		    r->count > total - frames) {
 			avm_verify_say(v, 25, "the list of regions is broken",
@@ -96,7 +99,7 @@ static void check_count(struct avm_verify *v, unsigned number, const char *what,
 				 expected);
 }
 
-/* ---- V25: LRU lists --------------------------------------------------------------------------------------------- */
+/* ---- V25: LRU lists ------------------------------------------------------------------------- */
 
 static enum avm_lru lru_of(const struct avm_page *page)
 {
@@ -128,7 +131,8 @@ static void check_lru(struct avm_verify *v, enum avm_lru lru)
 		*note |= AVM_NOTE_LRU;
 		n++;
 		if (!avm_page_test(page, AVM_PG_LRU) || lru_of(page) != lru)
-			complain(v, 25, "a page is on an LRU list that its flags do not name", page);
+			complain(v, 25, "a page is on an LRU list that its flags do not name",
+				 page);
 		at = at->next;
 	}
 	if (head->prev != at)
@@ -137,7 +141,7 @@ static void check_lru(struct avm_verify *v, enum avm_lru lru)
 	check_count(v, 25, "length of an LRU list", NULL, v->m->lru_count[lru], n);
 }
 
-/* ---- page caches -------------------------------------------------------------------------------------------------- */
+/* ---- page caches ---------------------------------------------------------------------------- */
 
 static void check_cached(struct avm_verify *v, const struct avm_file *file, uint64_t index,
 			 const struct avm_page *page)
@@ -180,7 +184,8 @@ static void check_page_cache(struct avm_verify *v, const struct avm_file *file)
 		avm_verify_say(v, 25, fault, &(struct avm_where){ .file = file });
 		return;
 	}
-	avm_radix_for_each(page, &file->pages, index, 0, UINT64_MAX) {
+	avm_radix_for_each(page, &file->pages, index, 0, UINT64_MAX)
+	{
 		check_cached(v, file, index, page);
 		n++;
 	}
@@ -202,7 +207,7 @@ static void check_page_caches(struct avm_verify *v)
 	}
 }
 
-/* ---- V22 ------------------------------------------------------------------------------------------------------------ */
+/* ---- V22 ------------------------------------------------------------------------------------ */
 
 struct rwalk {
 	struct avm_verify *v;
@@ -217,7 +222,10 @@ static void visit(struct rwalk *w, const struct avm_vma *vma)
 	const struct avm_record *r = avm_verify_record(w->v, AVM_IS_VMA, vma);
 	avm_pte_t pte;
 
-	/* One that is in no address space met, or names another (V3, V40): its owner is not followed. */
+	/*
+	 * One that is in no address space met, or names another (V3, V40): its owner is not
+	 * followed.
+	 */
 	if (!r || !r->reached || r->broken)
 		return;
 	pte = avm_verify_pte(w->v, vma->mm, avm_vma_addr(vma, w->index));
@@ -234,8 +242,9 @@ static bool searchable(const struct avm_verify *v, enum avm_verify_kind kind, co
 }
 
 /*
- * The walk visits each VMA of a tree once (V12, V3), and each pair of VMA and address that it counts has an entry that
- * maps the page: so the pairs are those of the entries if there are as many.
+ * The walk visits each VMA of a tree once (V12, V3), and each pair of VMA and address that it
+ * counts has an entry that maps the page: so the pairs are those of the entries if there are as
+ * many.
  */
 static void check_walk(struct avm_verify *v, const struct avm_page *page, uint32_t mapped)
 {
@@ -272,7 +281,7 @@ static void check_walk(struct avm_verify *v, const struct avm_page *page, uint32
 	check_count(v, 22, "entries that a reverse walk finds", page, w.found, mapped);
 }
 
-/* ---- V21, V24, V25, V26: one frame -------------------------------------------------------------------------------- */
+/* ---- V21, V24, V25, V26: one frame ---------------------------------------------------------- */
 
 /* What is known of all frames, to be compared with the machine's counters. */
 struct tally {

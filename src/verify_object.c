@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * verify_object.c - which objects there are (verify.h): a hash table with one record for each object of the
- * caches, found by address without following it. V40: each one is reached from where it belongs.
+ * verify_object.c - which objects there are (verify.h): a hash table with one record for each
+ * object of the caches, found by address without following it. V40: each one is reached from where
+ * it belongs.
  */
 #include "verify.h"
 
@@ -30,7 +31,7 @@ static struct avm_cache *cache_of(struct avm *m, enum avm_verify_kind kind)
 	return &m->files;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------ */
 
 /* The slot of an object, or the free one where it would go. pre: there is a free one. */
 static struct avm_record *slot_of(const struct avm_verify *v, const void *object)
@@ -95,7 +96,7 @@ void avm_verify_reach_file(struct avm_verify *v, const struct avm_file *file, bo
 	r->broken = !ok;
 }
 
-/* ---- filling it ------------------------------------------------------------------------------------------- */
+/* ---- filling it ----------------------------------------------------------------------------- */
 
 /* The first time round objects are counted, the second time they get their records. */
 struct collector {
@@ -174,7 +175,7 @@ void avm_verify_forget(struct avm_verify *v)
 	v->records = NULL;
 }
 
-/* ---- V40 ------------------------------------------------------------------------------------------------------ */
+/* ---- V40 ------------------------------------------------------------------------------------ */
 
 void avm_verify_unreached(struct avm_verify *v)
 {
@@ -189,7 +190,9 @@ void avm_verify_unreached(struct avm_verify *v)
 	for (uint64_t i = 0; i <= v->mask; i++) {
 		const struct avm_record *r = &v->records[i];
 
-		/* Page caches of files that nobody maps cannot be found: their nodes may be there. */
+		/*
+		 * Page caches of files that nobody maps cannot be found: their nodes may be there.
+		 */
 		if (!r->object || r->reached || r->kind == AVM_IS_RADIX_NODE)
 			continue;
 		avm_verify_say(v, 40, lost[r->kind], &(struct avm_where){ .raw = r->object });

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * verify_page.c - the page tables of an address space and what their entries map: V20, V23, V24, V32 (verify.h).
+ * verify_page.c - the page tables of an address space and what their entries map: V20, V23, V24,
+ * V32 (verify.h).
  *
- * A table is entered once, from the one entry whose place it names; what the entries say of each frame is added up in
- * the notes, for verify_frame.c to compare.
+ * A table is entered once, from the one entry whose place it names; what the entries say of each
+ * frame is added up in the notes, for verify_frame.c to compare.
  */
 #include "verify.h"
 
@@ -28,14 +29,14 @@ static uint64_t entry_span(uint32_t level)
 	return UINT64_C(1) << (AVM_PAGE_SHIFT + AVM_TABLE_SHIFT * level);
 }
 
-/* ---- entries -------------------------------------------------------------------------------------------------- */
+/* ---- entries -------------------------------------------------------------------------------- */
 
 static void complain(struct scan *s, unsigned number, const char *what, avm_addr_t addr,
 		     const struct avm_page *page)
 {
-	avm_verify_say(s->v, number, what,
-		       &(struct avm_where){
-			       .mm = s->mm, .vma = s->vma, .addr = addr, .page = page });
+	avm_verify_say(
+		s->v, number, what,
+		&(struct avm_where){ .mm = s->mm, .vma = s->vma, .addr = addr, .page = page });
 }
 
 /* V20; V16 as far as pages go. */
@@ -75,7 +76,8 @@ static void check_writable(struct scan *s, avm_addr_t addr, const struct avm_pag
 	if (avm_page_mapcount(page) != 1)
 		complain(s, 23, "a writable private page is mapped more than once", addr, page);
 	if (!avm_page_is_anon(page))
-		complain(s, 23, "a page of a file is writable through a private mapping", addr, page);
+		complain(s, 23, "a page of a file is writable through a private mapping", addr,
+			 page);
 	else if (!avm_page_test(page, AVM_PG_EXCLUSIVE))
 		complain(s, 23, "a writable private page is not exclusive", addr, page);
 }
@@ -95,7 +97,8 @@ static enum avm_rss rss_of(const struct avm_page *page)
 	return avm_page_test(page, AVM_PG_SHMEM) ? AVM_RSS_SHMEM : AVM_RSS_FILE;
 }
 
-static void check_mapped(struct scan *s, avm_addr_t addr, avm_pte_t pte, const struct avm_page *page)
+static void check_mapped(struct scan *s, avm_addr_t addr, avm_pte_t pte,
+			 const struct avm_page *page)
 {
 	uint32_t flags = avm_page_flags(page);
 
@@ -136,8 +139,9 @@ static void check_present(struct scan *s, avm_addr_t addr, avm_pte_t pte)
 		if (avm_pte_write(pte))
 			complain(s, 24, "the zero page is writable", addr, page);
 		if (!find_vma(s, addr))
-			avm_verify_say(s->v, 20, "an entry that no VMA covers",
-				       &(struct avm_where){ .mm = s->mm, .addr = addr, .page = page });
+			avm_verify_say(
+				s->v, 20, "an entry that no VMA covers",
+				&(struct avm_where){ .mm = s->mm, .addr = addr, .page = page });
 		return;
 	}
 	if ((*note & AVM_NOTE_COUNT) < AVM_NOTE_COUNT)
@@ -153,9 +157,10 @@ static void check_entry(struct scan *s, avm_addr_t addr, avm_pte_t pte)
 		s->rss[AVM_RSS_SWAP]++;
 }
 
-/* ---- tables ----------------------------------------------------------------------------------------------------- */
+/* ---- tables --------------------------------------------------------------------------------- */
 
-static void bad_table(struct scan *s, const char *what, avm_addr_t addr, const struct avm_page *page)
+static void bad_table(struct scan *s, const char *what, avm_addr_t addr,
+		      const struct avm_page *page)
 {
 	avm_verify_say(s->v, 25, what,
 		       &(struct avm_where){ .mm = s->mm, .addr = addr, .page = page });
@@ -313,7 +318,7 @@ avm_pte_t avm_verify_pte(struct avm_verify *v, const struct avm_mm *mm, avm_addr
 	return AVM_PTE_EMPTY;
 }
 
-/* ---- one address space -------------------------------------------------------------------------------------------- */
+/* ---- one address space ---------------------------------------------------------------------- */
 
 /* V32 */
 static void check_counts(struct scan *s)

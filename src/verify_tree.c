@@ -2,9 +2,9 @@
 /*
  * verify_tree.c - interval trees whose links may lead anywhere (verify.h).
  *
- * avm_itree_check() judges order, balance and bounds, but wants links that lead to readable memory. So each link is
- * followed here first, to see that it leads to a chain entry (a VMA) that is allocated, that points back, and
- * that belongs into this tree.
+ * avm_itree_check() judges order, balance and bounds, but wants links that lead to readable memory.
+ * So each link is followed here first, to see that it leads to a chain entry (a VMA) that is
+ * allocated, that points back, and that belongs into this tree.
  */
 #include "verify.h"
 
@@ -83,7 +83,10 @@ static bool enter(struct walk *w, const struct avm_inode *node, const struct avm
 	return true;
 }
 
-/* Each node is entered from its only parent, so this ends; ways up are ways that have been come down. */
+/*
+ * Each node is entered from its only parent, so this ends; ways up are ways that have been come
+ * down.
+ */
 static void walk(struct walk *w, const struct avm_inode *node)
 {
 	enum {

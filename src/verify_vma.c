@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * verify_vma.c - V1: the VMAs of an address space, their order, their tree, their page counts; V3: whose they are
- * and what they map (verify.h).
+ * verify_vma.c - V1: the VMAs of an address space, their order, their tree, their page counts; V3:
+ * whose they are and what they map (verify.h).
  */
 #include "verify.h"
 
@@ -14,9 +14,12 @@ enum {
 	MAX_TREE_HEIGHT = 128, /* a balanced tree of 2^64 nodes has 128 levels at most */
 };
 
-/* ---- V1: the tree ----------------------------------------------------------------------------------------- */
+/* ---- V1: the tree --------------------------------------------------------------------------- */
 
-/* What avm_vma_tree_check() must be able to rely on: links lead to nodes, and in the leaves to VMAs. */
+/*
+ * What avm_vma_tree_check() must be able to rely on: links lead to nodes, and in the leaves to
+ * VMAs.
+ */
 struct tree_walk {
 	struct avm_verify *v;
 	const struct avm_mm *mm;
@@ -61,8 +64,9 @@ static void check_leaf(struct tree_walk *w, const struct avm_vma_node *leaf)
 }
 
 /*
- * Levels only go down, so no way comes back to itself; where there are no records to say that a node hangs in two
- * places, the number of nodes is the end. Not inlined: the way down is no part of the stack of the other checks.
+ * Levels only go down, so no way comes back to itself; where there are no records to say that a
+ * node hangs in two places, the number of nodes is the end. Not inlined: the way down is no part of
+ * the stack of the other checks.
  */
 static __attribute__((noinline)) void walk_nodes(struct tree_walk *w)
 {
@@ -136,7 +140,7 @@ static void check_tree(struct avm_verify *v, const struct avm_mm *mm)
 		avm_vma_tree_check(tree, v->m->vmas.nr_objects, tree_fault, &w);
 }
 
-/* ---- V1: the list, and what is counted ------------------------------------------------------------------------ */
+/* ---- V1: the list, and what is counted ------------------------------------------------------ */
 
 struct counts {
 	uint64_t vmas, total, data, exec, stack, locked;
@@ -190,7 +194,8 @@ static void check_range(struct avm_verify *v, const struct avm_mm *mm, const str
 		avm_verify_say(v, 1, "a VMA ends beyond the address space", &where);
 }
 
-static void check_vma_locks(struct avm_verify *v, const struct avm_mm *mm, const struct avm_vma *vma)
+static void check_vma_locks(struct avm_verify *v, const struct avm_mm *mm,
+			    const struct avm_vma *vma)
 {
 	uint32_t readers = atomic_load_explicit(&vma->readers, memory_order_relaxed);
 
@@ -199,7 +204,7 @@ static void check_vma_locks(struct avm_verify *v, const struct avm_mm *mm, const
 			       &(struct avm_where){ .mm = mm, .vma = vma });
 }
 
-/* ---- V3 ------------------------------------------------------------------------------------------------------------ */
+/* ---- V3 ------------------------------------------------------------------------------------- */
 
 bool avm_verify_file_ok(struct avm_verify *v, const struct avm_file *file)
 {
@@ -243,8 +248,9 @@ static void check_file(struct avm_verify *v, const struct avm_file *file)
 }
 
 /*
- * Up from the VMA to the root, each step pointing back: is it in the tree, and so met by a walk of it? A way up may
- * lead round in circles that no way down enters: no tree is as high as MAX_TREE_HEIGHT.
+ * Up from the VMA to the root, each step pointing back: is it in the tree, and so met by a walk of
+ * it? A way up may lead round in circles that no way down enters: no tree is as high as
+ * MAX_TREE_HEIGHT.
  */
 static bool in_tree_of_file(struct avm_verify *v, const struct avm_vma *vma)
 {
@@ -282,7 +288,8 @@ static void check_backing(struct avm_verify *v, const struct avm_mm *mm, const s
 
 	if (!vma->file) {
 		if (avm_inode_linked(&vma->shared))
-			avm_verify_say(v, 3, "a VMA without a file is in a tree of mappings", &where);
+			avm_verify_say(v, 3, "a VMA without a file is in a tree of mappings",
+				       &where);
 		return;
 	}
 	if (!avm_verify_file_ok(v, vma->file)) {
@@ -302,7 +309,7 @@ static void check_backing(struct avm_verify *v, const struct avm_mm *mm, const s
 		check_file(v, vma->file);
 }
 
-/* ---- one address space --------------------------------------------------------------------------------------------- */
+/* ---- one address space ---------------------------------------------------------------------- */
 
 void avm_verify_vmas(struct avm_verify *v, struct avm_mm *mm)
 {

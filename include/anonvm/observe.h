@@ -144,13 +144,19 @@ enum avm_verify_level {
 };
 
 /*
- * Checks the invariants (docs/rules.md, V1-V42) of a machine at rest; reports each violation as a line
- * "V20: ...". Never stops at the first; never crashes, whatever is corrupt: all walks are bounded.
+ * Checks the invariants (docs/rules.md, V1-V41 but those of swap) of a machine at rest; reports each
+ * violation as a line "V20: ..." (`report` NULL: only counts them). Never stops at the first; never
+ * crashes, whatever of the core's own memory is corrupt: a pointer is followed only to an object that
+ * is there, and all walks are bounded. Changes nothing.
  * Returns the number of violations, or -ENOMEM (scratch memory for level 2 and 3 comes from the port).
  */
 int64_t avm_verify(struct avm *m, enum avm_verify_level level, struct avm_sink *report);
 
-/* The same for one address space, whose mmap_lock the caller holds for write or which is at rest. */
+/*
+ * The same for what one address space can say of itself: not counters that others add to, not locks.
+ * The machine is at rest, but the caller may hold the mmap_lock: for a look in the middle of an
+ * operation.
+ */
 int64_t avm_verify_mm(struct avm_mm *mm, enum avm_verify_level level, struct avm_sink *report);
 
 #endif

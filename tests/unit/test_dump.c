@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Dumps: their shape, that they are the same for the same state, and that nothing that matters is left out. */
+/*
+ * Dumps: their shape, that they are the same for the same state, and that nothing that matters is
+ * left out.
+ */
 #include "verify_rig.h"
 
 #include "format.h"
@@ -56,7 +59,7 @@ static void assert_line(const struct capture *c, const char *line)
 	fail_msg("no line \"%s\" in:\n%s", line, c->text);
 }
 
-/* ---- text --------------------------------------------------------------------------------------------------- */
+/* ---- text ----------------------------------------------------------------------------------- */
 
 static void numbers_are_written_in_both_bases(void **state)
 {
@@ -100,7 +103,7 @@ static void text_that_does_not_fit_ends_in_dots(void **state)
 	assert_int_equal(buf[8], 'x');
 }
 
-/* ---- shape ---------------------------------------------------------------------------------------------------- */
+/* ---- shape ---------------------------------------------------------------------------------- */
 
 static void maps_have_the_shape_of_proc(void **state)
 {
@@ -164,16 +167,17 @@ static void everything_of_a_small_address_space(void **state)
 	text = dump_of(w.mm);
 	assert_string_equal(
 		text,
-		"mm id 1 lowest 10000 task_size 7ffffffff000 mmap_base 7ffff7fff000 brk_start 0 brk 0"
-		" default_flags 0\n"
+		"mm id 1 lowest 10000 task_size 7ffffffff000 mmap_base 7ffff7fff000 brk_start 0"
+		" brk 0 default_flags 0\n"
 		"limits as ffffffffffffffff data ffffffffffffffff stack ffffffffffffffff"
 		" locked ffffffffffffffff\n"
-		"pages vmas 1 total 4 data 4 exec 0 stack 0 locked 0 rss_file 0 rss_anon 1 rss_swap 0"
-		" rss_shmem 0\n"
-		"vma 20000000-20004000 rw-p flags 20073 pgoff 20000 file 0 mapped 0 private 0 policy 0 name 0"
-		" own 2 chain 1\n"
+		"pages vmas 1 total 4 data 4 exec 0 stack 0 locked 0 rss_file 0 rss_anon 1"
+		" rss_swap 0 rss_shmem 0\n"
+		"vma 20000000-20004000 rw-p flags 20073 pgoff 20000 file 0 mapped 0 private 0"
+		" policy 0 name 0 own 2 chain 1\n"
 		"  anon_vma 2 root 2 parent 2 refs 1 children 1 active 1\n"
-		"pte 20000000 present w-yd-- pfn 6 inuse,exclusive mapcount 1 anon_vma 2 index 20000\n"
+		"pte 20000000 present w-yd-- pfn 6 inuse,exclusive mapcount 1 anon_vma 2"
+		" index 20000\n"
 		"pte 20003000 present --y--- pfn 1 zero\n");
 	free(text);
 	world_close(&w);
@@ -193,23 +197,21 @@ static void a_family_is_told_with_all_its_members(void **state)
 	assert_int_equal(sim_proc_fork(w.a, &child), 0);
 	capture_init(&c);
 	avm_dump_families(sim_mm(child), &c.sink);
-	assert_string_equal(c.text,
-			    "vma 20000000-20004000 rw-p\n"
-			    "  anon_vma 4 root 2 parent 2 refs 1 children 0 active 1 own\n"
-			    "    mm 3 20000000-20004000 pages 20000-20003\n"
-			    "  anon_vma 2 root 2 parent 2 refs 2 children 2 active 1\n"
-			    "    mm 1 20000000-20004000 pages 20000-20003\n"
-			    "    mm 3 20000000-20004000 pages 20000-20003\n"
-			    "vma 30000000-30001000 r--p unfaulted\n");
+	assert_string_equal(c.text, "vma 20000000-20004000 rw-p\n"
+				    "  anon_vma 4 root 2 parent 2 refs 1 children 0 active 1 own\n"
+				    "    mm 3 20000000-20004000 pages 20000-20003\n"
+				    "  anon_vma 2 root 2 parent 2 refs 2 children 2 active 1\n"
+				    "    mm 1 20000000-20004000 pages 20000-20003\n"
+				    "    mm 3 20000000-20004000 pages 20000-20003\n"
+				    "vma 30000000-30001000 r--p unfaulted\n");
 	capture_free(&c);
 
 	capture_init(&c);
 	avm_dump_page(w.m, page_at(w.mm, 0x20000000), &c.sink);
-	assert_string_equal(c.text,
-			    "pfn 6 inuse,lru refs 2 mapcount 2 anon_vma 2 index 20000\n"
-			    "  mapped by mm 1 at 20000000 in 20000000-20004000\n"
-			    "  mapped by mm 3 at 20000000 in 20000000-20004000\n"
-			    "  walk visited 2 mapped 2\n");
+	assert_string_equal(c.text, "pfn 6 inuse,lru refs 2 mapcount 2 anon_vma 2 index 20000\n"
+				    "  mapped by mm 1 at 20000000 in 20000000-20004000\n"
+				    "  mapped by mm 3 at 20000000 in 20000000-20004000\n"
+				    "  walk visited 2 mapped 2\n");
 	capture_free(&c);
 	world_close(&w);
 }
@@ -223,7 +225,8 @@ static void pages_of_every_use(void **state)
 	avm_dump_page(r->w.m, r->w.m->zero_page, &c.sink);
 	assert_line(&c, "pfn 1 inuse,zero refs 1 mapcount 0 index 0");
 	avm_dump_page(r->w.m, r->ma->root_table, &c.sink);
-	assert_non_null(strstr(c.text, "inuse,table refs 1 mapcount 0 mm 1 level 3 used 1 from 0\n"));
+	assert_non_null(
+		strstr(c.text, "inuse,table refs 1 mapcount 0 mm 1 level 3 used 1 from 0\n"));
 	avm_dump_page(r->w.m, &r->w.m->regions->pages[1000], &c.sink);
 	assert_line(&c, "pfn 3e9 free refs 0 mapcount 0 index 0");
 	avm_dump_page(r->w.m, page_at(r->ma, r->shared + PAGE), &c.sink);
@@ -233,7 +236,25 @@ static void pages_of_every_use(void **state)
 	capture_free(&c);
 }
 
-/* ---- sameness ---------------------------------------------------------------------------------------------------- */
+static void entries_of_every_kind(void **state)
+{
+	struct rig *r = *state;
+	struct capture c;
+
+	assert_int_equal(avm_insert_pfn(r->ma, 0x20000000, 0x7777777, 1, AVM_PROT_READ), 0);
+	poke_entry(r->ma, r->anon + 7 * PAGE,
+		   avm_pte_make_entry(AVM_ENTRY_SWAP, 0x99, true, false));
+	assert_int_equal(avm_mprotect(r->ma, r->anon, PAGE, AVM_PROT_NONE), 0);
+	capture_init(&c);
+	avm_dump_mm(r->ma, &c.sink);
+	assert_line(&c, "pte 20000000 present --y--s pfn 7777777");
+	assert_non_null(strstr(c.text, " swap w----- value 99\n"));
+	assert_non_null(strstr(c.text, " present --ydn- pfn "));
+	capture_free(&c);
+	poke_entry(r->ma, r->anon + 7 * PAGE, AVM_PTE_EMPTY);
+}
+
+/* ---- sameness ------------------------------------------------------------------------------- */
 
 static void two_machines_with_one_history_give_one_text(void **state)
 {
@@ -291,7 +312,8 @@ static void whatever_changes_shows(void **state)
 	assert_int_equal(avm_mlockall(mm, AVM_MCL_FUTURE), 0);
 	assert_changed(r, &text);
 	assert_int_equal(avm_mremap(mm, 0x20003000, PAGE, PAGE,
-				    AVM_MREMAP_MAYMOVE | AVM_MREMAP_FIXED, 0x28000000, &out), 0);
+				    AVM_MREMAP_MAYMOVE | AVM_MREMAP_FIXED, 0x28000000, &out),
+			 0);
 	assert_changed(r, &text);
 	assert_int_equal(avm_munmap(mm, 0x28000000, PAGE), 0);
 	assert_changed(r, &text);
@@ -333,6 +355,7 @@ int main(void)
 		cmocka_unit_test(everything_of_a_small_address_space),
 		cmocka_unit_test(a_family_is_told_with_all_its_members),
 		IN_RIG(pages_of_every_use),
+		IN_RIG(entries_of_every_kind),
 		IN_RIG(two_machines_with_one_history_give_one_text),
 		IN_RIG(whatever_changes_shows),
 		IN_RIG(what_fails_leaves_the_text_as_it_was),

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The iterators and counters of observe.h, each against the plainest way of finding out the same. */
+/*
+ * The iterators and counters of observe.h, each against the plainest way of finding out the same.
+ */
 #include "verify_rig.h"
 
 static int setup(void **state)
@@ -21,7 +23,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* ---- address spaces, VMAs, entries ----------------------------------------------------------------------- */
+/* ---- address spaces, VMAs, entries ---------------------------------------------------------- */
 
 static void address_spaces_come_in_order_of_making(void **state)
 {
@@ -153,7 +155,7 @@ static void next_pte_stays_in_its_range(void **state)
 	assert_false(avm_next_pte(r->ma, ~(avm_addr_t)0, &i));
 }
 
-/* ---- families --------------------------------------------------------------------------------------------- */
+/* ---- families ------------------------------------------------------------------------------- */
 
 static void a_chain_is_walked_from_own_to_root(void **state)
 {
@@ -201,6 +203,26 @@ static void a_family_is_walked_member_by_member(void **state)
 	assert_int_equal(info.nr_avcs, 1);
 }
 
+/*
+ * Three VMAs of one anon_vma side by side, and their copies in two children: many indexes in one
+ * tree.
+ */
+static void members_with_many_indexes_are_met_in_order(void **state)
+{
+	struct rig *r = *state;
+	struct avm_anon_vma *root = avm_vma_anon(vma_at(r->ma, r->split));
+	struct avm_vma *vma = NULL;
+	uint64_t first = 0;
+	unsigned n = 0;
+
+	while ((vma = avm_next_in_family(root, vma))) {
+		assert_true(vma->pgoff >= first);
+		first = vma->pgoff;
+		n++;
+	}
+	assert_int_equal(n, 9);
+}
+
 /* Twenty VMAs at one page index: duplicates of the key that the search starts from. */
 static void members_with_one_index_are_all_met(void **state)
 {
@@ -229,7 +251,7 @@ static void a_page_names_its_anon_vma(void **state)
 	assert_null(avm_page_anon_vma(r->w.m->zero_page));
 }
 
-/* ---- reverse walks ------------------------------------------------------------------------------------------ */
+/* ---- reverse walks -------------------------------------------------------------------------- */
 
 /* Every place that maps the page, the slow way. */
 static uint32_t mappings_of(struct rig *r, const struct avm_page *page)
@@ -286,7 +308,8 @@ static void a_reverse_walk_finds_every_mapping_of_every_page(void **state)
 static void a_reverse_walk_may_end_early_and_leaves_no_lock(void **state)
 {
 	struct rig *r = *state;
-	struct avm_page *pages[] = { page_at(r->ma, r->anon + 2 * PAGE), page_at(r->ma, r->shared) };
+	struct avm_page *pages[] = { page_at(r->ma, r->anon + 2 * PAGE),
+				     page_at(r->ma, r->shared) };
 
 	for (unsigned i = 0; i < 2; i++) {
 		struct avm_rmap_iter it;
@@ -314,7 +337,7 @@ static void nobody_can_be_asked_about_a_page_that_is_not_mapped(void **state)
 	assert_int_equal(avm_page_flags(page), 0);
 }
 
-/* ---- counters ------------------------------------------------------------------------------------------------ */
+/* ---- counters ------------------------------------------------------------------------------- */
 
 static void machine_counters_agree_with_what_is_there(void **state)
 {
@@ -403,6 +426,7 @@ int main(void)
 		IN_RIG(next_pte_stays_in_its_range),
 		IN_RIG(a_chain_is_walked_from_own_to_root),
 		IN_RIG(a_family_is_walked_member_by_member),
+		IN_RIG(members_with_many_indexes_are_met_in_order),
 		IN_RIG(members_with_one_index_are_all_met),
 		IN_RIG(a_page_names_its_anon_vma),
 		IN_RIG(a_reverse_walk_finds_every_mapping_of_every_page),

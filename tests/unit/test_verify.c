@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Verify is silent on a machine in order, and says the right number for each violation: every test plants one in the
- * middle of a machine, sees it reported, takes it back, and sees silence again. Whatever is planted, nothing crashes.
+ * Verify is silent on a machine in order, and says the right number for each violation: every test
+ * plants one in the middle of a machine, sees it reported, takes it back, and sees silence again.
+ * Whatever is planted, nothing crashes.
  */
 #include "verify_rig.h"
 
@@ -11,7 +12,7 @@
 #include "slab.h"
 #include "vma_node.h"
 
-/* ---- planting -------------------------------------------------------------------------------------------------- */
+/* ---- planting ------------------------------------------------------------------------------- */
 
 enum {
 	MAX_PLANTED = 32,
@@ -42,11 +43,11 @@ static void plant(struct field *f, void *at, const void *value, size_t size)
 }
 
 /* Sets a field, whatever its type, to an integer or pointer. */
-#define PLANT(f, lvalue, value)                                                          \
-	do {                                                                             \
-		uint64_t planted_value = (uint64_t)(value);                              \
-		_Static_assert(sizeof(lvalue) <= sizeof(planted_value), "a scalar");     \
-		plant(f, (void *)(uintptr_t)&(lvalue), &planted_value, sizeof(lvalue)); \
+#define PLANT(f, lvalue, value) \
+	do { \
+		uint64_t planted_value = (uint64_t)(value); \
+		_Static_assert(sizeof(lvalue) <= sizeof(planted_value), "a scalar"); \
+		plant(f, (void *)(uintptr_t) & (lvalue), &planted_value, sizeof(lvalue)); \
 	} while (0)
 #define PLANT_PTR(f, lvalue, value) PLANT(f, lvalue, (uintptr_t)(value))
 
@@ -94,7 +95,10 @@ static void reported(struct field *f, const char *number)
 	capture_free(&c);
 }
 
-/* The number is among the report's, now and on no account afterwards. All ways of looking survive it. */
+/*
+ * The number is among the report's, now and on no account afterwards. All ways of looking survive
+ * it.
+ */
 static void expect_and_undo(struct field *f, const char *number)
 {
 	reported(f, number);
@@ -138,7 +142,10 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Pointers that lead nowhere good; the last ones lead to objects, of the wrong kind or to the wrong one. */
+/*
+ * Pointers that lead nowhere good; the last ones lead to objects, of the wrong kind or to the wrong
+ * one.
+ */
 static _Alignas(64) unsigned char garbage[4096];
 
 enum {
@@ -167,7 +174,7 @@ static void *wild(struct field *f, unsigned i)
 	}
 }
 
-/* ---- in order ---------------------------------------------------------------------------------------------------- */
+/* ---- in order ------------------------------------------------------------------------------- */
 
 static void a_machine_in_order_is_passed_in_silence(void **state)
 {
@@ -215,7 +222,7 @@ static void looking_changes_no_counter_and_keeps_no_memory(void **state)
 	assert_int_equal(sim_allocs(f->r.w.s), allocs);
 }
 
-/* ---- V1 ------------------------------------------------------------------------------------------------------------ */
+/* ---- V1 ------------------------------------------------------------------------------------- */
 
 static void v1_counts_of_pages(void **state)
 {
@@ -296,7 +303,8 @@ static void v1_tree(void **state)
 		}
 		if (pointer) {
 			PLANT_PTR(f, f->r.ma->vmas.reserve, pointer);
-			expect_and_undo(f, "V1: the reserve of the VMA tree is longer than it says");
+			expect_and_undo(f,
+					"V1: the reserve of the VMA tree is longer than it says");
 		}
 		if (pointer && pointer != root) {
 			PLANT_PTR(f, f->r.ma->vmas.reserve, pointer);
@@ -320,6 +328,20 @@ static void v1_tree(void **state)
 	expect_only(f, "V1: VMA tree: the gap before a VMA is wrong");
 }
 
+static void nodes_in_reserve_are_in_order(void **state)
+{
+	struct field *f = *state;
+
+	assert_int_equal(avm_vma_tree_reserve(&f->r.ma->vmas, 50), 0);
+	assert_true(f->r.ma->vmas.nr_reserve > 1);
+	rig_quiet(&f->r);
+	PLANT_ADD(f, f->r.ma->vmas.nr_reserve, -1);
+	expect_and_undo(f, "V1: the reserve of the VMA tree is longer than it says");
+	PLANT_ADD(f, f->r.ma->vmas.nr_reserve, 1);
+	expect_only(f, "V1: VMA tree: the reserve has not as many nodes as it says");
+	avm_vma_tree_trim(&f->r.ma->vmas);
+}
+
 /* Enough VMAs for a tree of two levels, whose root is then bent. */
 static void v1_inner_nodes(void **state)
 {
@@ -327,7 +349,8 @@ static void v1_inner_nodes(void **state)
 	struct avm_vma_node *root;
 
 	for (unsigned i = 0; i < 60; i++)
-		map_at(f->r.ma, 0x10000000 + 2 * i * PAGE, 1, i % 2 ? RW : AVM_PROT_READ, ANON, NULL, 0);
+		map_at(f->r.ma, 0x10000000 + 2 * i * PAGE, 1, i % 2 ? RW : AVM_PROT_READ, ANON,
+		       NULL, 0);
 	root = atomic_load(&f->r.ma->vmas.root);
 	assert_int_equal(root->level, 1);
 	rig_quiet(&f->r);
@@ -362,7 +385,7 @@ static void v1_one_node_in_every_place(void **state)
 	expect_and_undo(f, "V1");
 }
 
-/* ---- V3 ------------------------------------------------------------------------------------------------------------ */
+/* ---- V3 ------------------------------------------------------------------------------------- */
 
 static void v3_owner(void **state)
 {
@@ -382,7 +405,8 @@ static void v3_file(void **state)
 	struct field *f = *state;
 	struct avm_vma *vma = vma_at(f->r.mb, f->r.shared);
 
-	PLANT_PTR(f, vma->file, garbage + 128); /* readable, as it must be: files are the embedder's */
+	PLANT_PTR(f, vma->file,
+		  garbage + 128); /* readable, as it must be: files are the embedder's */
 	expect_and_undo(f, "V3: a VMA maps something that is no file of this machine");
 	PLANT_PTR(f, vma->file, vma);
 	expect_and_undo(f, "V3: a VMA maps something that is no file of this machine");
@@ -438,7 +462,8 @@ static void v3_a_circle_beside_the_tree(void **state)
 static void v3_not_in_the_tree(void **state)
 {
 	struct field *f = *state;
-	struct avm_vma *vma = vma_at(f->r.ma, f->r.shared); /* has entries: fork leaves those of files out */
+	struct avm_vma *vma =
+		vma_at(f->r.ma, f->r.shared); /* has entries: fork leaves those of files out */
 
 	avm_mappings_remove(&f->r.file->mappings, vma);
 	f->r.file->nr_mappings--;
@@ -449,7 +474,7 @@ static void v3_not_in_the_tree(void **state)
 	rig_quiet(&f->r);
 }
 
-/* ---- V10, V11 ------------------------------------------------------------------------------------------------------- */
+/* ---- V10, V11 ------------------------------------------------------------------------------- */
 
 static void v10_anon_vma_and_chain(void **state)
 {
@@ -517,7 +542,7 @@ static void v11_entries(void **state)
 	expect_and_undo(f, "V11: the list of the chain is broken");
 }
 
-/* ---- V12 ------------------------------------------------------------------------------------------------------------- */
+/* ---- V12 ------------------------------------------------------------------------------------ */
 
 static void v12_not_in_the_tree(void **state)
 {
@@ -571,7 +596,8 @@ static void v12_links(void **state)
 		void *pointer = wild(f, i);
 
 		PLANT_PTR(f, avc->node.parent_bits, (uintptr_t)pointer | AVM_INODE_LINKED | 4);
-		expect_and_undo(f, "V12: a chain entry does not point back to its parent in the tree");
+		expect_and_undo(f,
+				"V12: a chain entry does not point back to its parent in the tree");
 		if (pointer) {
 			PLANT_PTR(f, avc->node.left, pointer);
 			expect_and_undo(f, "V12: a link of the tree leads to no chain entry");
@@ -593,7 +619,7 @@ static void v12_links(void **state)
 	expect_and_undo(f, "V12");
 }
 
-/* ---- V13 - V16 --------------------------------------------------------------------------------------------------------- */
+/* ---- V13 - V16 ------------------------------------------------------------------------------ */
 
 static void v13_chains_of_one_anon_vma_differ(void **state)
 {
@@ -686,7 +712,7 @@ static void v16_mapped_page_of_a_freed_anon_vma(void **state)
 	}
 }
 
-/* ---- V20 - V24 ----------------------------------------------------------------------------------------------------------- */
+/* ---- V20 - V24 ------------------------------------------------------------------------------ */
 
 /* What took April 2010: a page whose anon_vma is one its mapper is not linked to. */
 static void v20_mapping_not_in_chain(void **state)
@@ -829,7 +855,7 @@ static void v24_zero_page(void **state)
 	expect_and_undo(f, "V24: a second zero page");
 }
 
-/* ---- V25, V26, V32 --------------------------------------------------------------------------------------------------------- */
+/* ---- V25, V26, V32 -------------------------------------------------------------------------- */
 
 static void v25_a_frame_lost(void **state)
 {
@@ -1012,7 +1038,7 @@ static void v32_rss(void **state)
 	expect_only(f, "V32");
 }
 
-/* ---- V40, V41 -------------------------------------------------------------------------------------------------------------- */
+/* ---- V40, V41 ------------------------------------------------------------------------------- */
 
 static void v40_lost_objects(void **state)
 {
@@ -1109,7 +1135,30 @@ static void v41_locks(void **state)
 	expect_only(f, "V41");
 }
 
-/* ---- one address space ---------------------------------------------------------------------------------------------------- */
+/* ---- without memory ------------------------------------------------------------------------- */
+
+/* The address sanitizer ends a program that asks for too much, unless told not to. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "allocator_may_return_null=1";
+}
+
+static void no_memory_to_count_in_is_said(void **state)
+{
+	struct field *f = *state;
+	uint64_t bytes = sim_meta_bytes(f->r.w.s);
+	uint64_t frames = UINT64_C(1) << 56;
+
+	PLANT(f, f->r.w.m->frames_total, frames);
+	PLANT(f, f->r.w.m->regions->count, frames);
+	assert_int_equal(avm_verify(f->r.w.m, AVM_VERIFY_ALL, NULL), -AVM_ENOMEM);
+	assert_int_equal(avm_verify_mm(f->r.ma, AVM_VERIFY_ALL, NULL), -AVM_ENOMEM);
+	undo(f);
+	assert_int_equal(sim_meta_bytes(f->r.w.s), bytes);
+}
+
+/* ---- one address space ---------------------------------------------------------------------- */
 
 static void one_address_space_sees_its_own(void **state)
 {
@@ -1148,9 +1197,12 @@ static void the_lock_of_the_caller_is_no_violation(void **state)
 	avm_mmap_write_unlock(f->r.ma);
 }
 
-/* ---- anything ---------------------------------------------------------------------------------------------------------------- */
+/* ---- anything ------------------------------------------------------------------------------- */
 
-/* Memory to be spoiled. Not: pointers to what is the embedder's (files, address spaces, regions, descriptors). */
+/*
+ * Memory to be spoiled. Not: pointers to what is the embedder's (files, address spaces, regions,
+ * descriptors).
+ */
 struct target {
 	unsigned char *at;
 	size_t size;
@@ -1190,7 +1242,8 @@ static struct target pick(struct field *f, struct rng *rng)
 		return (struct target){ (unsigned char *)atomic_load(&mm->vmas.root),
 					sizeof(struct avm_vma_node) };
 	case 6:
-		return (struct target){ (unsigned char *)f->r.file->pages.root, AVM_RADIX_NODE_BYTES };
+		return (struct target){ (unsigned char *)f->r.file->pages.root,
+					AVM_RADIX_NODE_BYTES };
 	case 7:
 		return (struct target){ (unsigned char *)&mm->vmas,
 					offsetof(struct avm_vma_tree, nodes) };
@@ -1256,6 +1309,7 @@ int main(void)
 		IN_FIELD(v1_ranges),
 		IN_FIELD(v1_list),
 		IN_FIELD(v1_tree),
+		IN_FIELD(nodes_in_reserve_are_in_order),
 		IN_FIELD(v1_inner_nodes),
 		IN_FIELD(v1_one_node_in_every_place),
 		IN_FIELD(v3_owner),
@@ -1296,6 +1350,7 @@ int main(void)
 		IN_FIELD(v40_list_of_address_spaces),
 		IN_FIELD(v40_red_zones),
 		IN_FIELD(v41_locks),
+		IN_FIELD(no_memory_to_count_in_is_said),
 		IN_FIELD(one_address_space_sees_its_own),
 		IN_FIELD(the_lock_of_the_caller_is_no_violation),
 		IN_FIELD(nothing_that_is_spoiled_crashes),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * verify_rig.h - a machine with something of everything in it, for the tests of the observers: three generations of
- * a family, private and shared files, shared anonymous memory, the zero page, COW copies, a stack, locked pages;
- * and a sink that keeps what it is told.
+ * verify_rig.h - a machine with something of everything in it, for the tests of the observers:
+ * three generations of a family, private and shared files, shared anonymous memory, the zero page,
+ * COW copies, a stack, locked pages; and a sink that keeps what it is told.
  */
 #ifndef TEST_VERIFY_RIG_H
 #define TEST_VERIFY_RIG_H
@@ -16,7 +16,7 @@
 #include "page.h"
 #include "vma.h"
 
-/* ---- a sink ---------------------------------------------------------------------------------------------- */
+/* ---- a sink --------------------------------------------------------------------------------- */
 
 struct capture {
 	struct avm_sink sink;
@@ -54,7 +54,7 @@ static inline void capture_free(struct capture *c)
 	free(c->text);
 }
 
-/* ---- the machine ------------------------------------------------------------------------------------------- */
+/* ---- the machine ---------------------------------------------------------------------------- */
 
 struct rig {
 	struct world w;
@@ -153,7 +153,7 @@ static inline void rig_close(struct rig *r)
 	world_close(&r->w);
 }
 
-/* ---- finding things in it ---------------------------------------------------------------------------------- */
+/* ---- finding things in it ------------------------------------------------------------------- */
 
 static inline struct avm_vma *vma_at(struct avm_mm *mm, avm_addr_t addr)
 {
