@@ -107,6 +107,8 @@ static int vma_flags(const struct avm_mm *mm, const struct avm_mmap *a, uint64_t
 		flags |= AVM_VM_GROWSDOWN;
 	if (a->flags & AVM_MAP_LOCKED)
 		flags |= AVM_VM_LOCKED;
+	if (a->flags & AVM_MAP_STACK)
+		flags |= AVM_VM_NOHUGEPAGE;
 	/* Strict commit means that nobody may opt out. */
 	if ((a->flags & AVM_MAP_NORESERVE) && mm->machine->config.commit == AVM_COMMIT_OFF)
 		flags |= AVM_VM_NORESERVE;

@@ -87,6 +87,40 @@ void call_sample(struct replay *r, struct task *t)
 		unmap_first(r, t);
 }
 
+/*
+ * Faults and calls of other tasks of the address space that nothing has been seen of yet may have begun: lays down their plans,
+ * or takes those away again of which no step has been seen.
+ */
+bool call_others(struct replay *r, const struct task *t, const struct space *s, enum call_look look)
+{
+	bool begun = false;
+
+	if (s->users < 2 || !s->proc)
+		return false;
+	for (size_t b = 0; b < BUCKETS; b++) {
+		struct task *o;
+
+		LIST_FOREACH(o, &r->state->tasks[b], link)
+		{
+			if (o == t || o->space != s)
+				continue;
+			if (look == CALL_MAY_BEGIN && o->faulting) {
+				fault_serve(r, o);
+				begun = true;
+			}
+			if (!o->call.active || o->call.applied)
+				continue;
+			if (look == CALL_MAY_BEGIN && !o->op.space) {
+				unmap_first(r, o);
+				begun |= o->op.nr != 0;
+			} else if (look == CALL_NOT_BEGUN && plan_untouched(&o->op)) {
+				plan_drop(&o->op);
+			}
+		}
+	}
+	return begun;
+}
+
 /* ---- MMAP2 inside of a call ---------------------------------------------------------------------------- */
 
 /* A record shows the VMA as merged: the new part of it is what is not mapped yet. */
@@ -111,7 +145,7 @@ static bool find_new(const struct space *s, const struct trace_mmap *m, uint64_t
 	return n == 1;
 }
 
-/* Others who are unmapping what this task has just mapped are done with it. */
+/* Others who are unmapping what this task has just mapped are done with it: mmap_lock was theirs until then. */
 static void settle(struct replay *r, struct task *t, uint64_t start, uint64_t end)
 {
 	if (t->space->users < 2)
@@ -141,10 +175,13 @@ static void map_record(struct replay *r, struct task *t, const struct trace_even
 	c->record = ev->mmap;
 	c->file = file_of(r, &ev->mmap);
 	c->has_record = true;
-	settle(r, t, ev->mmap.start, ev->mmap.start + ev->mmap.len);
-	if (!(c->sys.arg[3] & (AVM_MAP_FIXED | AVM_MAP_FIXED_NOREPLACE)) &&
-	    !find_new(t->space, &ev->mmap, len, &at))
-		return; /* its end will tell */
+	if (c->sys.arg[3] & (AVM_MAP_FIXED | AVM_MAP_FIXED_NOREPLACE)) {
+		settle(r, t, at, at + len);
+	} else if (!find_new(t->space, &ev->mmap, len, &at)) {
+		settle(r, t, ev->mmap.start, ev->mmap.start + ev->mmap.len);
+		if (!find_new(t->space, &ev->mmap, len, &at))
+			return; /* its end will tell */
+	}
 	apply(r, t, at);
 	map_check(r, t->space, &ev->mmap);
 	c->has_record = false;
@@ -294,6 +331,8 @@ void call_exit(struct replay *r, struct task *t, const struct trace_event *ev)
 	if (!known_call(c, r->state->strace)) {
 		unknown_call(r, c);
 	} else if (!ev->sys.err || error_is_ours(c, ev->sys.err)) {
+		if (c->sys.call == TRACE_CALL_MMAP && !c->applied)
+			settle(r, t, ev->sys.ret, ev->sys.ret + page_up(c->sys.arg[1]));
 		apply(r, t, ev->sys.ret);
 		compare_result(r, t, ev->sys.err);
 	}

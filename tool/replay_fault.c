@@ -241,24 +241,44 @@ static void adopt_page(const struct look *k, const struct trace_fault *f)
 	(void)sim_touch(k->space->proc, k->addr, AVM_ACCESS_READ, NULL);
 }
 
-static void serve(struct replay *r, struct task *t, const struct look *k)
+void fault_serve(struct replay *r, struct task *t)
 {
+	struct space *s = t->space;
 	struct counts before, total;
+	const struct avm_vma *v;
 	uint64_t since;
 
-	if (r->config.wrong == REPLAY_WRONG_NOTHING)
+	t->faulting = false;
+	if (r->config.wrong == REPLAY_WRONG_NOTHING || !s->proc)
 		return;
-	before = counts_of(k->space);
+	before = counts_of(s);
 	since = time_now();
-	(void)sim_touch(k->space->proc, k->addr, k->access, NULL);
+	(void)sim_touch(s->proc, t->fault_addr, t->fault_access, NULL);
 	time_add(r, REPLAY_OP_FAULT, since);
-	total = counts_of(k->space);
+	total = counts_of(s);
 	total = counts_diff(&total, &before);
-	plan_begin(&t->fault, k->space);
+	plan_begin(&t->fault, s);
 	plan_applied(&t->fault, &total);
-	t->fault.open = k->vma && k->vma->file;
-	t->fault.addr = k->addr;
+	v = vma_at(s, t->fault_addr);
+	t->fault.open = v && v->file;
+	t->fault.addr = t->fault_addr;
 	r->state->changed = true;
+	space_note(r, s);
+}
+
+/*
+ * When other tasks use the address space, a fault that changes its counts is served when the count changes, not when
+ * it is taken: it may have to wait, for a fork above all.
+ */
+static bool must_wait(const struct look *k)
+{
+	struct avm_pte_info e;
+
+	if (k->space->users < 2)
+		return false;
+	avm_pte_at(space_mm(k->space), k->addr, &e);
+	return e.kind == AVM_PTE_NONE || e.zero || !e.page ||
+	       !(e.page->mapping & AVM_MAPPING_ANON);
 }
 
 void fault_event(struct replay *r, struct task *t, const struct trace_event *ev)
@@ -272,8 +292,11 @@ void fault_event(struct replay *r, struct task *t, const struct trace_event *ev)
 	remember(t->space, ev);
 	t->space->row->faults++;
 	adopt_page(&k, &ev->fault);
-	serve(r, t, &k);
-	space_note(r, t->space);
+	t->fault_addr = k.addr;
+	t->fault_access = k.access;
+	t->faulting = true;
+	if (!must_wait(&k))
+		fault_serve(r, t);
 }
 
 /* ---- traces without faults ----------------------------------------------------------------------------- */

@@ -14,7 +14,7 @@
 /* Flags of mmap() that the core knows and a replay may repeat. */
 #define MAP_KEPT \
 	(AVM_MAP_TYPE | AVM_MAP_ANONYMOUS | AVM_MAP_GROWSDOWN | AVM_MAP_LOCKED | \
-	 AVM_MAP_NORESERVE | AVM_MAP_POPULATE | AVM_MAP_NONBLOCK)
+	 AVM_MAP_NORESERVE | AVM_MAP_POPULATE | AVM_MAP_NONBLOCK | AVM_MAP_STACK)
 #define MAP_HUGETLB 0x40000u
 
 /* ---- ranges -------------------------------------------------------------------------------------------- */

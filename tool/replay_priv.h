@@ -143,6 +143,9 @@ struct task {
 	uint64_t seq, prev_seq; /* numbers of its last two events */
 	char comm[20];
 	struct plan fault, op;
+	uint64_t fault_addr;
+	enum avm_access fault_access;
+	bool faulting; /* taken, not served yet */
 	struct call call;
 	struct exec exec;
 	struct space *child; /* fork on its way */
@@ -199,6 +202,7 @@ void plan_add(struct plan *p, const struct counts *c);
 void plan_gather(struct plan *p, uint64_t start, uint64_t end, int sign);
 void plan_applied(struct plan *p, const struct counts *total);
 void plan_drop(struct plan *p);
+bool plan_untouched(const struct plan *p); /* neither applied nor reported any of */
 struct counts counts_of(const struct space *s);
 struct counts counts_diff(const struct counts *after, const struct counts *before);
 void rss_compare(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
@@ -208,6 +212,7 @@ void rss_resolve(struct replay *r, struct task *t, const struct trace_event *nex
 
 /* replay_fault.c */
 void fault_event(struct replay *r, struct task *t, const struct trace_event *ev);
+void fault_serve(struct replay *r, struct task *t);
 /* Maps `want` more pages around addr; => how many there were. */
 int64_t fault_around(struct replay *r, struct space *s, uint64_t addr, int64_t want);
 void touch_range(struct replay *r, struct space *s, uint64_t start, uint64_t len);
@@ -217,6 +222,11 @@ void call_enter(struct replay *r, struct task *t, const struct trace_event *ev);
 void call_exit(struct replay *r, struct task *t, const struct trace_event *ev);
 void call_record(struct replay *r, struct task *t, const struct trace_event *ev); /* MMAP2 inside */
 void call_sample(struct replay *r, struct task *t); /* a count has changed: it must have begun */
+enum call_look {
+	CALL_MAY_BEGIN,
+	CALL_NOT_BEGUN,
+};
+bool call_others(struct replay *r, const struct task *t, const struct space *s, enum call_look look);
 
 /* replay_ops.c: what a call does to the core; => 0 or a negative errno */
 int op_range(const struct call *c, uint64_t *start, uint64_t *end);

@@ -143,6 +143,11 @@ void plan_drop(struct plan *p)
 	p->applied = p->open = false;
 }
 
+bool plan_untouched(const struct plan *p)
+{
+	return p->space && !p->applied && is_zero(&p->done);
+}
+
 static int64_t plan_next(struct plan *p, enum avm_rss type)
 {
 	while (p->next < p->nr && is_zero(&p->steps[p->next]))
@@ -278,8 +283,8 @@ static size_t others_next(struct replay *r, struct task *t, const struct space *
 #define BESIDE 12
 
 /* The same with what happened on other CPUs meanwhile taken away, or added. */
-static bool take_beside(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
-			int64_t delta)
+static bool take_seen(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
+		      int64_t delta)
 {
 	int64_t less[BESIDE + 1] = { 0 }, more[BESIDE + 1] = { 0 };
 	size_t nl = 1 + others_done(t, s, type, less + 1, BESIDE);
@@ -295,6 +300,18 @@ static bool take_beside(struct replay *r, struct task *t, struct space *s, enum 
 		}
 	}
 	return false;
+}
+
+static bool take_beside(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
+			int64_t delta)
+{
+	bool taken = take_seen(r, t, s, type, delta);
+
+	if (taken || !call_others(r, t, s, CALL_MAY_BEGIN))
+		return taken;
+	taken = take_seen(r, t, s, type, delta);
+	(void)call_others(r, t, s, CALL_NOT_BEGUN);
+	return taken;
 }
 
 /* The task's step is over, whatever the kernel made of it. */

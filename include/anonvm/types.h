@@ -67,7 +67,7 @@ enum avm_map {
 	AVM_MAP_NORESERVE = 0x4000,
 	AVM_MAP_POPULATE = 0x8000,
 	AVM_MAP_NONBLOCK = 0x10000, /* with POPULATE: POPULATE does nothing */
-	AVM_MAP_STACK = 0x20000, /* no effect, as on Linux */
+	AVM_MAP_STACK = 0x20000, /* AVM_VM_NOHUGEPAGE, as on Linux since 6.7: keeps boundaries */
 	AVM_MAP_FIXED_NOREPLACE = 0x100000,
 };
 
