@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+# bash completion for anonvm(1)
+
+_anonvm()
+{
+	local cur prev words cword
+	local commands='run record help'
+
+	COMPREPLY=()
+	cur=${COMP_WORDS[COMP_CWORD]}
+	prev=${COMP_WORDS[COMP_CWORD - 1]}
+	words=("${COMP_WORDS[@]}")
+	cword=$COMP_CWORD
+
+	if ((cword == 1)) || { ((cword == 2)) && [[ $prev == help ]]; }; then
+		mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$cur")
+		return
+	fi
+
+	# "--option=value" comes in three words: the option, "=", the value.
+	if [[ $cur == = ]]; then
+		cur=''
+	elif [[ $prev == = ]]; then
+		prev=${words[cword - 2]}
+	fi
+	case $prev in
+	--verify)
+		mapfile -t COMPREPLY < <(compgen -W 'each end never' -- "$cur")
+		return
+		;;
+	--family)
+		mapfile -t COMPREPLY < <(compgen -W 'reuse chain flat' -- "$cur")
+		return
+		;;
+	-o | --output)
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+		;;
+	-m | --pages)
+		mapfile -t COMPREPLY < <(compgen -W '1024 2048 4096 8192 16384 32768' -- "$cur")
+		return
+		;;
+	esac
+
+	local options=''
+	case ${words[1]} in
+	run)
+		options='--verify= --family= --trace --json --quiet --help'
+		;;
+	record)
+		options='--output --scrub --keep-data --strace --pages --quiet --help'
+		;;
+	esac
+	if [[ $cur == -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+		[[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace 2>/dev/null
+		return
+	fi
+	# The command to record, and its arguments, complete as they would by themselves.
+	if [[ ${words[1]} == record ]]; then
+		mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
+		return
+	fi
+	mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+	compopt -o filenames 2>/dev/null
+}
+
+complete -F _anonvm anonvm
