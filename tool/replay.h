@@ -136,6 +136,11 @@ struct replay {
 	uint64_t without_code; /* faults of which the trace does not tell the access */
 	struct replay_samples rss[AVM_NR_RSS];
 	struct replay_pairs maps, results;
+	struct {
+		uint64_t blocks; /* the kernel mapped pages around a fault */
+		uint64_t ambiguous; /* ... which ones was not certain */
+		uint64_t corrected; /* pages that a later fault put right */
+	} around;
 	uint64_t touches; /* synthesised */
 	uint64_t adopted; /* ranges that the kernel changed and no record had mapped */
 	struct replay_cause causes[REPLAY_CAUSES];

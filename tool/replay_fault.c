@@ -8,7 +8,6 @@
 #include "replay_priv.h"
 
 #define RACE_NS 100000u
-#define AROUND 16u /* pages: Linux' fault_around_bytes */
 
 /* What one fault of the trace is to the model, before it is served. */
 struct look {
@@ -143,91 +142,6 @@ static void tally(struct replay *r, const struct trace_event *ev, const struct l
 			ev->tid, cause_of(r, k), (unsigned long long)ev->fault.addr);
 }
 
-/* ---- what the kernel maps beside ------------------------------------------------------------------------ */
-
-static bool absent(const struct space *s, uint64_t addr)
-{
-	struct avm_pte_info e;
-
-	avm_pte_at(space_mm(s), addr, &e);
-	return e.kind == AVM_PTE_NONE;
-}
-
-/* Brings [start, end) of one VMA into the page cache, then maps it. => pages mapped */
-static int64_t map_run(struct replay *r, struct space *s, const struct avm_vma *v, uint64_t start,
-		       uint64_t end)
-{
-	uint64_t index = v->pgoff + (start - v->start) / PAGE_SIZE;
-	int64_t n;
-
-	if (start == end || avm_file_readahead(v->file, index, (end - start) / PAGE_SIZE) < 0)
-		return 0;
-	n = avm_map_cached(space_mm(s), start, end - start);
-	r->state->changed = true;
-	return n < 0 ? 0 : n;
-}
-
-/* Up to `want` absent pages of [start, end), lowest first. => how many */
-static int64_t map_absent(struct replay *r, struct space *s, const struct avm_vma *v,
-			  uint64_t start, uint64_t end, int64_t want)
-{
-	int64_t done = 0;
-
-	while (start < end && done < want) {
-		uint64_t from, to;
-
-		for (from = start; from < end && !absent(s, from); from += PAGE_SIZE)
-			;
-		for (to = from; to < end && done + (int64_t)((to - from) / PAGE_SIZE) < want &&
-				absent(s, to);
-		     to += PAGE_SIZE)
-			;
-		done += map_run(r, s, v, from, to);
-		start = to;
-		if (from == to)
-			break;
-	}
-	return done;
-}
-
-/* Linux maps an aligned block, cut to the VMA and to one page table; of large folios all pages. */
-static void block_of(const struct avm_vma *v, uint64_t addr, uint64_t pages, uint64_t *start,
-		     uint64_t *end)
-{
-	uint64_t bytes = pages * PAGE_SIZE;
-	uint64_t table_end = (addr & ~(TABLE_SPAN - 1)) + TABLE_SPAN;
-
-	*start = addr & ~(bytes - 1);
-	if (*start < v->start)
-		*start = v->start;
-	*end = *start + bytes;
-	if (*end > table_end)
-		*end = table_end;
-	if (*end > v->end)
-		*end = v->end;
-}
-
-int64_t fault_around(struct replay *r, struct space *s, uint64_t addr, int64_t want)
-{
-	const struct avm_vma *v = avm_find_vma(space_mm(s), addr);
-	uint64_t since = time_now();
-	int64_t done = 0;
-
-	addr = page_down(addr);
-	if (!v || v->start > addr || !v->file || (v->flags & AVM_VM_SPECIAL))
-		return 0;
-	for (uint64_t pages = AROUND; pages <= TABLE_SPAN / PAGE_SIZE && done < want; pages *= 2) {
-		uint64_t start, end;
-
-		block_of(v, addr, pages, &start, &end);
-		/* The fault's own page first, then what follows it, then what precedes it. */
-		done += map_absent(r, s, v, addr, end, want - done);
-		done += map_absent(r, s, v, start, addr, want - done);
-	}
-	time_add(r, REPLAY_OP_AROUND, since);
-	return done;
-}
-
 /* ---- serving it ---------------------------------------------------------------------------------------- */
 
 /*
@@ -287,6 +201,8 @@ void fault_event(struct replay *r, struct task *t, const struct trace_event *ev)
 
 	if (!t->space || !t->space->proc)
 		return;
+	if (ev->fault.has_code)
+		around_evidence(r, t->space, ev->fault.addr, ev->fault.code & TRACE_PF_PRESENT);
 	k = look_at(t->space, &ev->fault);
 	tally(r, ev, &k);
 	remember(t->space, ev);

@@ -80,6 +80,13 @@ struct touched {
 };
 #define TOUCHED 64
 
+/* Pages around a fault of which only the number is known: replay_around.c */
+struct guess {
+	uint64_t start;
+	uint64_t in; /* a bit for each page from start: mapped in the model, perhaps not in the kernel */
+	uint64_t out; /* the other way round */
+};
+
 /* ---- address spaces ----------------------------------------------------------------------------------- */
 
 struct space {
@@ -95,6 +102,8 @@ struct space {
 	unsigned nr_reported; /* all, ever */
 	struct touched touched[TOUCHED];
 	unsigned nr_touched;
+	struct guess *guesses;
+	size_t nr_guesses, cap_guesses;
 	struct fd fds[FDS];
 	bool stack_made; /* exec: the stack is there */
 	bool unknown_image; /* began before the trace, or exec'd without records of its image */
@@ -213,9 +222,14 @@ void rss_resolve(struct replay *r, struct task *t, const struct trace_event *nex
 /* replay_fault.c */
 void fault_event(struct replay *r, struct task *t, const struct trace_event *ev);
 void fault_serve(struct replay *r, struct task *t);
+void touch_range(struct replay *r, struct space *s, uint64_t start, uint64_t len);
+
+/* replay_around.c */
 /* Maps `want` more pages around addr; => how many there were. */
 int64_t fault_around(struct replay *r, struct space *s, uint64_t addr, int64_t want);
-void touch_range(struct replay *r, struct space *s, uint64_t start, uint64_t len);
+/* The kernel has found a page there, or none. */
+void around_evidence(struct replay *r, struct space *s, uint64_t addr, bool present);
+void around_fork(struct space *child, const struct space *parent);
 
 /* replay_call.c */
 void call_enter(struct replay *r, struct task *t, const struct trace_event *ev);

@@ -112,6 +112,7 @@ struct space *space_new(struct replay *r, const struct space *parent, int32_t pi
 		s->before_trace = parent->before_trace;
 		s->stack_made = parent->stack_made;
 		memcpy(s->fds, parent->fds, sizeof(s->fds));
+		around_fork(s, parent);
 	}
 	s->users = 1;
 	s->row = row_new(r, pid, comm);
@@ -151,6 +152,7 @@ void space_put(struct replay *r, struct space *s)
 	if (s->mm_id)
 		LIST_REMOVE(s, by_id);
 	LIST_REMOVE(s, link);
+	free(s->guesses);
 	free(s);
 }
 
