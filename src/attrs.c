@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * attrs.c - one walk for all operations that change what VMAs are and not what they map (R2.5), and the two
- * smallest of those: names and policies.
+ * attrs.c - one walk for all operations that change what VMAs are and not what they map (R2.5), and
+ * the two smallest of those: names and policies.
  *
- * The walk goes twice over the range: first to find what will change, so that exactly that is reserved and lack of
- * memory changes nothing; then to change it. Addresses, not VMAs, carry the second walk on: merging may have taken
- * the VMA that came next.
+ * The walk goes twice over the range: first to find what will change, so that exactly that is
+ * reserved and lack of memory changes nothing; then to change it. Addresses, not VMAs, carry the
+ * second walk on: merging may have taken the VMA that came next.
  */
 #include "attrs.h"
 
@@ -124,7 +124,7 @@ int avm_attrs_flags(const struct avm_attrs_change *change, const struct avm_vma 
 	return 0;
 }
 
-/* ---- names and policies ------------------------------------------------------------------------------ */
+/* ---- names and policies ---------------------------------------------------------------------- */
 
 static int decide_name(const struct avm_attrs_change *change, const struct avm_vma *vma,
 		       struct avm_vma_attrs *attrs)

@@ -2,8 +2,8 @@
 /*
  * brk.c - the heap: private anonymous memory whose end moves.
  *
- * The heap is no VMA of its own kind. Growing adds a range at its end, which merges with what is there if R2 says
- * so; shrinking unmaps. mm->brk remembers the byte, the VMAs know pages.
+ * The heap is no VMA of its own kind. Growing adds a range at its end, which merges with what is
+ * there if R2 says so; shrinking unmaps. mm->brk remembers the byte, the VMAs know pages.
  */
 #include "anonvm/ops.h"
 #include "mlock.h"

@@ -28,4 +28,7 @@
 #define avm_likely(x) __builtin_expect(!!(x), 1)
 #define avm_unlikely(x) __builtin_expect(!!(x), 0)
 
+/* For what is large and off the deepest path: inlined, it would lie on every stack below. */
+#define avm_noinline __attribute__((noinline))
+
 #endif

@@ -2,8 +2,9 @@
 /*
  * insert_pfn.c - bare frames: devices, the vDSO, a guest's memory.
  *
- * The entries are special: no descriptor is looked at, no count changes, no reverse walk finds them. The embedder
- * keeps the frames alive for as long as they are mapped, and knows of the end through its notifier.
+ * The entries are special: no descriptor is looked at, no count changes, no reverse walk finds
+ * them. The embedder keeps the frames alive for as long as they are mapped, and knows of the end
+ * through its notifier.
  */
 #include "anonvm/ops.h"
 #include "mm.h"
@@ -12,8 +13,8 @@
 #include "vma.h"
 
 /*
- * Shared, so that a write goes to the frame and fork shares it. What was not granted here is not granted by
- * mprotect either.
+ * Shared, so that a write goes to the frame and fork shares it. What was not granted here is not
+ * granted by mprotect either.
  */
 static uint64_t special_flags(uint32_t prot)
 {

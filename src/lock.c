@@ -2,9 +2,10 @@
 /*
  * lock.c - the slow halves of lock.h, over the port's wait and wake.
  *
- * A word that somebody may be asleep on says so itself (AVM_RW_WAITERS, AVM_PG_WAITERS), so an unlock without
- * contention never calls the port. The bit is set only while the lock is held, and the unlock that finds it
- * clears it and wakes everybody: a sleeper that loses the race sets it again.
+ * A word that somebody may be asleep on says so itself (AVM_RW_WAITERS, AVM_PG_WAITERS), so an
+ * unlock without contention never calls the port. The bit is set only while the lock is held, and
+ * the unlock that finds it clears it and wakes everybody: a sleeper that loses the race sets it
+ * again.
  *
  * On tier 0 there is one CPU and nothing to wait for: a lock that is taken is a deadlock.
  */
@@ -35,7 +36,7 @@ static void word_wake(struct avm *m, _Atomic uint32_t *word)
 #endif
 }
 
-/* ---- spin locks ----------------------------------------------------------------------------------- */
+/* ---- spin locks ------------------------------------------------------------------------------ */
 
 void avm_spin_slow(struct avm *m, struct avm_spinlock *l)
 {
@@ -55,7 +56,7 @@ void avm_spin_slow(struct avm *m, struct avm_spinlock *l)
 #endif
 }
 
-/* ---- sleeping read-write locks --------------------------------------------------------------------- */
+/* ---- sleeping read-write locks --------------------------------------------------------------- */
 
 /* Sleeps until the word may have changed; `w` is what it was. 0 or -EINTR. */
 static int rw_sleep(struct avm *m, struct avm_rwsem *l, uint32_t w)
@@ -74,7 +75,10 @@ int avm_rw_read_slow(struct avm *m, struct avm_rwsem *l)
 {
 	for (;;) {
 		uint32_t w = atomic_load_explicit(&l->word, memory_order_relaxed);
-		/* Readers let a waiting writer go first, but not on a lock that is between two owners. */
+		/*
+		 * Readers let a waiting writer go first, but not on a lock that is between two
+		 * owners.
+		 */
 		bool blocked = (w & AVM_RW_WRITER) || ((w & AVM_RW_WAITERS) && (w & RW_READERS));
 
 		if (blocked) {
@@ -116,7 +120,7 @@ void avm_rw_wake(struct avm *m, struct avm_rwsem *l)
 	word_wake(m, &l->word);
 }
 
-/* ---- mmap_lock and the VMA locks under it ----------------------------------------------------------- */
+/* ---- mmap_lock and the VMA locks under it ---------------------------------------------------- */
 
 /* Odd while a writer is in. A fault inside a VMA compares it with vma->write_seq. */
 static void write_seq_step(struct avm_mm *mm)
@@ -176,15 +180,15 @@ void avm_vma_lock(struct avm_vma *vma)
 		return;
 	avm_port_lock_event(mm->machine, AVM_LOCK_EV_WRITE, AVM_LOCK_VMA, vma);
 	/*
-	 * A reader counts itself and then looks at write_seq; we set write_seq and then look at the count. One
-	 * of the two sees the other.
+	 * A reader counts itself and then looks at write_seq; we set write_seq and then look at the
+	 * count. One of the two sees the other.
 	 */
 	atomic_store_explicit(&vma->write_seq, seq, memory_order_seq_cst);
 	while ((readers = atomic_load_explicit(&vma->readers, memory_order_seq_cst)))
 		(void)word_wait(mm->machine, &vma->readers, readers);
 }
 
-/* ---- page lock -------------------------------------------------------------------------------------- */
+/* ---- page lock ------------------------------------------------------------------------------- */
 
 static bool page_lock_once(struct avm_page *page)
 {
@@ -224,7 +228,7 @@ void avm_page_unlock(struct avm *m, struct avm_page *page)
 		word_wake(m, &page->flags);
 }
 
-/* ---- RCU -------------------------------------------------------------------------------------------- */
+/* ---- RCU ------------------------------------------------------------------------------------- */
 
 uintptr_t avm_rcu_enter(struct avm *m)
 {

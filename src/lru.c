@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* lru.c - the page lists of lru.h. All of page->lru of a page on a list, and the counts, under lru_lock. */
+/*
+ * lru.c - the page lists of lru.h. All of page->lru of a page on a list, and the counts, under
+ * lru_lock.
+ */
 #include "lru.h"
 
 #include "error.h"
@@ -7,7 +10,10 @@
 #include "lock.h"
 #include "page.h"
 
-/* The list of a page follows from its flags and mapping, neither of which changes kind while it is on one. */
+/*
+ * The list of a page follows from its flags and mapping, neither of which changes kind while it is
+ * on one.
+ */
 static enum avm_lru list_of(const struct avm_page *page)
 {
 	uint32_t flags = avm_page_flags(page);
@@ -50,7 +56,10 @@ void avm_lru_add(struct avm *m, struct avm_page *page)
 
 void avm_lru_del(struct avm *m, struct avm_page *page)
 {
-	/* Page tables and new pages are on none: spare them the lock. Nobody else moves a page we free. */
+	/*
+	 * Page tables and new pages are on none: spare them the lock. Nobody else moves a page we
+	 * free.
+	 */
 	if (!avm_page_test(page, AVM_PG_LRU))
 		return;
 	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);

@@ -20,7 +20,7 @@
 #define DEFAULT_FAULT_AROUND 16u
 #define DEFAULT_STACK_GUARD 256u
 
-/* ---- configuration ---------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 static void config_defaults(struct avm_config *c)
 {
@@ -44,7 +44,7 @@ static bool config_valid(const struct avm_config *c)
 	return !(c->fault_around & (c->fault_around - 1)) && c->fault_around <= AVM_TABLE_ENTRIES;
 }
 
-/* ---- caches ------------------------------------------------------------------------------------------ */
+/* ---- caches ---------------------------------------------------------------------------------- */
 
 static void *tree_node_alloc(void *machine)
 {
@@ -94,7 +94,7 @@ static void caches_init(struct avm *m)
 	m->radix_node_alloc = (struct avm_node_alloc){ radix_node_alloc, radix_node_free, m };
 }
 
-/* ---- the machine ------------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 int avm_init(struct avm *m, const struct avm_config *config)
 {
@@ -147,7 +147,7 @@ void avm_set_merge_observer(struct avm *m, struct avm_merge_observer *o)
 	m->observer = o;
 }
 
-/* ---- frames ------------------------------------------------------------------------------------------ */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 static void regions_store(struct avm *m, struct avm_region *region)
 {

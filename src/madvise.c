@@ -2,12 +2,12 @@
 /*
  * madvise.c - advice about a range (R13.2).
  *
- * Three kinds: advice that changes flags of VMAs (under mmap_lock for write, through attrs.c); advice that empties
- * entries (under mmap_lock for read); and advice that reads, writes or changes what is behind the mapping, which is
- * done without mmap_lock, VMA by VMA, each looked up again.
+ * Three kinds: advice that changes flags of VMAs (under mmap_lock for write, through attrs.c);
+ * advice that empties entries (under mmap_lock for read); and advice that reads, writes or changes
+ * what is behind the mapping, which is done without mmap_lock, VMA by VMA, each looked up again.
  *
- * What is before the first VMA that cannot take the advice has been done when the error comes; holes are skipped,
- * and reported at the end. That is what madvise(2) promises, and no more.
+ * What is before the first VMA that cannot take the advice has been done when the error comes;
+ * holes are skipped, and reported at the end. That is what madvise(2) promises, and no more.
  */
 #include "anonvm/ops.h"
 #include "attrs.h"
@@ -18,7 +18,7 @@
 #include "mmu_gather.h"
 #include "zap.h"
 
-/* ---- flags -------------------------------------------------------------------------------------------- */
+/* ---- flags ----------------------------------------------------------------------------------- */
 
 static int decide_dofork(const struct avm_attrs_change *change, const struct avm_vma *vma,
 			 struct avm_vma_attrs *attrs)
@@ -94,7 +94,7 @@ static int advise_flags(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, enu
 	return err;
 }
 
-/* ---- entries ------------------------------------------------------------------------------------------ */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 /* Memory whose pages may be taken away at any time. */
 static bool reclaimable(const struct avm_vma *vma)
@@ -114,8 +114,8 @@ static void discard(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 }
 
 /*
- * FREE leaves the old content until there is a reason to take it, COLD and PAGEOUT ask for reclaim, which is not
- * obliged to follow: without reclaim all three are right without doing anything.
+ * FREE leaves the old content until there is a reason to take it, COLD and PAGEOUT ask for reclaim,
+ * which is not obliged to follow: without reclaim all three are right without doing anything.
  */
 static int advise_entries_of(struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
 			     enum avm_advice advice)
@@ -158,7 +158,7 @@ static int advise_entries(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
 	return result;
 }
 
-/* ---- what is behind ------------------------------------------------------------------------------------ */
+/* ---- what is behind -------------------------------------------------------------------------- */
 
 /* One VMA's part of the range, with what is needed of it after mmap_lock is gone. */
 struct part {
@@ -261,7 +261,7 @@ static int advise_behind(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
 	return result;
 }
 
-/* ---- the operation -------------------------------------------------------------------------------------- */
+/* ---- the operation --------------------------------------------------------------------------- */
 
 static bool changes_entries(enum avm_advice advice)
 {

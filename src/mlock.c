@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mlock.c - memory that stays (R13.4): the flag on the VMAs, and then, without mmap_lock for write, the pages.
+ * mlock.c - memory that stays (R13.4): the flag on the VMAs, and then, without mmap_lock for write,
+ * the pages.
  *
- * Pages of locked VMAs are unevictable. A page may be mapped by a locked VMA of another address space as well when
- * munlock makes it evictable here: reclaim asks every VMA that maps it (R11.1) and puts it back.
+ * Pages of locked VMAs are unevictable. A page may be mapped by a locked VMA of another address
+ * space as well when munlock makes it evictable here: reclaim asks every VMA that maps it (R11.1)
+ * and puts it back.
  */
 #include "mlock.h"
 
@@ -17,7 +19,7 @@
 #define LOCK_FLAGS (AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)
 #define NEVER_LOCKED (AVM_VM_SPECIAL | AVM_VM_DONTEXPAND)
 
-/* ---- VMAs --------------------------------------------------------------------------------------------- */
+/* ---- VMAs ------------------------------------------------------------------------------------ */
 
 static int decide_lock(const struct avm_attrs_change *change, const struct avm_vma *vma,
 		       struct avm_vma_attrs *attrs)
@@ -65,7 +67,7 @@ static bool within_limit(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 	return mm->locked_vm + more - locked_in(mm, start, end) <= limit_pages(mm);
 }
 
-/* ---- pages ---------------------------------------------------------------------------------------------- */
+/* ---- pages ----------------------------------------------------------------------------------- */
 
 static void mark_entry(struct avm_vma *vma, avm_pte_t pte, bool locked)
 {
@@ -177,7 +179,7 @@ static int mlock_errno(int err)
 	return err == -AVM_EFAULT || err == -AVM_EIO ? -AVM_ENOMEM : err;
 }
 
-/* ---- the operations -------------------------------------------------------------------------------------- */
+/* ---- the operations -------------------------------------------------------------------------- */
 
 /* A range of bytes to the pages that hold them: false when it wraps. */
 static bool pages_around(avm_addr_t addr, uint64_t len, avm_addr_t *start, avm_addr_t *end)
@@ -235,7 +237,10 @@ int avm_munlock(struct avm_mm *mm, avm_addr_t addr, uint64_t len)
 	return err;
 }
 
-/* All VMAs, and what new ones will be: `now` for those there are, unless the call is about new ones only. */
+/*
+ * All VMAs, and what new ones will be: `now` for those there are, unless the call is about new ones
+ * only.
+ */
 static int lock_all(struct avm_mm *mm, uint64_t future, const uint64_t *now)
 {
 	struct avm_attrs_change change = lock_change(now ? *now : 0);
@@ -273,7 +278,10 @@ int avm_mlockall(struct avm_mm *mm, uint32_t flags)
 	avm_mmap_write_unlock(mm);
 	if (err || !current)
 		return err;
-	/* What cannot be there is no error here: a mapping without access, the rest of a file's last pages. */
+	/*
+	 * What cannot be there is no error here: a mapping without access, the rest of a file's
+	 * last pages.
+	 */
 	(void)avm_mlock_populate(mm, 0, mm->task_size, AVM_MLOCK_GO_ON);
 	mark_after(mm, 0, mm->task_size);
 	return 0;

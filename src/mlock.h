@@ -11,15 +11,16 @@ enum avm_mlock_errors {
 };
 
 /*
- * Faults in what lies of [start, end) in locked VMAs, those that lock on fault excepted. 0, or the first error, as
- * avm_populate() has it. => no lock held. Sleeps.
+ * Faults in what lies of [start, end) in locked VMAs, those that lock on fault excepted. 0, or the
+ * first error, as avm_populate() has it. => no lock held. Sleeps.
  */
 int avm_mlock_populate(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
 		       enum avm_mlock_errors errors);
 
 /*
- * The pages of those VMAs of the range that are what `state` says (AVM_VM_LOCKED, or 0) become so themselves. The
- * other VMAs' are not looked at: somebody else may have locked them. => mmap_lock, any mode.
+ * The pages of those VMAs of the range that are what `state` says (AVM_VM_LOCKED, or 0) become so
+ * themselves. The other VMAs' are not looked at: somebody else may have locked them. => mmap_lock,
+ * any mode.
  */
 void avm_mlock_mark(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t state);
 

@@ -7,11 +7,13 @@
  *	move		a VMA for the new range (or one that merges it) gets the source's chain; the entries move; the
  *			old range is unmapped, or left behind empty (DONTUNMAP), or there is none (old_len 0)
  *
- * A move reserves everything first: VMAs and chain entries for three unmappings and a new VMA, page tables at the
- * target, the promise of memory. Only then is the target cleared (FIXED) and the rest done, which cannot fail. So a
- * failing mremap FIXED does not lose what was at the target, which mremap(2) would permit.
+ * A move reserves everything first: VMAs and chain entries for what is split and what is new, page
+ * tables at the target, the promise of memory. Only then is the target cleared (FIXED) and the rest
+ * done, which cannot fail. So a failing mremap FIXED does not lose what was at the target, which
+ * mremap(2) would permit.
  */
 #include "anonvm/ops.h"
+#include "error.h"
 #include "mlock.h"
 #include "mm.h"
 #include "mmu_gather.h"
@@ -63,7 +65,7 @@ static uint32_t chain_len(const struct avm_vma *vma)
 	return atomic_load_explicit(&vma->chain_len, memory_order_relaxed);
 }
 
-/* ---- decode -------------------------------------------------------------------------------------------- */
+/* ---- decode ---------------------------------------------------------------------------------- */
 
 /* What does not depend on what is mapped. Rounds the lengths. */
 static int check_args(struct request *q)
@@ -118,7 +120,7 @@ static int check_vma(const struct request *q, const struct avm_vma *vma)
 	return avm_mm_may_expand(q->mm, vma->flags, more);
 }
 
-/* ---- in place ------------------------------------------------------------------------------------------- */
+/* ---- in place -------------------------------------------------------------------------------- */
 
 static int shrink(const struct request *q)
 {
@@ -138,7 +140,7 @@ static bool can_grow(const struct request *q, const struct avm_vma *vma)
 	return !avm_mm_find_in(q->mm, vma->end, q->addr + q->new_len);
 }
 
-static int grow(const struct request *q, struct avm_vma *vma)
+static avm_noinline int grow(const struct request *q, struct avm_vma *vma)
 {
 	struct avm_mm *mm = q->mm;
 	struct avm_range r = avm_range_of(vma, vma->end, q->addr + q->new_len);
@@ -164,7 +166,7 @@ static int grow(const struct request *q, struct avm_vma *vma)
 	return 0;
 }
 
-/* ---- move: reserve --------------------------------------------------------------------------------------- */
+/* ---- move: reserve --------------------------------------------------------------------------- */
 
 /* Linux keeps this much away from the limit, whether the move will need it or not. */
 static bool room_for_move(const struct request *q)
@@ -187,10 +189,11 @@ static int reserve_objects(const struct request *q, struct avm_pool *pool,
 	    avm_unmap_reserve(mm, pool, q->addr, q->addr + q->old_len))
 		return -AVM_ENOMEM;
 	/*
-	 * The new VMA and its chain; one entry for a merge of its two neighbours. An unfaulted source may merge with
-	 * its own target, and is a hole in the middle then: one more split, of a chain that has one entry at most.
+	 * The new VMA and its chain. When neighbours take the range instead, the VMA is left over,
+	 * and an entry (they have one at most, R2.2) joins the two. An unfaulted source that merges
+	 * with its own target needs them then: it is a hole in the middle now.
 	 */
-	return avm_pool_fill(mm, pool, 2, chain + 2);
+	return avm_pool_fill(mm, pool, 1, chain);
 }
 
 static uint64_t pages_to_promise(const struct request *q, const struct avm_vma *src)
@@ -217,14 +220,15 @@ static int reserve(const struct request *q, struct avm_pool *pool, const struct 
 	return -AVM_ENOMEM;
 }
 
-/* ---- move: change ----------------------------------------------------------------------------------------- */
+/* ---- move: change ---------------------------------------------------------------------------- */
 
 /*
- * The VMA for the new range: an own one, or a neighbour that takes it. Its chain is a clone of the source's, unless
- * the neighbour has the very same (R2.2). The source may be part of the result when it is unfaulted.
+ * The VMA for the new range: an own one, or a neighbour that takes it. Its chain is a clone of the
+ * source's, unless the neighbour has the very same (R2.2). The source may be part of the result
+ * when it is unfaulted.
  */
-static struct avm_vma *make_target(const struct request *q, struct avm_pool *pool,
-				   struct avm_vma *src)
+static avm_noinline struct avm_vma *make_target(const struct request *q, struct avm_pool *pool,
+						struct avm_vma *src)
 {
 	struct avm_range r = avm_range_of(src, q->addr, q->addr + kept_len(q));
 	bool faulted = r.anon_vma;
@@ -258,8 +262,8 @@ static void move_entries(const struct request *q, struct avm_vma *src, struct av
 }
 
 /*
- * DONTUNMAP: the source stays mapped and empty, and is locked no more (all of its VMA, as on Linux). A VMA that has
- * nothing left to be found by leaves its family.
+ * DONTUNMAP: the source stays mapped and empty, and is locked no more (all of its VMA, as on
+ * Linux). A VMA that has nothing left to be found by leaves its family.
  */
 static void leave_source(const struct request *q, struct avm_vma *src, const struct avm_vma *target)
 {
@@ -276,7 +280,10 @@ static void leave_source(const struct request *q, struct avm_vma *src, const str
 		avm_family_unlink(src);
 }
 
-/* Unmapping is about to give back what is still wanted: no limit to ask, it has been within it all along. */
+/*
+ * Unmapping is about to give back what is still wanted: no limit to ask, it has been within it all
+ * along.
+ */
 static void keep_promise(struct avm *m, uint64_t pages)
 {
 	atomic_fetch_add_explicit(&m->committed, pages, memory_order_relaxed);
@@ -294,7 +301,10 @@ static void drop_source(const struct request *q, struct avm_pool *pool, uint64_t
 	avm_unmap_commit(q->mm, pool, q->addr, q->addr + len);
 }
 
-/* Everything is reserved: cannot fail. The source is looked up anew whenever the VMAs around it may have changed. */
+/*
+ * Everything is reserved: cannot fail. The source is looked up anew whenever the VMAs around it may
+ * have changed.
+ */
 static void change(const struct request *q, struct avm_pool *pool)
 {
 	struct avm_mm *mm = q->mm;
@@ -334,7 +344,7 @@ static int move(const struct request *q, const struct avm_vma *src)
 	return err;
 }
 
-/* ---- the operation ----------------------------------------------------------------------------------------- */
+/* ---- the operation --------------------------------------------------------------------------- */
 
 /* A place that was given, or one that is found. */
 static int choose_place(struct request *q)

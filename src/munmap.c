@@ -9,6 +9,7 @@
 #include "munmap.h"
 
 #include "anonvm/ops.h"
+#include "error.h"
 #include "mm.h"
 #include "mmu_gather.h"
 #include "pgtable.h"
@@ -57,19 +58,14 @@ enum tables {
 	KEEP_TABLES,
 };
 
-static void unmap(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end,
-		  enum tables tables)
+/* No VMA reaches over both ends of the range. The gather is large: splitting, which goes deep, is over. */
+static avm_noinline void unmap_vmas(struct avm_mm *mm, struct avm_vma *first, avm_addr_t start,
+				    avm_addr_t end, enum tables tables)
 {
-	struct avm_vma *first = avm_mm_find_in(mm, start, end);
 	struct avm_vma *prev, *vma, *next;
 	struct avm_gather g;
 
-	if (!first)
-		return;
-	avm_notify_start(mm, start, end);
 	avm_gather_begin(&g, mm);
-	if (first->start < start && first->end > end)
-		avm_vma_split(mm, pool, first, end);
 	for (vma = first; vma && vma->start < end; vma = avm_vma_next(vma)) {
 		avm_vma_lock(vma);
 		avm_zap_range(&g, vma, max_addr(start, vma->start), min_addr(end, vma->end),
@@ -85,6 +81,19 @@ static void unmap(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, av
 		avm_tables_free(&g, start, end, prev ? prev->end : 0,
 				next ? next->start : mm->task_size);
 	avm_gather_finish(&g);
+}
+
+static void unmap(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end,
+		  enum tables tables)
+{
+	struct avm_vma *first = avm_mm_find_in(mm, start, end);
+
+	if (!first)
+		return;
+	avm_notify_start(mm, start, end);
+	if (first->start < start && first->end > end)
+		avm_vma_split(mm, pool, first, end);
+	unmap_vmas(mm, first, start, end, tables);
 	avm_notify_end(mm, start, end);
 }
 

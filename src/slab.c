@@ -4,10 +4,11 @@
  *
  *	chunk:  | struct slab | uint16_t next[per_slab] | ... | object 0 | object 1 | ... |
  *
- * Objects end where the chunk ends, so they are aligned as the stride is. next[i] of a free object is the index
- * of the next free one; of an allocated one it is ALLOCATED, which makes a double free, and the question whether
- * an object is live, one look. Chunks are also in a search tree by address: a pointer of which nobody knows
- * whether it is one can be asked for without being followed.
+ * Objects end where the chunk ends, so they are aligned as the stride is. next[i] of a free object
+ * is the index of the next free one; of an allocated one it is ALLOCATED, which makes a double
+ * free, and the question whether an object is live, one look. Chunks are also in a search tree by
+ * address: a pointer of which nobody knows whether it is one can be asked for without being
+ * followed.
  *
  * In debug builds each object is | who allocated, who freed | red zone | object | red zone |.
  */
@@ -210,7 +211,7 @@ void avm_cache_init(struct avm_cache *c, const char *name, size_t object_size,
 	avm_list_init(&c->empty);
 }
 
-/* ---- objects of a chunk ----------------------------------------------------------------------------- */
+/* ---- objects of a chunk ---------------------------------------------------------------------- */
 
 static void *object_at(const struct avm_cache *c, struct slab *s, uint32_t index)
 {
@@ -234,7 +235,7 @@ static uint32_t index_of(const struct avm_cache *c, const struct slab *s, const 
 	return (uint32_t)(offset / c->stride);
 }
 
-/* ---- chunks ------------------------------------------------------------------------------------------ */
+/* ---- chunks ---------------------------------------------------------------------------------- */
 
 static void meta_taken(struct avm *m, uint64_t size)
 {
@@ -320,7 +321,7 @@ bool avm_cache_fini(struct avm *m, struct avm_cache *c)
 	}
 }
 
-/* ---- alloc and free ----------------------------------------------------------------------------------- */
+/* ---- alloc and free -------------------------------------------------------------------------- */
 
 /* => cache lock. A chunk with a free object, off the empty list, or NULL. */
 static struct slab *slab_usable(struct avm_cache *c)
@@ -416,7 +417,7 @@ void avm_cache_free(struct avm *m, struct avm_cache *c, void *object)
 		slab_give_back(m, c, gone);
 }
 
-/* ---- checks -------------------------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 /* Follows nothing but the tree of chunks. */
 static struct slab *slab_find(const struct avm_cache *c, const void *p)

@@ -56,29 +56,38 @@ int avm_munmap(struct avm_mm *mm, avm_addr_t addr, uint64_t len);
 int avm_mprotect(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t prot);
 
 /*
- * Resizes or moves a mapping (R13.3). *out gets the (new) address.
+ * Resizes or moves a mapping (R13.3). *out gets the (new) address. old_len 0 maps the pages of a shared mapping a
+ * second time. DONTUNMAP leaves the old range mapped and empty, and unlocks its VMA. Growth of a locked mapping is
+ * faulted in after the call has succeeded.
  * -EINVAL  unaligned; unknown flags; FIXED or DONTUNMAP without MAYMOVE; DONTUNMAP with another size;
- *	    new_len 0; old and new range overlap with FIXED; old_len 0 on a private mapping
- * -EFAULT  the old range is not within one mapping that may be moved or grown (hole, special, dontexpand)
- * -ENOMEM  no room to grow and not MAYMOVE; limits; no memory. Everything is where it was.
- * -EAGAIN  locked memory beyond the limit
+ *	    new_len 0 or beyond the address space; old and new range overlap with FIXED or DONTUNMAP;
+ *	    old_len 0 on a private mapping; DONTUNMAP on a special or dontexpand one; pgoff would overflow
+ * -EFAULT  the old range is not within one mapping that may be moved or grown (hole, special, dontexpand); shrinking
+ *	    in place asks only for something at addr
+ * -ENOMEM  no room to grow and not MAYMOVE; limits; no memory. Everything is where it was, what is at the target of
+ *	    FIXED included.
+ * -EAGAIN  locked memory beyond the limit; -EPERM: FIXED below mm->lowest
  */
-int avm_mremap(struct avm_mm *mm, avm_addr_t addr, uint64_t old_len, uint64_t new_len, uint32_t flags,
-	       avm_addr_t new_addr, avm_addr_t *out);
+int avm_mremap(struct avm_mm *mm, avm_addr_t addr, uint64_t old_len, uint64_t new_len,
+	       uint32_t flags, avm_addr_t new_addr, avm_addr_t *out);
 
 /*
  * Advice (R13.2). len 0 does nothing.
  * -EINVAL  unaligned; unknown advice; advice that a VMA in the range cannot take (what precedes is done)
- * -ENOMEM  a hole: everything else has been done; or no memory
- * -EFAULT  POPULATE_*: a page that cannot be (SIGBUS, SIGSEGV); -EACCES: REMOVE on a mapping not writable
+ * -ENOMEM  a hole: everything else has been done (POPULATE_* stops there); POPULATE_*: no memory
+ * -EAGAIN  flags cannot be changed: no memory to split with, or too many VMAs; nothing has been done
+ * -EFAULT  POPULATE_*: a page that cannot be (SIGBUS); -EACCES: REMOVE on a mapping that may not be written to
+ * Without reclaim FREE, COLD and PAGEOUT check the range and leave the pages as they are.
  */
 int avm_madvise(struct avm_mm *mm, avm_addr_t addr, uint64_t len, enum avm_advice advice);
 
 /*
  * Locks memory and faults it in; munlock undoes it (R13.4).
  * -EINVAL  range overflows, unknown flags
- * -ENOMEM  a hole (what precedes has been done), or over the limit (nothing done);
- * -EPERM   the limit is 0; -EAGAIN: some pages could not be faulted in
+ * -ENOMEM  a hole (what precedes has been done), over the limit or no memory to split with (nothing done), or pages
+ *	    that cannot be there (no access, beyond the end of a file): the range is locked then
+ * -EPERM   the limit is 0; -EAGAIN: no frame for some pages; the range is locked
+ * mlockall() faults in what it can and reports none of that.
  */
 int avm_mlock(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t flags);
 int avm_munlock(struct avm_mm *mm, avm_addr_t addr, uint64_t len);
@@ -101,19 +110,20 @@ int avm_mincore(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint8_t *vec);
 /*
  * Moves the end of the heap to `brk` and returns 0; 0 as `brk` asks. *out gets the end of the heap, which
  * on failure is the old one.
- * -ENOMEM  below the start, over a limit, something is in the way, or no memory
+ * -ENOMEM  no heap, below its start, over a limit, something is in the way (one page stays free), or no memory
  */
 int avm_brk(struct avm_mm *mm, avm_addr_t brk, avm_addr_t *out);
 
 /*
  * Maps bare frames (devices, vDSO, guest memory): a special VMA at [addr, addr + n pages), which must be
  * free, every page present, no reverse map, no reference counts. Frames need not lie in a region.
- * -EINVAL unaligned, n 0; -EEXIST something is there; -ENOMEM
+ * What is not granted by `prot` to write is not granted by mprotect either.
+ * -EINVAL unaligned, n 0, unknown prot; -EEXIST something is there; -EPERM below mm->lowest; -ENOMEM
  */
 int avm_insert_pfn(struct avm_mm *mm, avm_addr_t addr, avm_pfn_t pfn, uint64_t n, uint32_t prot);
 
 /*
- * Names the private anonymous memory in the range (0 takes the name away); splits and merges as R2.1 says.
+ * Names the anonymous memory in the range (0 takes the name away); splits and merges as R2.1 says.
  * -EINVAL unaligned; -EBADF a file mapping (what precedes is done); -ENOMEM a hole (the rest done)
  */
 int avm_set_name(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t name);

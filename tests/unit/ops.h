@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ops.h - what the tests of operations have in common: the layout of an address space as one line of text, and
- * "the n-th allocation fails, for every n".
+ * ops.h - what the tests of operations have in common: the layout of an address space as one line
+ * of text, and "the n-th allocation fails, for every n".
  */
 #ifndef TEST_OPS_H
 #define TEST_OPS_H
@@ -10,7 +10,7 @@
 
 #include "world.h"
 
-/* ---- layout ------------------------------------------------------------------------------------------- */
+/* ---- layout ---------------------------------------------------------------------------------- */
 
 /*
  * VMAs in [base, base + 4096 pages), as "start+pages:letters", in pages from base:
@@ -97,7 +97,7 @@ static inline void assert_marked(struct world *w, unsigned page, unsigned pages,
 		assert_int_equal(load(w->a, AT(page + i)), 0x40 + was + i);
 }
 
-/* ---- text of an address space ---------------------------------------------------------------------------- */
+/* ---- text of an address space ---------------------------------------------------------------- */
 
 struct text {
 	struct avm_sink sink;
@@ -130,7 +130,7 @@ static inline char *dump(struct avm_mm *mm)
 	return t.data;
 }
 
-/* ---- failures --------------------------------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 struct attempt {
 	int (*run)(struct world *w); /* the operation under test */
@@ -138,9 +138,9 @@ struct attempt {
 };
 
 /*
- * Fails the first allocation of the operation, then the second, and so on until it succeeds: each failure must have
- * the errno and leave the address space, the metadata and the frames as they were. Returns how many ways to fail
- * there were.
+ * Fails the first allocation of the operation, then the second, and so on until it succeeds: each
+ * failure must have the errno and leave the address space, the metadata and the frames as they
+ * were. Returns how many ways to fail there were.
  */
 static inline unsigned fail_everywhere(struct world *w, const struct attempt *a)
 {

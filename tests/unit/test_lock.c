@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Locks under real contention: src/lock.c once more, compiled into this file over a port of threads, where wait and
- * wake are a condition variable. (The simulated machine has one thread and never gets to the slow paths.)
+ * Locks under real contention: src/lock.c once more, compiled into this file over a port of
+ * threads, where wait and wake are a condition variable. (The simulated machine has one thread and
+ * never gets to the slow paths.)
  */
 #include <pthread.h>
 #include <sched.h>
@@ -44,7 +45,7 @@ void test_defer(struct avm *m, struct avm_deferred *d);
 
 #include "world.h"
 
-/* ---- the port ----------------------------------------------------------------------------------------- */
+/* ---- the port -------------------------------------------------------------------------------- */
 
 static pthread_mutex_t port_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t port_cond = PTHREAD_COND_INITIALIZER;
@@ -100,7 +101,7 @@ void test_defer(struct avm *m, struct avm_deferred *d)
 	deferred = d;
 }
 
-/* ---- the workload ---------------------------------------------------------------------------------------- */
+/* ---- the workload ---------------------------------------------------------------------------- */
 
 #define THREADS 6
 #define ROUNDS 3000
@@ -248,7 +249,7 @@ static void the_spin_lock_excludes(void **state)
 	assert_int_equal(spin.word, 0);
 }
 
-/* ---- VMA locks ---------------------------------------------------------------------------------------------- */
+/* ---- VMA locks ------------------------------------------------------------------------------- */
 
 /* As a fault does that runs without mmap_lock. */
 static void *fault_inside(void *unused)
@@ -293,7 +294,7 @@ static void a_locked_vma_has_no_fault_inside(void **state)
 	assert_int_not_equal(vma.write_seq, space.write_seq); /* dropped with mmap_lock */
 }
 
-/* ---- one thread is enough ------------------------------------------------------------------------------------- */
+/* ---- one thread is enough -------------------------------------------------------------------- */
 
 static void a_wait_given_up_leaves_the_lock_usable(void **state)
 {

@@ -5,7 +5,7 @@
 #include "panics.h"
 #include "world.h"
 
-/* ---- configuration ------------------------------------------------------------------------------------ */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 static void zero_is_a_good_value_for_every_field(void **state)
 {
@@ -42,7 +42,7 @@ static void fields_out_of_range_are_einval(void **state)
 		assert_int_equal(avm_init(&m, &bad[i]), -AVM_EINVAL);
 }
 
-/* ---- frames ---------------------------------------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 static void regions_must_be_something_and_new(void **state)
 {
@@ -118,7 +118,7 @@ static void a_machine_in_use_does_not_end(void **state)
 	world_close(&w);
 }
 
-/* ---- pages ---------------------------------------------------------------------------------------------------- */
+/* ---- pages ----------------------------------------------------------------------------------- */
 
 static void a_page_lives_as_long_as_somebody_holds_it(void **state)
 {
@@ -220,7 +220,7 @@ static void the_family_is_told_of_anonymous_pages_that_go(void **state)
 	world_close(&w);
 }
 
-/* ---- LRU lists --------------------------------------------------------------------------------------------------- */
+/* ---- LRU lists ------------------------------------------------------------------------------- */
 
 static void pages_stand_on_the_list_of_their_kind(void **state)
 {

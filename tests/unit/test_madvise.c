@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* madvise, names and policies, mincore: each advice, each errno, holes, merging, failures (R13.2, R13.4, R2.5). */
+/*
+ * madvise, names and policies, mincore: each advice, each errno, holes, merging, failures (R13.2,
+ * R13.4, R2.5).
+ */
 #include "ops.h"
 
 static int advise(struct world *w, unsigned page, unsigned pages, enum avm_advice advice)
@@ -17,7 +20,7 @@ static const enum avm_advice all_advice[] = {
 };
 #define NR_ADVICE (sizeof(all_advice) / sizeof(all_advice[0]))
 
-/* ---- arguments ------------------------------------------------------------------------------------------ */
+/* ---- arguments ------------------------------------------------------------------------------- */
 
 static void bad_arguments_are_einval(void **state)
 {
@@ -71,7 +74,7 @@ static void a_hole_is_enomem_whatever_the_advice(void **state)
 	world_close(&w);
 }
 
-/* ---- flags ---------------------------------------------------------------------------------------------------- */
+/* ---- flags ----------------------------------------------------------------------------------- */
 
 static void advice_about_flags_sets_and_clears_them(void **state)
 {
@@ -193,7 +196,7 @@ static void advice_a_mapping_cannot_take_is_einval_and_what_precedes_is_done(voi
 	world_close(&w);
 }
 
-/* ---- entries ------------------------------------------------------------------------------------------------------ */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 static void dontneed_gives_zeroes_again(void **state)
 {
@@ -302,7 +305,7 @@ static void free_cold_and_pageout_may_leave_everything(void **state)
 	world_close(&w);
 }
 
-/* ---- what is behind -------------------------------------------------------------------------------------------------- */
+/* ---- what is behind -------------------------------------------------------------------------- */
 
 static void willneed_reads_ahead(void **state)
 {
@@ -397,7 +400,7 @@ static void populate_makes_pages_present(void **state)
 	world_close(&w);
 }
 
-/* ---- names and policies ------------------------------------------------------------------------------------------------ */
+/* ---- names and policies ---------------------------------------------------------------------- */
 
 static void names_split_and_merge(void **state)
 {
@@ -449,7 +452,7 @@ static void policies_split_and_merge(void **state)
 	world_close(&w);
 }
 
-/* ---- mincore ---------------------------------------------------------------------------------------------------------------- */
+/* ---- mincore --------------------------------------------------------------------------------- */
 
 static void mincore_tells_what_is_in_memory(void **state)
 {
@@ -489,7 +492,7 @@ static void mincore_tells_what_is_in_memory(void **state)
 	world_close(&w);
 }
 
-/* ---- bare frames ------------------------------------------------------------------------------------------------------------- */
+/* ---- bare frames ----------------------------------------------------------------------------- */
 
 static void bare_frames_are_mapped_whole_and_shared_with_children(void **state)
 {
@@ -535,7 +538,7 @@ static void bare_frames_are_mapped_whole_and_shared_with_children(void **state)
 	world_close(&w);
 }
 
-/* ---- failures ------------------------------------------------------------------------------------------------------------------ */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 static int dontdump_middle(struct world *w)
 {

@@ -22,7 +22,7 @@ static bool unevictable(struct world *w, unsigned page)
 	return has_flag(page_at(w->mm, AT(page)), AVM_PG_UNEVICTABLE);
 }
 
-/* ---- mlock ------------------------------------------------------------------------------------------------ */
+/* ---- mlock ----------------------------------------------------------------------------------- */
 
 static void locking_splits_counts_and_faults_in(void **state)
 {
@@ -139,7 +139,7 @@ static void locked_memory_that_becomes_writable_gets_its_own_pages(void **state)
 	world_close(&w);
 }
 
-/* ---- errno ------------------------------------------------------------------------------------------------------- */
+/* ---- errno ----------------------------------------------------------------------------------- */
 
 static void bad_arguments(void **state)
 {
@@ -243,7 +243,7 @@ static void special_mappings_are_left_alone(void **state)
 	world_close(&w);
 }
 
-/* ---- mlockall ------------------------------------------------------------------------------------------------------- */
+/* ---- mlockall -------------------------------------------------------------------------------- */
 
 static void mlockall_current_locks_what_there_is(void **state)
 {
@@ -291,7 +291,7 @@ static void mlockall_future_locks_what_comes(void **state)
 	world_close(&w);
 }
 
-/* ---- failures ---------------------------------------------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 static int lock_middle(struct world *w)
 {

@@ -22,7 +22,7 @@ static int64_t move_to(struct world *w, unsigned page, unsigned pages, unsigned 
 	return remap(w, page, pages, pages, FIXED, new_page);
 }
 
-/* ---- arguments ---------------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------- */
 
 static void bad_arguments_are_einval(void **state)
 {
@@ -101,7 +101,7 @@ static void the_same_size_is_no_change(void **state)
 	world_close(&w);
 }
 
-/* ---- in place ------------------------------------------------------------------------------------------- */
+/* ---- in place -------------------------------------------------------------------------------- */
 
 static void shrinking_unmaps_the_tail(void **state)
 {
@@ -206,7 +206,7 @@ static void growing_stops_at_the_end_of_the_address_space(void **state)
 	world_close(&w);
 }
 
-/* ---- moves ------------------------------------------------------------------------------------------------ */
+/* ---- moves ----------------------------------------------------------------------------------- */
 
 static void a_move_takes_the_pages_along(void **state)
 {
@@ -321,7 +321,10 @@ static void two_unfaulted_neighbours_become_one_with_the_moved(void **state)
 	world_close(&w);
 }
 
-/* R2.2: for mremap the VMA copied from counts. A chain of two entries does not fit an unfaulted neighbour. */
+/*
+ * R2.2: for mremap the VMA copied from counts. A chain of two entries does not fit an unfaulted
+ * neighbour.
+ */
 static void a_fork_child_merges_with_its_own_only(void **state)
 {
 	struct world w;
@@ -477,7 +480,44 @@ static void fixed_next_to_a_tail_that_empties_its_table(void **state)
 	world_close(&w);
 }
 
-/* ---- DONTUNMAP --------------------------------------------------------------------------------------------- */
+static uint64_t tables(struct world *w)
+{
+	return atomic_load(&w->mm->tables);
+}
+
+static void fixed_onto_what_has_a_table_of_its_own(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	map(&w, 0, 2, RW);
+	mark(&w, 0, 2);
+	map(&w, 1024, 2, RW);
+	mark(&w, 1024, 2);
+	assert_int_equal(move_to(&w, 0, 2, 1024), 1024);
+	assert_marked(&w, 1024, 2, 0);
+	world_close(&w);
+}
+
+static void tables_that_nobody_needs_any_more_go(void **state)
+{
+	struct world w;
+	uint64_t before;
+
+	(void)state;
+	world_open(&w);
+	map(&w, 500, 20, RW);
+	mark(&w, 500, 20);
+	before = tables(&w);
+	assert_int_equal(remap(&w, 500, 20, 10, FIXED, 3000), 3000); /* two leaf tables for one */
+	assert_int_equal(tables(&w), before - 1);
+	assert_int_equal(avm_munmap(w.mm, AT(3000), 10 * PAGE), 0);
+	assert_int_equal(tables(&w), 1);
+	world_close(&w);
+}
+
+/* ---- DONTUNMAP ------------------------------------------------------------------------------- */
 
 static void dontunmap_leaves_an_empty_mapping_without_family(void **state)
 {
@@ -549,7 +589,31 @@ static void dontunmap_works_on_files_and_takes_the_lock_off(void **state)
 	world_close(&w);
 }
 
-/* ---- files, shared memory, bare frames ------------------------------------------------------------------------ */
+/*
+ * The source merges away into its own target, and the lock that goes is the merged VMA's: as on
+ * Linux.
+ */
+static void dontunmap_of_a_source_that_merges_away(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	map(&w, 6, 2, RW);
+	map(&w, 10, 2, RW);
+	assert_int_equal(avm_mlock(w.mm, AT(6), 2 * PAGE, AVM_MLOCK_ONFAULT), 0);
+	assert_int_equal(avm_mlock(w.mm, AT(10), 2 * PAGE, AVM_MLOCK_ONFAULT), 0);
+	load(w.a, AT(10)); /* the zero page */
+	assert_int_equal(remap(&w, 10, 2, 2, DONTUNMAP | AVM_MREMAP_FIXED, 8), 8);
+	assert_layout(w.mm, BASE, "6+6:rw");
+	assert_int_equal(w.mm->locked_vm, 0);
+	assert_int_equal(w.mm->total_vm, 6);
+	assert_true(pte(w.mm, AT(8)).zero);
+	assert_int_equal(pte(w.mm, AT(10)).kind, AVM_PTE_NONE);
+	world_close(&w);
+}
+
+/* ---- files, shared memory, bare frames ------------------------------------------------------- */
 
 static void a_file_mapping_keeps_its_pages_of_the_file(void **state)
 {
@@ -630,7 +694,7 @@ static void special_mappings_move_but_do_not_grow(void **state)
 	world_close(&w);
 }
 
-/* ---- limits, promises ---------------------------------------------------------------------------------------- */
+/* ---- limits, promises ------------------------------------------------------------------------ */
 
 static void limits_are_those_of_mremap(void **state)
 {
@@ -709,7 +773,7 @@ static void promises_follow_the_memory(void **state)
 	world_close(&w);
 }
 
-/* ---- failures -------------------------------------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 static int grow_and_merge(struct world *w)
 {
@@ -753,7 +817,10 @@ static void a_growth_that_fails_changes_nothing(void **state)
 	world_close(&w);
 }
 
-/* Into the middle of a mapping, out of the middle of a mapping that has a chain of two, into new tables. */
+/*
+ * Into the middle of a mapping, out of the middle of a mapping that has a chain of two, into new
+ * tables.
+ */
 static void a_move_that_fails_changes_nothing_and_keeps_the_target(void **state)
 {
 	struct world w;
@@ -790,7 +857,7 @@ static void leaving_behind_and_moving_anywhere_fail_cleanly(void **state)
 	world_close(&w);
 }
 
-/* ---- observers of translations ----------------------------------------------------------------------------------- */
+/* ---- observers of translations --------------------------------------------------------------- */
 
 struct watcher {
 	struct avm_notifier n;
@@ -861,9 +928,12 @@ int main(void)
 		cmocka_unit_test(fixed_into_another_part_of_the_same_mapping),
 		cmocka_unit_test(fixed_shrinks_over_whatever_follows),
 		cmocka_unit_test(fixed_next_to_a_tail_that_empties_its_table),
+		cmocka_unit_test(fixed_onto_what_has_a_table_of_its_own),
+		cmocka_unit_test(tables_that_nobody_needs_any_more_go),
 		cmocka_unit_test(dontunmap_leaves_an_empty_mapping_without_family),
 		cmocka_unit_test(dontunmap_of_a_part_keeps_the_family),
 		cmocka_unit_test(dontunmap_works_on_files_and_takes_the_lock_off),
+		cmocka_unit_test(dontunmap_of_a_source_that_merges_away),
 		cmocka_unit_test(a_file_mapping_keeps_its_pages_of_the_file),
 		cmocka_unit_test(file_pages_beyond_the_last_number_are_einval),
 		cmocka_unit_test(old_len_0_maps_shared_memory_again),

@@ -41,7 +41,7 @@ static void free_many(struct fixture *f, unsigned first, unsigned n, unsigned st
 		avm_cache_free(f->w.m, &f->c, f->object[i]);
 }
 
-/* ---- checks by the cache itself -------------------------------------------------------------------------- */
+/* ---- checks by the cache itself -------------------------------------------------------------- */
 
 struct checked {
 	struct avm_cache_check k;
@@ -74,7 +74,7 @@ static struct checked check(struct fixture *f)
 	return x;
 }
 
-/* ---- tests -------------------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void objects_are_distinct_aligned_and_keep_their_contents(void **state)
 {
@@ -285,7 +285,7 @@ static void check_survives_and_reports_broken_lists_and_counts(void **state)
 	close_cache(&f);
 }
 
-/* ---- misuse ------------------------------------------------------------------------------------------------------ */
+/* ---- misuse ---------------------------------------------------------------------------------- */
 
 static void free_first(void *context)
 {
