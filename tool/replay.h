@@ -133,6 +133,7 @@ struct replay {
 	uint64_t threads;
 	uint64_t execs;
 	struct replay_faults faults[REPLAY_NR_FAULTS];
+	uint64_t not_served; /* faults of the kernel with page faults disabled, which it repeated */
 	uint64_t without_code; /* faults of which the trace does not tell the access */
 	struct replay_samples rss[AVM_NR_RSS];
 	struct replay_pairs maps, results;

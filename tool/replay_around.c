@@ -85,13 +85,11 @@ static uint64_t bit_of(const struct guess *g, uint64_t addr)
 	return UINT64_C(1) << (addr - g->start) / PAGE_SIZE;
 }
 
-static struct guess *find_guess(struct space *s, uint64_t addr)
+static struct guess *find_guess(struct space *s, uint64_t start)
 {
 	for (size_t i = 0; i < s->nr_guesses; i++) {
-		struct guess *g = &s->guesses[i];
-
-		if (addr - g->start < AROUND * PAGE_SIZE)
-			return g;
+		if (s->guesses[i].start == start)
+			return &s->guesses[i];
 	}
 	return NULL;
 }
@@ -155,18 +153,11 @@ static void change_mind(struct replay *r, struct space *s, uint64_t unmap, uint6
 	r->around.corrected++;
 }
 
-void around_evidence(struct replay *r, struct space *s, uint64_t addr, bool present)
+/* => true when the guess is no longer one */
+static bool settle(struct replay *r, struct space *s, struct guess *g, uint64_t addr, bool present)
 {
-	struct guess *g;
-	uint64_t bit, other;
+	uint64_t bit = bit_of(g, addr), other;
 
-	addr = page_down(addr);
-	g = s->nr_guesses ? find_guess(s, addr) : NULL;
-	if (!g)
-		return;
-	bit = bit_of(g, addr);
-	if (!((g->in | g->out) & bit))
-		return;
 	prune(s, g);
 	if (!present && (g->in & bit) && g->out) {
 		other = lowest(g, g->out);
@@ -182,8 +173,21 @@ void around_evidence(struct replay *r, struct space *s, uint64_t addr, bool pres
 	/* Of this page all is known now. */
 	g->in &= ~bit;
 	g->out &= ~bit;
-	if (!g->in || !g->out)
-		drop_guess(s, g);
+	return !g->in || !g->out;
+}
+
+void around_evidence(struct replay *r, struct space *s, uint64_t addr, bool present)
+{
+	addr = page_down(addr);
+	/* Backwards: dropping one moves the last. Blocks that a VMA cuts may overlap others. */
+	for (size_t i = s->nr_guesses; i-- > 0;) {
+		struct guess *g = &s->guesses[i];
+
+		if (addr - g->start >= AROUND * PAGE_SIZE || !((g->in | g->out) & bit_of(g, addr)))
+			continue;
+		if (settle(r, s, g, addr, present))
+			drop_guess(s, g);
+	}
 }
 
 static uint64_t absent_bits(const struct space *s, uint64_t base, uint64_t start, uint64_t end)
@@ -212,10 +216,6 @@ static void remember_guess(struct replay *r, struct space *s, uint64_t start, ui
 	if (!(before & ~left))
 		return;
 	g = add_guess(s, start);
-	if (g->start != start) { /* cut by a VMA in another way */
-		g->start = start;
-		g->in = 0;
-	}
 	g->in |= before & ~left;
 	g->out = left;
 	r->around.ambiguous++;

@@ -181,13 +181,25 @@ void fault_serve(struct replay *r, struct task *t)
 }
 
 /*
+ * The kernel may touch user memory with page faults disabled. Such a fault is not served: the kernel finds that out,
+ * and takes it again in another way at once.
+ */
+bool fault_repeated(const struct task *t, const struct trace_event *next)
+{
+	return t->fault_kernel && next->kind == TRACE_FAULT && next->fault.kernel &&
+	       page_down(next->fault.addr) == page_down(t->fault_addr);
+}
+
+/*
  * When other tasks use the address space, a fault that changes its counts is served when the count changes, not when
  * it is taken: it may have to wait, for a fork above all.
  */
-static bool must_wait(const struct look *k)
+static bool must_wait(const struct look *k, const struct trace_fault *f)
 {
 	struct avm_pte_info e;
 
+	if (f->kernel)
+		return true;
 	if (k->space->users < 2)
 		return false;
 	avm_pte_at(space_mm(k->space), k->addr, &e);
@@ -210,8 +222,9 @@ void fault_event(struct replay *r, struct task *t, const struct trace_event *ev)
 	adopt_page(&k, &ev->fault);
 	t->fault_addr = k.addr;
 	t->fault_access = k.access;
+	t->fault_kernel = ev->fault.kernel;
 	t->faulting = true;
-	if (!must_wait(&k))
+	if (!must_wait(&k, &ev->fault))
 		fault_serve(r, t);
 }
 

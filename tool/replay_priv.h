@@ -155,6 +155,7 @@ struct task {
 	uint64_t fault_addr;
 	enum avm_access fault_access;
 	bool faulting; /* taken, not served yet */
+	bool fault_kernel; /* ... by the kernel */
 	struct call call;
 	struct exec exec;
 	struct space *child; /* fork on its way */
@@ -222,6 +223,7 @@ void rss_resolve(struct replay *r, struct task *t, const struct trace_event *nex
 /* replay_fault.c */
 void fault_event(struct replay *r, struct task *t, const struct trace_event *ev);
 void fault_serve(struct replay *r, struct task *t);
+bool fault_repeated(const struct task *t, const struct trace_event *next);
 void touch_range(struct replay *r, struct space *s, uint64_t start, uint64_t len);
 
 /* replay_around.c */

@@ -51,8 +51,12 @@ static void begin_event(struct replay *r, struct task *t, const struct trace_eve
 {
 	t->prev_seq = t->seq;
 	t->seq = r->state->seq;
-	if (t->faulting)
+	if (t->faulting && fault_repeated(t, ev)) {
+		t->faulting = false;
+		r->not_served++;
+	} else if (t->faulting) {
 		fault_serve(r, t);
+	}
 	if (t->has_held)
 		rss_resolve(r, t, ev);
 	if (ev->kind == TRACE_RSS || ev->kind == TRACE_MMAP)
