@@ -133,6 +133,6 @@ if(TARGET anonvm-bench)
 	install(TARGETS anonvm-bench DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/anonvm)
 endif()
 install(FILES ${PROJECT_SOURCE_DIR}/docs/anonvm.1
-	DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 OPTIONAL)
-install(FILES ${PROJECT_SOURCE_DIR}/tool/completion.bash RENAME anonvm
-	DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions OPTIONAL)
+	DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${PROJECT_SOURCE_DIR}/completions/anonvm.bash RENAME anonvm
+	DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)

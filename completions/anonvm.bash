@@ -4,7 +4,7 @@
 _anonvm()
 {
 	local cur prev words cword
-	local commands='run record help'
+	local commands='run record replay help'
 
 	COMPREPLY=()
 	cur=${COMP_WORDS[COMP_CWORD]}
@@ -32,6 +32,13 @@ _anonvm()
 		mapfile -t COMPREPLY < <(compgen -W 'reuse chain flat' -- "$cur")
 		return
 		;;
+	--touch)
+		mapfile -t COMPREPLY < <(compgen -W 'first none all' -- "$cur")
+		return
+		;;
+	--frames | --stop | --top)
+		return
+		;;
 	-o | --output)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
@@ -49,6 +56,9 @@ _anonvm()
 		;;
 	record)
 		options='--output --scrub --keep-data --strace --pages --quiet --help'
+		;;
+	replay)
+		options='--verify= --family= --frames= --stop= --touch= --strict --top= --json --quiet --help'
 		;;
 	esac
 	if [[ $cur == -* ]]; then
