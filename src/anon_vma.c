@@ -33,10 +33,10 @@ static void anon_vma_ctor(void *object)
 
 void avm_family_init(struct avm *m)
 {
-	avm_cache_init(&m->anon_vmas, "anon_vma", sizeof(struct avm_anon_vma), AVM_CACHE_TYPE_STABLE,
-		       anon_vma_ctor);
-	avm_cache_init(&m->avcs, "anon_vma_chain", sizeof(struct avm_anon_vma_chain), AVM_CACHE_PLAIN,
-		       NULL);
+	avm_cache_init(&m->anon_vmas, "anon_vma", sizeof(struct avm_anon_vma),
+		       AVM_CACHE_TYPE_STABLE, anon_vma_ctor);
+	avm_cache_init(&m->avcs, "anon_vma_chain", sizeof(struct avm_anon_vma_chain),
+		       AVM_CACHE_PLAIN, NULL);
 }
 
 /* ---- one anon_vma -------------------------------------------------------------------------------- */
@@ -225,6 +225,8 @@ static void clone_chain(struct avm_vma *dst, struct avm_vma *src, struct avm_avc
 void avm_family_clone(struct avm_vma *dst, struct avm_vma *src, struct avm_avc_pool *pool)
 {
 	AVM_ASSERT(dst->mm->machine, avm_list_empty(&dst->chain) && avm_vma_anon(src));
+	AVM_BUG_ON(dst->mm->machine,
+		   pool->nr < atomic_load_explicit(&src->chain_len, memory_order_relaxed));
 	clone_chain(dst, src, pool);
 	set_own(dst, avm_vma_anon(src)); /* gallery 15 */
 }
@@ -468,7 +470,8 @@ int avm_family_fork(struct avm_vma *child, struct avm_vma *parent)
 
 /* ---- pages (R5, R6) ------------------------------------------------------------------------------------ */
 
-void avm_family_place(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr, enum avm_placement how)
+void avm_family_place(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr,
+		      enum avm_placement how)
 {
 	struct avm_anon_vma *av = avm_vma_anon(vma);
 

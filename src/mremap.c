@@ -182,11 +182,13 @@ static int reserve_objects(const struct request *q, struct avm_pool *pool,
 {
 	struct avm_mm *mm = q->mm;
 	uint32_t chain = chain_len(src) ? chain_len(src) : 1;
+	avm_addr_t last = q->addr + q->old_len;
+	/* When a tail goes first, the rest is at the end of its VMA: only the tail can be a hole. */
+	avm_addr_t first = q->old_len > q->new_len ? q->addr + q->new_len : q->addr;
 
 	if (is_fixed(q) && avm_unmap_reserve(mm, pool, q->new_addr, q->new_addr + q->new_len))
 		return -AVM_ENOMEM;
-	if (!leaves_source(q) && q->old_len &&
-	    avm_unmap_reserve(mm, pool, q->addr, q->addr + q->old_len))
+	if (!leaves_source(q) && q->old_len && avm_unmap_reserve(mm, pool, first, last))
 		return -AVM_ENOMEM;
 	/*
 	 * The new VMA and its chain. When neighbours take the range instead, the VMA is left over,

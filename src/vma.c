@@ -76,10 +76,13 @@ void avm_pool_init(struct avm_pool *pool)
 	avm_avc_pool_init(&pool->avcs);
 }
 
-static struct avm_vma *pool_take_vma(struct avm_pool *pool, struct avm_mm *mm, const struct avm_range *r)
+static struct avm_vma *pool_take_vma(struct avm_pool *pool, struct avm_mm *mm,
+				     const struct avm_range *r)
 {
-	struct avm_vma *vma = avm_list_first(&pool->vmas, struct avm_vma, link);
+	struct avm_vma *vma;
 
+	AVM_BUG_ON(mm->machine, !pool->nr_vmas);
+	vma = avm_list_first(&pool->vmas, struct avm_vma, link);
 	avm_list_del(&vma->link);
 	pool->nr_vmas--;
 	vma_set(vma, mm, r);
@@ -237,7 +240,8 @@ static struct avm_vma *faulted_part(const struct part *parts, unsigned nr)
 
 static void set_range(struct avm_mm *mm, struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
-	uint64_t pgoff = avm_vma_index(vma, start); /* R1.2: stays right, below the old start as well */
+	/* R1.2: stays right, below the old start as well. */
+	uint64_t pgoff = avm_vma_index(vma, start);
 
 	avm_vma_tree_set_range(&mm->vmas, vma, start, end);
 	vma->pgoff = pgoff;
@@ -273,7 +277,8 @@ static const struct part *relayout_set(struct avm_mm *mm, const struct part *par
  * for each entry of a chain to be cloned. Parts that go are out of everything and still to be freed.
  * => mmap_lock write.
  */
-static void relayout(struct avm_mm *mm, struct avm_pool *pool, const struct part *parts, unsigned nr)
+static void relayout(struct avm_mm *mm, struct avm_pool *pool, const struct part *parts,
+		     unsigned nr)
 {
 	struct avm_vma *faulted = faulted_part(parts, nr);
 	struct avm_file *file = parts[0].vma->file;
@@ -350,7 +355,8 @@ static enum avm_refusal refusal(const struct avm_range *below, const struct avm_
 	return AVM_NR_REFUSALS;
 }
 
-static enum avm_refusal refusal_of_pair(const struct avm_range *below, const struct avm_range *above)
+static enum avm_refusal refusal_of_pair(const struct avm_range *below,
+					const struct avm_range *above)
 {
 	enum avm_refusal why = refusal(below, above);
 
@@ -441,7 +447,8 @@ struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const stru
 	return vma;
 }
 
-struct avm_vma *avm_vma_split(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma, avm_addr_t addr)
+struct avm_vma *avm_vma_split(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
+			      avm_addr_t addr)
 {
 	struct avm_range upper_range = avm_range_of(vma, addr, vma->end);
 	struct avm_vma *upper = pool_take_vma(pool, mm, &upper_range);
@@ -453,7 +460,8 @@ struct avm_vma *avm_vma_split(struct avm_mm *mm, struct avm_pool *pool, struct a
 	return upper;
 }
 
-void avm_vma_join(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *lower, struct avm_vma *upper)
+void avm_vma_join(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *lower,
+		  struct avm_vma *upper)
 {
 	struct part parts[] = { { lower, lower->start, upper->end, false },
 				{ upper, upper->start, upper->start, false } };
@@ -547,7 +555,8 @@ struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct 
 	return vma;
 }
 
-int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
+int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start,
+			   avm_addr_t end)
 {
 	struct avm_vma *first = avm_mm_find_in(mm, start, end);
 	struct avm_vma *prev = first ? avm_vma_prev(first) : NULL;

@@ -464,6 +464,36 @@ static void fixed_shrinks_over_whatever_follows(void **state)
 	world_close(&w);
 }
 
+/* The tail is a hole in the middle of a mapping, though the whole old range is not. */
+static int move_head_and_drop_what_follows(struct world *w)
+{
+	int64_t r = remap(w, 0, 4, 2, FIXED, 20);
+
+	return r < 0 ? (int)r : 0;
+}
+
+static void fixed_shrinks_within_a_larger_mapping(void **state)
+{
+	struct world w;
+	struct sim_proc *child, *grandchild;
+
+	(void)state;
+	world_open(&w);
+	map(&w, 0, 8, RW);
+	mark(&w, 0, 8);
+	assert_int_equal(sim_proc_fork(w.a, &child), 0);
+	store(child, AT(0), 0x40);
+	assert_int_equal(sim_proc_fork(child, &grandchild), 0);
+	w.mm = sim_mm(grandchild); /* a chain of three to be cloned twice */
+	w.a = grandchild;
+	assert_true(fail_everywhere(&w, &(struct attempt){ move_head_and_drop_what_follows,
+							   -AVM_ENOMEM }) >= 8);
+	assert_layout(w.mm, BASE, "4+4:rwFC 20+2:rwFC@-20");
+	assert_marked(&w, 20, 2, 0);
+	assert_marked(&w, 4, 4, 4);
+	world_close(&w);
+}
+
 /* The tail's tables are looked at when it goes, and those of the target must not go with them. */
 static void fixed_next_to_a_tail_that_empties_its_table(void **state)
 {
@@ -927,6 +957,7 @@ int main(void)
 		cmocka_unit_test(fixed_replaces_what_is_there),
 		cmocka_unit_test(fixed_into_another_part_of_the_same_mapping),
 		cmocka_unit_test(fixed_shrinks_over_whatever_follows),
+		cmocka_unit_test(fixed_shrinks_within_a_larger_mapping),
 		cmocka_unit_test(fixed_next_to_a_tail_that_empties_its_table),
 		cmocka_unit_test(fixed_onto_what_has_a_table_of_its_own),
 		cmocka_unit_test(tables_that_nobody_needs_any_more_go),
