@@ -30,6 +30,7 @@ static const struct command commands[] = {
 	{ "run", cmd_run, "run scripts on the simulated machine and check them" },
 	{ "record", cmd_record, "record what a program does to its memory" },
 	{ "replay", cmd_replay, "run a recorded program again, and compare" },
+	{ "why", cmd_why, "why a program has so many VMAs" },
 	{ "trace-dump", cmd_trace_dump, NULL },
 	{ NULL, NULL, NULL },
 };

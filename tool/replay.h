@@ -37,6 +37,18 @@ enum replay_wrong {
 	REPLAY_WRONG_MREMAP, /* mremap loses the pages it moves */
 };
 
+struct replay_row;
+
+/* For those who look on; each may be NULL. */
+struct replay_hooks {
+	/* `what` ("mmap", "exec") has been done to [start, end). */
+	void (*called)(void *context, struct avm_mm *mm, const char *what, avm_addr_t start,
+		       avm_addr_t end);
+	void (*forked)(void *context, struct avm_mm *parent, struct avm_mm *child);
+	/* The last user of an address space leaves it, or the trace ends. */
+	void (*leaving)(void *context, struct avm_mm *mm, const struct replay_row *row);
+};
+
 struct replay_config {
 	const char *path;
 	uint64_t frames; /* 0: REPLAY_FRAMES */
@@ -46,9 +58,8 @@ struct replay_config {
 	enum replay_wrong wrong;
 	uint64_t stop; /* after this event; 0: at the end */
 	struct avm_merge_observer *observer; /* told of refused merges, or NULL */
-	/* Called before the last user of an address space leaves it, and for those that are left at the end. */
-	void (*leaving)(void *context, struct avm_mm *mm);
-	void *context;
+	const struct replay_hooks *hooks; /* or NULL */
+	void *context; /* of the hooks */
 	bool progress; /* on stderr */
 };
 
@@ -169,6 +180,9 @@ struct replay *replay_new(const struct replay_config *config, char err[TRACE_ERR
  */
 int replay_run(struct replay *r);
 void replay_free(struct replay *r);
+
+/* What is being done just now ("mprotect", "exec", "fault"), and for which line of the trace. */
+const char *replay_doing(const struct replay *r, uint64_t *line);
 
 const char *replay_op_name(enum replay_op op);
 double replay_core_seconds(const struct replay *r);

@@ -29,7 +29,11 @@ static void apply(struct replay *r, struct task *t, uint64_t ret)
 		if (!op_range(c, &start, &end))
 			plan_gather(&t->op, start, end, -1);
 	}
+	r->state->doing = trace_call_name(c->sys.call);
 	c->result = op_call(r, t, ret);
+	if (op_changed(c, ret, &start, &end))
+		start = end = 0;
+	note_called(r, t->space, start, end);
 	after = counts_of(t->space);
 	after = counts_diff(&after, &before);
 	plan_applied(&t->op, &after);

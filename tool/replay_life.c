@@ -218,8 +218,10 @@ static void map_segment(struct replay *r, struct space *s, const struct trace_mm
 		m.flags |= AVM_MAP_ANONYMOUS;
 		m.pgoff = 0;
 	}
+	r->state->doing = "exec";
 	if (op_map(r, s, &m))
 		note_cause(r, "machine: a mapping of an image failed");
+	note_called(r, s, m.addr, m.addr + m.len);
 }
 
 /* A record outside of any call: exec's mappings; a stack that has grown; what was there before the trace. */

@@ -53,6 +53,36 @@ int op_range(const struct call *c, uint64_t *start, uint64_t *end)
 	}
 }
 
+/* Where it may have made boundaries. */
+int op_changed(const struct call *c, uint64_t ret, uint64_t *start, uint64_t *end)
+{
+	const uint64_t *a = c->sys.arg;
+
+	switch (c->sys.call) {
+	case TRACE_CALL_MMAP:
+		return range(ret, a[1], start, end);
+	case TRACE_CALL_MREMAP:
+		return range(ret, a[2], start, end);
+	case TRACE_CALL_SHMAT:
+		return range(ret, c->record.len, start, end);
+	case TRACE_CALL_BRK:
+		return range(page_up(c->cursor), ret - page_up(c->cursor), start, end);
+	case TRACE_CALL_MUNMAP:
+	case TRACE_CALL_MPROTECT:
+	case TRACE_CALL_PKEY_MPROTECT:
+	case TRACE_CALL_MADVISE:
+	case TRACE_CALL_MLOCK:
+	case TRACE_CALL_MLOCK2:
+	case TRACE_CALL_MUNLOCK:
+	case TRACE_CALL_MBIND:
+		return range(a[0], a[1], start, end);
+	case TRACE_CALL_PRCTL:
+		return a[0] == PR_SET_VMA ? range(a[2], a[3], start, end) : -AVM_EINVAL;
+	default:
+		return -AVM_EINVAL;
+	}
+}
+
 /* ---- mapping ------------------------------------------------------------------------------------------- */
 
 int op_map(struct replay *r, struct space *s, const struct avm_mmap *m)
@@ -206,7 +236,9 @@ void op_protect(struct replay *r, struct task *t, uint64_t end)
 		return;
 	if (end <= c->cursor || c->result)
 		return;
+	r->state->doing = trace_call_name(c->sys.call);
 	c->result = protect(r, t->space, c->cursor, end - c->cursor, (uint32_t)c->sys.arg[2]);
+	note_called(r, t->space, c->cursor, end);
 	c->cursor = end;
 	r->state->changed = true;
 }
@@ -299,6 +331,7 @@ static int do_brk(struct replay *r, struct task *t, uint64_t ret)
 		}
 		mm->brk_start = mm->brk = ret; /* as the loader of an image does */
 	}
+	t->call.cursor = mm->brk;
 	if (want != ret)
 		return 0; /* refused, or only asked */
 	since = time_now();

@@ -176,9 +176,13 @@ struct replay_state {
 	struct file_list files[BUCKETS];
 	uint64_t seq;
 	uint64_t line; /* of the event at work */
+	const char *doing; /* NULL: serving a fault */
 	bool strace;
 	bool changed; /* the machine, since it was last verified */
 };
+
+/* Tells whoever looks on, and that it is over. */
+void note_called(struct replay *r, const struct space *s, uint64_t start, uint64_t end);
 
 static inline struct avm_mm *space_mm(const struct space *s)
 {
@@ -246,6 +250,7 @@ bool call_others(struct replay *r, const struct task *t, const struct space *s, 
 
 /* replay_ops.c: what a call does to the core; => 0 or a negative errno */
 int op_range(const struct call *c, uint64_t *start, uint64_t *end);
+int op_changed(const struct call *c, uint64_t ret, uint64_t *start, uint64_t *end); /* ... change */
 int op_map(struct replay *r, struct space *s, const struct avm_mmap *m);
 int op_unmap(struct replay *r, struct space *s, uint64_t start, uint64_t end);
 int op_call(struct replay *r, struct task *t, uint64_t ret);

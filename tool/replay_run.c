@@ -35,6 +35,20 @@ const char *replay_op_name(enum replay_op op)
 	return names[op];
 }
 
+const char *replay_doing(const struct replay *r, uint64_t *line)
+{
+	*line = r->state->line;
+	return r->state->doing ? r->state->doing : "fault";
+}
+
+void note_called(struct replay *r, const struct space *s, uint64_t start, uint64_t end)
+{
+	if (r->config.hooks && r->config.hooks->called && s->proc && end > start)
+		r->config.hooks->called(r->config.context, space_mm(s), r->state->doing, start,
+					end);
+	r->state->doing = NULL;
+}
+
 double replay_core_seconds(const struct replay *r)
 {
 	uint64_t ns = 0;

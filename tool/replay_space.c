@@ -122,6 +122,8 @@ struct space *space_new(struct replay *r, const struct space *parent, int32_t pi
 	if (parent && s->proc) {
 		parent->row->forks++;
 		note_chains(r, s);
+		if (r->config.hooks && r->config.hooks->forked)
+			r->config.hooks->forked(r->config.context, space_mm(parent), space_mm(s));
 	}
 	space_note(r, s);
 	return s;
@@ -135,8 +137,8 @@ void space_end(struct replay *r, struct space *s)
 		return;
 	space_note(r, s);
 	note_chains(r, s);
-	if (r->config.leaving)
-		r->config.leaving(r->config.context, space_mm(s));
+	if (r->config.hooks && r->config.hooks->leaving)
+		r->config.hooks->leaving(r->config.context, space_mm(s), s->row);
 	since = time_now();
 	sim_proc_exit(s->proc);
 	time_add(r, REPLAY_OP_EXIT, since);
