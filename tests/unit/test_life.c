@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+/* test_life.c - address spaces from birth to end: init, references, exec, fork, exit, notifiers (R9, R12). */
+#include "ops.h"
+
+static int try_init(struct world *w, struct avm_mm_config config)
+{
+	struct avm_mm mm;
+	int err = avm_mm_init(w->m, &mm, &config);
+
+	if (!err)
+		avm_mm_put(&mm);
+	return err;
+}
+
+static void a_layout_that_makes_no_sense_is_refused(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	assert_int_equal(try_init(&w, (struct avm_mm_config){ .lowest = 0x1001 }), -AVM_EINVAL);
+	assert_int_equal(try_init(&w, (struct avm_mm_config){ .task_size = 0x10000 }), -AVM_EINVAL);
+	assert_int_equal(try_init(&w, (struct avm_mm_config){ .task_size = ~0ull << 12 }),
+			 -AVM_EINVAL);
+	assert_int_equal(try_init(&w, (struct avm_mm_config){ .mmap_base = 0x1000 }), -AVM_EINVAL);
+	assert_int_equal(try_init(&w, (struct avm_mm_config){ .task_size = 0x40000,
+							      .mmap_base = 0x50000 }),
+			 -AVM_EINVAL);
+	assert_int_equal(try_init(&w, (struct avm_mm_config){ .task_size = 0x40000 }), 0);
+	sim_fail_alloc(w.s, 1, 1);
+	assert_int_equal(try_init(&w, (struct avm_mm_config){ 0 }), -AVM_ENOMEM);
+	sim_fail_alloc(w.s, 0, 0);
+	world_close(&w);
+}
+
+static unsigned released;
+
+static void release(struct avm_mm *mm)
+{
+	(void)mm;
+	released++;
+}
+
+static void the_last_user_ends_the_address_space(void **state)
+{
+	const struct avm_mm_config config = { .release = release };
+	struct avm_mm mm;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	released = 0;
+	assert_int_equal(avm_mm_init(w.m, &mm, &config), 0);
+	avm_mm_get(&mm);
+	assert_true(avm_mm_tryget(&mm));
+	avm_mm_put(&mm);
+	avm_mm_put(&mm);
+	assert_int_equal(released, 0);
+	assert_int_equal(fault_write(&mm, BASE), AVM_FAULT_MAPERR);
+	map_at(&mm, BASE, 3, RW, ANON, NULL, 0);
+	assert_true(fault_write(&mm, BASE) & AVM_FAULT_MINOR);
+	avm_mm_put(&mm);
+	assert_int_equal(released, 1);
+	assert_false(avm_mm_tryget(&mm));
+	world_close(&w);
+}
+
+static void unmap_all_leaves_an_empty_address_space_that_works(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	map(&w, 0, 4, RW);
+	mark(&w, 0, 4);
+	avm_mm_unmap_all(w.mm);
+	assert_layout(w.mm, BASE, "");
+	assert_int_equal(w.mm->total_vm, 0);
+	assert_int_equal(rss(w.mm, AVM_RSS_ANON), 0);
+	assert_int_equal(atomic_load(&w.mm->tables), 1);
+	map(&w, 0, 1, RW);
+	mark(&w, 0, 1);
+	world_close(&w);
+}
+
+/* ---- exec ------------------------------------------------------------------------------------------- */
+
+static struct avm_segment segments[3];
+
+static struct avm_image image_of(struct test_file *tf)
+{
+	segments[0] = (struct avm_segment){ 0x400000, 2, AVM_PROT_READ | AVM_PROT_EXEC, &tf->file, 0 };
+	segments[1] = (struct avm_segment){ 0x402000, 2, RW, &tf->file, 2 };
+	segments[2] = (struct avm_segment){ 0x404000, 4, RW, NULL, 0 };
+	return (struct avm_image){ .segments = segments,
+				   .nr_segments = 3,
+				   .brk_start = 0x409000,
+				   .stack_end = 0x7ffffffff000,
+				   .stack_pages = 33,
+				   .argument_pages = 2 };
+}
+
+static void exec_maps_the_image_and_makes_the_arguments_present(void **state)
+{
+	struct avm_image image;
+	struct test_file *tf;
+	struct avm_vma *stack;
+	struct world w;
+	avm_addr_t brk;
+
+	(void)state;
+	world_open(&w);
+	tf = test_file_open(&w, 8 * PAGE);
+	image = image_of(tf);
+	image.stack_pgoff = 0x1234;
+	assert_int_equal(avm_exec(w.mm, &image), 0);
+	assert_int_equal(load(w.a, 0x401000), 2);
+	store(w.a, 0x402000, 9);
+	assert_int_equal(load(w.a, 0x404000), 0);
+	stack = avm_find_vma(w.mm, 0x7fffffffe000);
+	assert_int_equal(stack->pgoff, 0x1234);
+	assert_true(stack->flags & AVM_VM_GROWSDOWN);
+	assert_int_equal(pte(w.mm, 0x7fffffffe000).kind, AVM_PTE_PRESENT);
+	assert_int_equal(pte(w.mm, 0x7fffffffd000).kind, AVM_PTE_PRESENT);
+	assert_int_equal(pte(w.mm, 0x7fffffffc000).kind, AVM_PTE_NONE);
+	assert_int_equal(avm_brk(w.mm, 0x409000 + PAGE, &brk), 0);
+	assert_int_equal(brk, 0x409000 + PAGE);
+	assert_int_equal(avm_exec(w.mm, &image), -AVM_EINVAL); /* not empty */
+	avm_mm_unmap_all(w.mm);
+	test_file_close(tf);
+	world_close(&w);
+}
+
+static int refused(struct world *w, const struct avm_image *image)
+{
+	int err = avm_exec(w->mm, image);
+
+	assert_int_equal(w->mm->vmas.count, 0);
+	assert_int_equal(w->mm->total_vm, 0);
+	return err;
+}
+
+static void an_image_that_makes_no_sense_is_refused_whole(void **state)
+{
+	struct avm_image image;
+	struct test_file *tf;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	tf = test_file_open(&w, 8 * PAGE);
+	image = image_of(tf);
+	segments[2].start = 0x403000; /* overlaps */
+	assert_int_equal(refused(&w, &image), -AVM_EINVAL);
+	segments[2].start = 0x404800;
+	assert_int_equal(refused(&w, &image), -AVM_EINVAL);
+	segments[2].start = 0;
+	assert_int_equal(refused(&w, &image), -AVM_EINVAL);
+	image = image_of(tf);
+	segments[1].pages = 0;
+	assert_int_equal(refused(&w, &image), -AVM_EINVAL);
+	segments[1].pages = ~0ull;
+	assert_int_equal(refused(&w, &image), -AVM_EINVAL);
+	image = image_of(tf);
+	segments[0].prot = 0x100;
+	assert_int_equal(refused(&w, &image), -AVM_EINVAL);
+	image = image_of(tf);
+	image.stack_pages = 1ull << 52;
+	assert_int_equal(refused(&w, &image), -AVM_EINVAL);
+	image = image_of(tf);
+	image.argument_pages = 34;
+	assert_int_equal(refused(&w, &image), -AVM_EINVAL);
+	image = image_of(tf);
+	image.stack_end = 0x7fffffffe800;
+	assert_int_equal(refused(&w, &image), -AVM_EINVAL);
+	test_file_close(tf);
+	world_close(&w);
+}
+
+static void exec_without_memory_leaves_the_address_space_empty(void **state)
+{
+	struct avm_image image;
+	struct test_file *tf;
+	struct world w;
+	uint64_t n;
+
+	(void)state;
+	world_open(&w);
+	tf = test_file_open(&w, 8 * PAGE);
+	image = image_of(tf);
+	for (n = 1;; n++) {
+		sim_fail_alloc(w.s, n, 1);
+		if (!avm_exec(w.mm, &image))
+			break;
+		sim_fail_alloc(w.s, 0, 0);
+		assert_layout(w.mm, 0x400000, "");
+		assert_int_equal(atomic_load(&w.m->committed), 0);
+		world_check(&w);
+	}
+	sim_fail_alloc(w.s, 0, 0);
+	assert_true(n > 8);
+	avm_mm_unmap_all(w.mm);
+	test_file_close(tf);
+	world_close(&w);
+}
+
+/* ---- fork: what a child gets -------------------------------------------------------------------------- */
+
+static void a_child_gets_what_madvise_left_it(void **state)
+{
+	struct sim_proc *b;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	map(&w, 0, 1, RW);
+	map(&w, 2, 1, RW);
+	map(&w, 4, 1, RW);
+	mark(&w, 0, 1);
+	mark(&w, 2, 1);
+	mark(&w, 4, 1);
+	assert_int_equal(avm_madvise(w.mm, AT(2), PAGE, AVM_MADV_DONTFORK), 0);
+	assert_int_equal(avm_madvise(w.mm, AT(4), PAGE, AVM_MADV_WIPEONFORK), 0);
+	assert_int_equal(avm_mlock(w.mm, AT(0), PAGE, 0), 0);
+	assert_int_equal(sim_proc_fork(w.a, &b), 0);
+	assert_layout(w.mm, BASE, "0+1:rwLF 2+1:rwDF 4+1:rwWF");
+	assert_layout(sim_mm(b), BASE, "0+1:rwFC 4+1:rwW");
+	assert_int_equal(sim_mm(b)->locked_vm, 0);
+	assert_int_equal(load(b, AT(0)), 0x40);
+	assert_int_equal(load(b, AT(4)), 0);
+	assert_int_equal(sim_mm(b)->total_vm, 2);
+	world_close(&w);
+}
+
+static void a_child_copies_files_references_and_layout(void **state)
+{
+	struct test_file *tf;
+	struct sim_proc *b;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	tf = test_file_open(&w, 4 * PAGE);
+	map_at(w.mm, AT(0), 4, RW, AVM_MAP_PRIVATE, &tf->file, 0);
+	store(w.a, AT(1), 99);
+	assert_int_equal(sim_proc_fork(w.a, &b), 0);
+	assert_int_equal(atomic_load(&tf->file.refs), 3);
+	assert_int_equal(tf->file.nr_mappings, 2);
+	assert_int_equal(avm_munmap(w.mm, AT(0), 4 * PAGE), 0);
+	assert_int_equal(load(b, AT(1)), 99);
+	assert_int_equal(load(b, AT(2)), 3);
+	assert_int_equal(sim_mm(b)->mmap_base, w.mm->mmap_base);
+	sim_proc_exit(b);
+	test_file_close(tf);
+	world_close(&w);
+}
+
+/* ---- notifiers ------------------------------------------------------------------------------------------ */
+
+struct counted {
+	struct avm_notifier n;
+	int open;
+	unsigned calls;
+	avm_addr_t start, end;
+};
+
+static void began(struct avm_notifier *n, avm_addr_t start, avm_addr_t end)
+{
+	struct counted *c = (struct counted *)(void *)n;
+
+	c->open++;
+	c->calls++;
+	c->start = start;
+	c->end = end;
+}
+
+static void ended(struct avm_notifier *n, avm_addr_t start, avm_addr_t end)
+{
+	struct counted *c = (struct counted *)(void *)n;
+
+	assert_int_equal(start, c->start);
+	assert_int_equal(end, c->end);
+	c->open--;
+}
+
+static void a_notifier_hears_of_every_range_before_and_after(void **state)
+{
+	struct counted c = { .n = { .invalidate_start = began, .invalidate_end = ended } };
+	struct sim_proc *b;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	map(&w, 0, 8, RW);
+	mark(&w, 0, 8);
+	avm_notifier_add(w.mm, &c.n);
+	assert_int_equal(avm_mprotect(w.mm, AT(1), PAGE, AVM_PROT_READ), 0);
+	assert_int_equal(c.calls, 1);
+	assert_int_equal(c.start, AT(1));
+	assert_int_equal(c.end, AT(2));
+	assert_int_equal(avm_munmap(w.mm, AT(3), PAGE), 0);
+	assert_int_equal(c.calls, 2);
+	assert_int_equal(avm_madvise(w.mm, AT(5), PAGE, AVM_MADV_DONTNEED), 0);
+	assert_int_equal(c.calls, 3);
+	assert_int_equal(sim_proc_fork(w.a, &b), 0);
+	assert_int_equal(c.calls, 4);
+	assert_int_equal(c.open, 0);
+	avm_notifier_del(w.mm, &c.n);
+	assert_int_equal(avm_munmap(w.mm, AT(0), PAGE), 0);
+	assert_int_equal(c.calls, 4);
+	world_close(&w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_layout_that_makes_no_sense_is_refused),
+		cmocka_unit_test(the_last_user_ends_the_address_space),
+		cmocka_unit_test(unmap_all_leaves_an_empty_address_space_that_works),
+		cmocka_unit_test(exec_maps_the_image_and_makes_the_arguments_present),
+		cmocka_unit_test(an_image_that_makes_no_sense_is_refused_whole),
+		cmocka_unit_test(exec_without_memory_leaves_the_address_space_empty),
+		cmocka_unit_test(a_child_gets_what_madvise_left_it),
+		cmocka_unit_test(a_child_copies_files_references_and_layout),
+		cmocka_unit_test(a_notifier_hears_of_every_range_before_and_after),
+	};
+
+	return cmocka_run_group_tests_name("life", tests, NULL, NULL);
+}
