@@ -4,7 +4,7 @@
 _anonvm()
 {
 	local cur prev words cword
-	local commands='run record replay help'
+	local commands='run record replay why help'
 
 	COMPREPLY=()
 	cur=${COMP_WORDS[COMP_CWORD]}
@@ -57,6 +57,9 @@ _anonvm()
 	record)
 		options='--output --scrub --keep-data --strace --pages --quiet --help'
 		;;
+	why)
+		options='--all --family= --touch= --top= --json --quiet --help'
+		;;
 	replay)
 		options='--verify= --family= --frames= --stop= --touch= --strict --top= --json --quiet --help'
 		;;
@@ -67,7 +70,7 @@ _anonvm()
 		return
 	fi
 	# The command to record, and its arguments, complete as they would by themselves.
-	if [[ ${words[1]} == record ]]; then
+	if [[ ${words[1]} == record || " ${words[*]:1:cword-1} " == ' why '*' -- '* ]]; then
 		mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
 		return
 	fi
