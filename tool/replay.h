@@ -5,7 +5,7 @@
  *	struct replay *r = replay_new(&(struct replay_config){ .path = "redis.trace.xz" }, err);
  *
  *	if (r && replay_run(r) >= 0)
- *		... r->faults, r->rss, r->maps: docs/replay.md says what they measure ...
+ *		... r->faults, r->rss, r->maps: docs/traces.md says what they measure ...
  *	replay_free(r);
  */
 #ifndef ANONVM_TOOL_REPLAY_H
@@ -187,7 +187,7 @@ const char *replay_doing(const struct replay *r, uint64_t *line);
 const char *replay_op_name(enum replay_op op);
 double replay_core_seconds(const struct replay *r);
 
-/* Does it meet the bars (docs/replay.md)? Else why not, in `why`. */
+/* Does it meet the bars (docs/traces.md)? Else why not, in `why`. */
 bool replay_good(const struct replay *r, char *why, size_t size);
 
 /* ---- report.c, report_json.c -------------------------------------------------------------------------- */
