@@ -15,7 +15,6 @@ AVM_CORE_SOURCES := \
 	src/file.c \
 	src/vma_tree.c \
 	src/vma_gap.c \
-	src/vma_tree_check.c \
 	src/mm.c \
 	src/vma.c \
 	src/rmap.c \
@@ -41,7 +40,16 @@ AVM_CORE_SOURCES := \
 	src/exec.c \
 	src/exit.c \
 	src/truncate.c \
-	src/machine.c \
+	src/machine.c
+
+# The observers: verify, statistics, dumps. They look and change nothing, and nothing of the above calls
+# them: leave them out where nobody asks.
+AVM_OBSERVER_SOURCES := \
+	src/vma_tree_check.c \
+	src/interval_tree_check.c \
+	src/radix_check.c \
+	src/slab_check.c \
+	src/pgtable_check.c \
 	src/format.c \
 	src/observe.c \
 	src/stats.c \

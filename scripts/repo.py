@@ -35,6 +35,12 @@ def core_sources(root=ROOT, allow_missing=False):
     return there
 
 
+def observer_sources(root=ROOT):
+    """Those of them that an embedder may leave out."""
+    _, _, listed = read(os.path.join(root, "sources.mk")).partition("AVM_OBSERVER_SOURCES")
+    return re.findall(r"\bsrc/[a-z0-9_]+\.c\b", listed)
+
+
 def port_tiers(text):
     """{tier: [functions]} of the port contract: prototypes below lines that say TIER n.
 

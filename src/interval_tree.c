@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The untyped half of the interval tree: balancing, order, the checker. See interval_tree.h.
+ * The untyped half of the interval tree: balancing and order. See interval_tree.h.
  *
  * "k-child" in the comments: the rank of the parent is k above that of the child. Outside of an
  * operation k is 1 or 2 everywhere, so equal parities say 2 and unequal ones 1. Within one, an
  * insertion makes one 0-child (seen as equal parities) and a removal one 3-child.
  */
 #include "interval_tree.h"
-
-static uintptr_t rank_parity(const struct avm_inode *node)
-{
-	return node ? node->parent_bits & AVM_INODE_PARITY : AVM_INODE_PARITY;
-}
 
 /* One up or one down: the parity does not tell, the caller knows. */
 static void shift_rank(struct avm_inode *node)
@@ -41,22 +36,11 @@ static void replace_inode(struct avm_itree *tree, struct avm_inode *parent,
 		parent->right = child;
 }
 
-static uint64_t compute_subtree_last(const struct avm_inode *node, avm_inode_key_fn *last)
-{
-	uint64_t max = last(node);
-
-	if (node->left && node->left->subtree_last > max)
-		max = node->left->subtree_last;
-	if (node->right && node->right->subtree_last > max)
-		max = node->right->subtree_last;
-	return max;
-}
-
 /* Something below @node went away. Above a node that stays the same, all stays the same. */
 static void lower_subtree_last(struct avm_inode *node, avm_inode_key_fn *last)
 {
 	while (node) {
-		uint64_t max = compute_subtree_last(node, last);
+		uint64_t max = avm_inode_compute_last(node, last);
 
 		if (node->subtree_last == max)
 			return;
@@ -87,7 +71,7 @@ static void rotate_up(struct avm_itree *tree, struct avm_inode *up, avm_inode_ke
 	set_inode_parent(up, top);
 	set_inode_parent(down, up);
 	up->subtree_last = down->subtree_last;
-	down->subtree_last = compute_subtree_last(down, last);
+	down->subtree_last = avm_inode_compute_last(down, last);
 }
 
 void avm_itree_attach(struct avm_itree *tree, struct avm_inode *node, struct avm_inode *parent,
@@ -99,20 +83,20 @@ void avm_itree_attach(struct avm_itree *tree, struct avm_inode *node, struct avm
 	*slot = node;
 
 	/* While @node is a 0-child: raise the parent, which may make the parent one. */
-	while (parent && rank_parity(parent) == rank_parity(node)) {
-		if (rank_parity(inode_sibling(parent, node)) == rank_parity(parent))
+	while (parent && avm_inode_parity(parent) == avm_inode_parity(node)) {
+		if (avm_inode_parity(inode_sibling(parent, node)) == avm_inode_parity(parent))
 			break;
 		shift_rank(parent);
 		node = parent;
 		parent = avm_inode_parent(node);
 	}
-	if (!parent || rank_parity(parent) != rank_parity(node))
+	if (!parent || avm_inode_parity(parent) != avm_inode_parity(node))
 		return;
 
 	/* The sibling is a 2-child and would become a 3-child: rotations end it. */
 	struct avm_inode *inner = parent->left == node ? node->right : node->left;
 
-	if (!inner || rank_parity(inner) == rank_parity(node)) {
+	if (!inner || avm_inode_parity(inner) == avm_inode_parity(node)) {
 		rotate_up(tree, node, last);
 	} else {
 		rotate_up(tree, inner, last);
@@ -131,7 +115,7 @@ static void detach_rotate(struct avm_itree *tree, struct avm_inode *parent, stru
 	struct avm_inode *outer = node_is_left ? node->left : node->right;
 	struct avm_inode *inner = node_is_left ? node->right : node->left;
 
-	if (rank_parity(outer) == rank_parity(node)) {
+	if (avm_inode_parity(outer) == avm_inode_parity(node)) {
 		/* inner goes up by 2, parent down by 2, node down by 1. */
 		rotate_up(tree, inner, last);
 		rotate_up(tree, inner, last);
@@ -151,12 +135,12 @@ static void detach_rebalance(struct avm_itree *tree, struct avm_inode *parent,
 {
 	for (;;) {
 		struct avm_inode *top = avm_inode_parent(parent);
-		bool sinks = top && rank_parity(top) == rank_parity(parent);
+		bool sinks = top && avm_inode_parity(top) == avm_inode_parity(parent);
 		struct avm_inode *other = inode_sibling(parent, node);
 
-		if (rank_parity(other) != rank_parity(parent)) {
-			if (rank_parity(other->left) != rank_parity(other) ||
-			    rank_parity(other->right) != rank_parity(other)) {
+		if (avm_inode_parity(other) != avm_inode_parity(parent)) {
+			if (avm_inode_parity(other->left) != avm_inode_parity(other) ||
+			    avm_inode_parity(other->right) != avm_inode_parity(other)) {
 				detach_rotate(tree, parent, other, last);
 				return;
 			}
@@ -193,7 +177,7 @@ void avm_itree_detach(struct avm_itree *tree, struct avm_inode *node, avm_inode_
 
 	struct avm_inode *child = hole->left ? hole->left : hole->right;
 	struct avm_inode *parent = avm_inode_parent(hole);
-	bool was_2_child = parent && rank_parity(parent) == rank_parity(hole);
+	bool was_2_child = parent && avm_inode_parity(parent) == avm_inode_parity(hole);
 
 	replace_inode(tree, parent, hole, child);
 	if (child)
@@ -215,142 +199,10 @@ void avm_itree_detach(struct avm_itree *tree, struct avm_inode *node, avm_inode_
 	} else if (parent && !parent->left && !parent->right) {
 		/* A leaf of rank 1: comes down to 0. */
 		struct avm_inode *top = avm_inode_parent(parent);
-		bool sinks = top && rank_parity(top) == rank_parity(parent);
+		bool sinks = top && avm_inode_parity(top) == avm_inode_parity(parent);
 
 		shift_rank(parent);
 		if (sinks)
 			detach_rebalance(tree, top, parent, last);
 	}
-}
-
-struct avm_inode *avm_itree_first(const struct avm_itree *tree)
-{
-	struct avm_inode *node = tree->root;
-
-	while (node && node->left)
-		node = node->left;
-	return node;
-}
-
-struct avm_inode *avm_inode_next(const struct avm_inode *node)
-{
-	if (node->right) {
-		struct avm_inode *next = node->right;
-
-		while (next->left)
-			next = next->left;
-		return next;
-	}
-
-	struct avm_inode *parent = avm_inode_parent(node);
-
-	while (parent && parent->right == node) {
-		node = parent;
-		parent = avm_inode_parent(node);
-	}
-	return parent;
-}
-
-/* ---- checker ----------------------------------------------------------------------------------- */
-
-static bool inode_link_is_valid(const struct avm_inode *node, const struct avm_inode *parent)
-{
-	return (uintptr_t)node % _Alignof(struct avm_inode) == 0 && avm_inode_linked(node) &&
-	       avm_inode_parent(node) == parent;
-}
-
-static int rank_difference(const struct avm_inode *parent, const struct avm_inode *child)
-{
-	return rank_parity(parent) == rank_parity(child) ? 2 : 1;
-}
-
-/* The rank of the root is the sum of the differences on any way down; -1 when the way is broken. */
-static int64_t root_rank(const struct avm_itree *tree, uint64_t max)
-{
-	const struct avm_inode *node = tree->root;
-	int64_t rank = -1;
-
-	for (; node; node = node->left) {
-		if (max-- == 0 || (node->left && !inode_link_is_valid(node->left, node)))
-			return -1;
-		rank += rank_difference(node, node->left);
-	}
-	return rank;
-}
-
-static const char *check_inode(const struct avm_inode *node, int64_t rank, avm_inode_key_fn *start,
-			       avm_inode_key_fn *last)
-{
-	if (node->left && node->left == node->right)
-		return "interval tree: one node is both children";
-	if ((node->left && !inode_link_is_valid(node->left, node)) ||
-	    (node->right && !inode_link_is_valid(node->right, node)))
-		return "interval tree: a child does not point back to its parent";
-	if (start(node) > last(node))
-		return "interval tree: an interval ends before it starts";
-	if (node->subtree_last != compute_subtree_last(node, last))
-		return "interval tree: subtree_last is wrong";
-	if (rank < 0 || (!node->left && rank - rank_difference(node, NULL) != -1) ||
-	    (!node->right && rank - rank_difference(node, NULL) != -1) ||
-	    (!node->left && !node->right && rank != 0))
-		return "interval tree: out of balance";
-	return NULL;
-}
-
-const char *avm_itree_check(const struct avm_itree *tree, uint64_t max, avm_inode_key_fn *start,
-			    avm_inode_key_fn *last)
-{
-	const struct avm_inode *node = tree->root;
-	enum {
-		ENTER,
-		LEFT_DONE,
-		RIGHT_DONE
-	} state = ENTER;
-	uint64_t previous_start = 0;
-
-	if (!node)
-		return NULL;
-	if (!inode_link_is_valid(node, NULL))
-		return "interval tree: the root has a parent";
-
-	int64_t rank = root_rank(tree, max);
-
-	if (rank < 0)
-		return "interval tree: the leftmost path is broken or too long";
-	while (node) {
-		if (state == ENTER) {
-			const char *fault = check_inode(node, rank, start, last);
-
-			if (fault)
-				return fault;
-			if (max-- == 0)
-				return "interval tree: more nodes than there can be";
-			if (node->left) {
-				rank -= rank_difference(node, node->left);
-				node = node->left;
-				continue;
-			}
-			state = LEFT_DONE;
-		}
-		if (state == LEFT_DONE) {
-			if (start(node) < previous_start)
-				return "interval tree: out of order";
-			previous_start = start(node);
-			if (node->right) {
-				rank -= rank_difference(node, node->right);
-				node = node->right;
-				state = ENTER;
-				continue;
-			}
-		}
-
-		const struct avm_inode *parent = avm_inode_parent(node);
-
-		if (parent) {
-			rank += rank_difference(parent, node);
-			state = parent->left == node ? LEFT_DONE : RIGHT_DONE;
-		}
-		node = parent;
-	}
-	return NULL;
 }

@@ -58,6 +58,23 @@ static inline bool avm_inode_linked(const struct avm_inode *node)
 	return node->parent_bits & AVM_INODE_LINKED;
 }
 
+/* Of the node's rank; of a missing child's, which is -1. */
+static inline uintptr_t avm_inode_parity(const struct avm_inode *node)
+{
+	return node ? node->parent_bits & AVM_INODE_PARITY : AVM_INODE_PARITY;
+}
+
+static inline uint64_t avm_inode_compute_last(const struct avm_inode *node, avm_inode_key_fn *last)
+{
+	uint64_t max = last(node);
+
+	if (node->left && node->left->subtree_last > max)
+		max = node->left->subtree_last;
+	if (node->right && node->right->subtree_last > max)
+		max = node->right->subtree_last;
+	return max;
+}
+
 /*
  * The untyped half. attach: @node becomes *@slot, an empty child of @parent (or the root when NULL);
  * the caller has raised subtree_last on the way down. detach: @node leaves the tree.
@@ -66,7 +83,7 @@ void avm_itree_attach(struct avm_itree *tree, struct avm_inode *node, struct avm
 		      struct avm_inode **slot, avm_inode_key_fn *last);
 void avm_itree_detach(struct avm_itree *tree, struct avm_inode *node, avm_inode_key_fn *last);
 
-/* All nodes in order, whatever they span. */
+/* For observers: all nodes in order, whatever they span. */
 struct avm_inode *avm_itree_first(const struct avm_itree *tree);
 struct avm_inode *avm_inode_next(const struct avm_inode *node);
 
@@ -85,99 +102,99 @@ const char *avm_itree_check(const struct avm_itree *tree, uint64_t max, avm_inod
  */
 #define AVM_ITREE_FN static inline __attribute__((unused))
 
-#define AVM_ITREE_DEFINE(name, type, member, START, LAST)                                          \
-	AVM_ITREE_FN type *name##_entry(const struct avm_inode *node)                              \
-	{                                                                                          \
-		return avm_container_of(node, type, member);                                       \
-	}                                                                                          \
-                                                                                                   \
-	AVM_ITREE_FN uint64_t name##_node_start(const struct avm_inode *node)                      \
-	{                                                                                          \
-		return START((const type *)name##_entry(node));                                    \
-	}                                                                                          \
-                                                                                                   \
-	AVM_ITREE_FN uint64_t name##_node_last(const struct avm_inode *node)                       \
-	{                                                                                          \
-		return LAST((const type *)name##_entry(node));                                     \
-	}                                                                                          \
-                                                                                                   \
-	/* pre: @item is in no tree, start <= last. */                                             \
-	AVM_ITREE_FN void name##_insert(struct avm_itree *tree, type *item)                        \
-	{                                                                                          \
-		uint64_t start = START((const type *)item);                                        \
-		uint64_t last = LAST((const type *)item);                                          \
-		struct avm_inode *parent = NULL;                                                   \
-		struct avm_inode **slot = &tree->root;                                             \
-                                                                                                   \
-		while (*slot) {                                                                    \
-			parent = *slot;                                                            \
-			if (parent->subtree_last < last)                                           \
-				parent->subtree_last = last;                                       \
+#define AVM_ITREE_DEFINE(name, type, member, START, LAST) \
+	AVM_ITREE_FN type *name##_entry(const struct avm_inode *node) \
+	{ \
+		return avm_container_of(node, type, member); \
+	} \
+\
+	AVM_ITREE_FN uint64_t name##_node_start(const struct avm_inode *node) \
+	{ \
+		return START((const type *)name##_entry(node)); \
+	} \
+\
+	AVM_ITREE_FN uint64_t name##_node_last(const struct avm_inode *node) \
+	{ \
+		return LAST((const type *)name##_entry(node)); \
+	} \
+\
+	/* pre: @item is in no tree, start <= last. */ \
+	AVM_ITREE_FN void name##_insert(struct avm_itree *tree, type *item) \
+	{ \
+		uint64_t start = START((const type *)item); \
+		uint64_t last = LAST((const type *)item); \
+		struct avm_inode *parent = NULL; \
+		struct avm_inode **slot = &tree->root; \
+\
+		while (*slot) { \
+			parent = *slot; \
+			if (parent->subtree_last < last) \
+				parent->subtree_last = last; \
 			slot = start < name##_node_start(parent) ? &parent->left : &parent->right; \
-		}                                                                                  \
-		item->member.subtree_last = last;                                                  \
-		avm_itree_attach(tree, &item->member, parent, slot, name##_node_last);             \
-	}                                                                                          \
-                                                                                                   \
-	/* pre: @item is in @tree. */                                                              \
-	AVM_ITREE_FN void name##_remove(struct avm_itree *tree, type *item)                        \
-	{                                                                                          \
-		avm_itree_detach(tree, &item->member, name##_node_last);                           \
-	}                                                                                          \
-                                                                                                   \
-	AVM_ITREE_FN type *name##_descend(const struct avm_inode *node, uint64_t start,            \
-					  uint64_t last)                                           \
-	{                                                                                          \
-		for (;;) {                                                                         \
-			if (node->left && node->left->subtree_last >= start) {                     \
-				node = node->left;                                                 \
-				continue;                                                          \
-			}                                                                          \
-			if (name##_node_start(node) > last)                                        \
-				return NULL;                                                       \
-			if (name##_node_last(node) >= start)                                       \
-				return name##_entry(node);                                         \
-			node = node->right;                                                        \
-		}                                                                                  \
-	}                                                                                          \
-                                                                                                   \
-	/* The first that intersects [@start, @last], or NULL. */                                  \
-	AVM_ITREE_FN type *name##_iter_first(const struct avm_itree *tree, uint64_t start,         \
-					     uint64_t last)                                        \
-	{                                                                                          \
-		if (!tree->root || tree->root->subtree_last < start)                               \
-			return NULL;                                                               \
-		return name##_descend(tree->root, start, last);                                    \
-	}                                                                                          \
-                                                                                                   \
-	/* The next after @item that intersects [@start, @last], or NULL. */                       \
-	AVM_ITREE_FN type *name##_iter_next(const type *item, uint64_t start, uint64_t last)       \
-	{                                                                                          \
-		const struct avm_inode *node = &item->member;                                      \
-                                                                                                   \
-		for (;;) {                                                                         \
-			const struct avm_inode *from;                                              \
-                                                                                                   \
-			if (node->right && node->right->subtree_last >= start)                     \
-				return name##_descend(node->right, start, last);                   \
-			do {                                                                       \
-				from = node;                                                       \
-				node = avm_inode_parent(node);                                     \
-				if (!node)                                                         \
-					return NULL;                                               \
-			} while (from == node->right);                                             \
-			if (name##_node_start(node) > last)                                        \
-				return NULL;                                                       \
-			if (name##_node_last(node) >= start)                                       \
-				return name##_entry(node);                                         \
-		}                                                                                  \
-	}                                                                                          \
-                                                                                                   \
-	AVM_ITREE_FN const char *name##_check(const struct avm_itree *tree, uint64_t max)          \
-	{                                                                                          \
-		return avm_itree_check(tree, max, name##_node_start, name##_node_last);            \
-	}                                                                                          \
-                                                                                                   \
+		} \
+		item->member.subtree_last = last; \
+		avm_itree_attach(tree, &item->member, parent, slot, name##_node_last); \
+	} \
+\
+	/* pre: @item is in @tree. */ \
+	AVM_ITREE_FN void name##_remove(struct avm_itree *tree, type *item) \
+	{ \
+		avm_itree_detach(tree, &item->member, name##_node_last); \
+	} \
+\
+	AVM_ITREE_FN type *name##_descend(const struct avm_inode *node, uint64_t start, \
+					  uint64_t last) \
+	{ \
+		for (;;) { \
+			if (node->left && node->left->subtree_last >= start) { \
+				node = node->left; \
+				continue; \
+			} \
+			if (name##_node_start(node) > last) \
+				return NULL; \
+			if (name##_node_last(node) >= start) \
+				return name##_entry(node); \
+			node = node->right; \
+		} \
+	} \
+\
+	/* The first that intersects [@start, @last], or NULL. */ \
+	AVM_ITREE_FN type *name##_iter_first(const struct avm_itree *tree, uint64_t start, \
+					     uint64_t last) \
+	{ \
+		if (!tree->root || tree->root->subtree_last < start) \
+			return NULL; \
+		return name##_descend(tree->root, start, last); \
+	} \
+\
+	/* The next after @item that intersects [@start, @last], or NULL. */ \
+	AVM_ITREE_FN type *name##_iter_next(const type *item, uint64_t start, uint64_t last) \
+	{ \
+		const struct avm_inode *node = &item->member; \
+\
+		for (;;) { \
+			const struct avm_inode *from; \
+\
+			if (node->right && node->right->subtree_last >= start) \
+				return name##_descend(node->right, start, last); \
+			do { \
+				from = node; \
+				node = avm_inode_parent(node); \
+				if (!node) \
+					return NULL; \
+			} while (from == node->right); \
+			if (name##_node_start(node) > last) \
+				return NULL; \
+			if (name##_node_last(node) >= start) \
+				return name##_entry(node); \
+		} \
+	} \
+\
+	AVM_ITREE_FN const char *name##_check(const struct avm_itree *tree, uint64_t max) \
+	{ \
+		return avm_itree_check(tree, max, name##_node_start, name##_node_last); \
+	} \
+\
 	_Static_assert(sizeof(((type *)0)->member) == sizeof(struct avm_inode), #member)
 
 #endif

@@ -12,32 +12,9 @@
 
 #include "mmu_gather.h"
 #include "page.h"
+#include "pgtable_geometry.h"
 
-#define ROOT (AVM_TABLE_LEVELS - 1)
-
-_Static_assert(AVM_TABLE_ENTRIES * sizeof(avm_pte_t) <= AVM_PAGE_SIZE, "a table is one frame");
-
-/* Bytes that one entry of a table of this level covers; and the whole table. */
-static inline uint64_t entry_span(unsigned level)
-{
-	return 1ull << (AVM_PAGE_SHIFT + AVM_TABLE_SHIFT * level);
-}
-
-static inline uint64_t table_span(unsigned level)
-{
-	return entry_span(level + 1);
-}
-
-static inline unsigned entry_index(avm_addr_t addr, unsigned level)
-{
-	return (unsigned)(addr >> (AVM_PAGE_SHIFT + AVM_TABLE_SHIFT * level)) &
-	       (AVM_TABLE_ENTRIES - 1);
-}
-
-static inline avm_pte_t *entry_at(struct avm *m, avm_pfn_t table, avm_addr_t addr, unsigned level)
-{
-	return (avm_pte_t *)avm_port_frame_ptr(m, table) + entry_index(addr, level);
-}
+#define ROOT AVM_TABLE_ROOT
 
 static struct avm_page *descriptor(struct avm *m, avm_pfn_t table)
 {
@@ -57,7 +34,8 @@ static avm_pfn_t descend(const struct avm_mm *mm, avm_addr_t addr, unsigned to, 
 	avm_pfn_t table = mm->root_table->pfn;
 
 	for (*level = ROOT; *level > to; --*level) {
-		avm_pte_t entry = avm_arch_table_load(entry_at(mm->machine, table, addr, *level));
+		avm_pte_t entry =
+			avm_arch_table_load(avm_entry_at(mm->machine, table, addr, *level));
 
 		if (!entry)
 			break;
@@ -70,10 +48,10 @@ static avm_pfn_t descend(const struct avm_mm *mm, avm_addr_t addr, unsigned to, 
 static bool skip_hole(struct avm *m, avm_pfn_t table, unsigned level, avm_addr_t *addr,
 		      avm_addr_t last)
 {
-	const avm_pte_t *entry = entry_at(m, table, *addr, level);
+	const avm_pte_t *entry = avm_entry_at(m, table, *addr, level);
 
-	for (unsigned i = entry_index(*addr, level); i < AVM_TABLE_ENTRIES; i++, entry++) {
-		avm_addr_t edge = *addr | (entry_span(level) - 1);
+	for (unsigned i = avm_entry_index(*addr, level); i < AVM_TABLE_ENTRIES; i++, entry++) {
+		avm_addr_t edge = *addr | (avm_entry_span(level) - 1);
 
 		if (avm_arch_table_load(entry))
 			return true;
@@ -102,12 +80,12 @@ static avm_pfn_t seek(const struct avm_mm *mm, avm_addr_t *addr, avm_addr_t last
 
 static void cursor_set(struct avm_ptc *c, avm_pfn_t table, avm_addr_t addr)
 {
-	avm_addr_t last = addr | (table_span(0) - 1);
+	avm_addr_t last = addr | (avm_table_span(0) - 1);
 
 	c->addr = addr;
 	c->stop = last < c->end - 1 ? last + 1 : c->end;
 	c->table = descriptor(c->mm->machine, table);
-	c->pte = entry_at(c->mm->machine, table, addr, 0);
+	c->pte = avm_entry_at(c->mm->machine, table, addr, 0);
 }
 
 static bool cursor_seek(struct avm_ptc *c, avm_addr_t addr)
@@ -162,7 +140,8 @@ static struct avm_page *table_new(struct avm_mm *mm, avm_addr_t addr, unsigned l
 	table->u.table.level = level;
 	table->u.table.used = 0;
 	atomic_store_explicit(&table->mapping, (uintptr_t)mm, memory_order_relaxed);
-	atomic_store_explicit(&table->index, addr & ~(table_span(level) - 1), memory_order_relaxed);
+	atomic_store_explicit(&table->index, addr & ~(avm_table_span(level) - 1),
+			      memory_order_relaxed);
 	return table;
 }
 
@@ -170,7 +149,7 @@ static struct avm_page *table_new(struct avm_mm *mm, avm_addr_t addr, unsigned l
 static int table_add(struct avm_mm *mm, avm_pfn_t parent, avm_addr_t addr, unsigned level)
 {
 	struct avm *m = mm->machine;
-	avm_pte_t *entry = entry_at(m, parent, addr, level + 1);
+	avm_pte_t *entry = avm_entry_at(m, parent, addr, level + 1);
 	struct avm_page *table = table_new(mm, addr, level);
 	bool lost;
 
@@ -215,7 +194,7 @@ int avm_tables_make(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 	struct avm_ptc c;
 
 	while (start < end) {
-		avm_addr_t last = start | (table_span(0) - 1);
+		avm_addr_t last = start | (avm_table_span(0) - 1);
 		int err = avm_ptc_make(&c, mm, start);
 
 		if (err)
@@ -290,13 +269,13 @@ static void table_unlink(struct avm_gather *g, struct avm_page *table)
 
 	AVM_BUG_ON(m, parent_level != level + 1);
 	avm_spin_lock(m, &mm->page_table_lock, AVM_LOCK_PAGE_TABLE);
-	avm_arch_table_store(entry_at(m, parent, first, parent_level), AVM_PTE_EMPTY);
+	avm_arch_table_store(avm_entry_at(m, parent, first, parent_level), AVM_PTE_EMPTY);
 	descriptor(m, parent)->u.table.used--;
 	atomic_fetch_sub_explicit(&mm->tables, 1, memory_order_relaxed);
 	avm_spin_unlock(m, &mm->page_table_lock, AVM_LOCK_PAGE_TABLE);
 
 	/* An MMU may have cached the way through this table, for any address below it. */
-	avm_gather_flush_page(g, first, table_span(level));
+	avm_gather_flush_page(g, first, avm_table_span(level));
 	avm_gather_table(g, table);
 }
 
@@ -305,7 +284,7 @@ static void level_free(struct avm_gather *g, unsigned level, avm_addr_t start, a
 		       avm_addr_t floor, avm_addr_t last)
 {
 	struct avm *m = g->mm->machine;
-	uint64_t mask = table_span(level) - 1;
+	uint64_t mask = avm_table_span(level) - 1;
 	avm_pfn_t pfn;
 
 	while ((pfn = seek(g->mm, &start, end - 1, level)) != AVM_PFN_NONE) {
@@ -333,90 +312,12 @@ void avm_tables_free(struct avm_gather *g, avm_addr_t start, avm_addr_t end, avm
 	if (start >= end)
 		return;
 	for (unsigned level = 0; level < ROOT; level++) {
-		uint64_t mask = table_span(level) - 1;
+		uint64_t mask = avm_table_span(level) - 1;
 		avm_addr_t fit = (floor + mask) & ~mask;
 
 		/* No table of this level fits between the neighbours, so no larger one does. */
 		if (fit < floor || fit > last || last - fit < mask)
 			return;
 		level_free(g, level, start, end, floor, last);
-	}
-}
-
-/* ---- looking at all of them ------------------------------------------------------------------------- */
-
-/*
- * The table of `level` at addr as descend() finds it, believing nothing: each descriptor on the way must be of a
- * table of the right level at the right address, which bounds the walk. NULL: none, or corrupt.
- */
-static struct avm_page *descend_checked(const struct avm_mm *mm, avm_addr_t addr, unsigned to)
-{
-	struct avm *m = mm->machine;
-	struct avm_page *table = mm->root_table;
-
-	for (unsigned level = ROOT; level > to; level--) {
-		avm_pte_t entry = avm_arch_table_load(entry_at(m, table->pfn, addr, level));
-
-		table = entry ? avm_page_of(m, avm_arch_table_pfn(entry)) : NULL;
-		if (!table || !avm_page_test(table, AVM_PG_TABLE) ||
-		    table->u.table.level != level - 1 ||
-		    atomic_load_explicit(&table->index, memory_order_relaxed) !=
-			    (addr & ~(table_span(level - 1) - 1)))
-			return NULL;
-	}
-	return table;
-}
-
-/* The first such table that covers addresses from `addr` to `last`; NULL: none. */
-static struct avm_page *seek_checked(const struct avm_mm *mm, avm_addr_t addr, avm_addr_t last,
-				     unsigned to)
-{
-	for (;;) {
-		unsigned level = to;
-		avm_addr_t edge;
-		struct avm_page *table = descend_checked(mm, addr, to);
-
-		if (table)
-			return table;
-		/* Nothing here: neither is there in all of the largest table that is not there. */
-		while (level + 1 < ROOT && !descend_checked(mm, addr, level + 1))
-			level++;
-		edge = addr | (table_span(level) - 1);
-		if (edge >= last)
-			return NULL;
-		addr = edge + 1;
-	}
-}
-
-bool avm_table_walk_next(struct avm_table_walk *w)
-{
-	const struct avm_mm *mm = w->mm;
-	avm_addr_t last =
-		(mm->task_size < AVM_ARCH_TASK_SIZE ? mm->task_size : AVM_ARCH_TASK_SIZE) - 1;
-
-	if (!mm->root_table)
-		return false;
-	if (!w->table) {
-		w->table = mm->root_table;
-		w->level = ROOT;
-		w->next = last + 1;
-		return true;
-	}
-	for (;;) {
-		struct avm_page *table =
-			w->next <= last ? seek_checked(mm, w->next, last, w->level) : NULL;
-
-		if (table) {
-			avm_addr_t first =
-				atomic_load_explicit(&table->index, memory_order_relaxed);
-
-			w->table = table;
-			w->next = first + table_span(w->level);
-			return true;
-		}
-		if (!w->level)
-			return false;
-		w->level--;
-		w->next = 0;
 	}
 }

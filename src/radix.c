@@ -1,25 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The radix tree of radix.h. Level 0 is that of the leaves, whose slots are items. */
-#include "radix.h"
+#include "radix_node.h"
 
 #include <string.h>
 
-#include "bitmap.h"
-
 enum {
-	BITS = 6,
-	FANOUT = 1 << BITS,
-	MAX_HEIGHT = (64 + BITS - 1) / BITS,
+	BITS = AVM_RADIX_BITS,
+	FANOUT = AVM_RADIX_FANOUT,
+	MAX_HEIGHT = AVM_RADIX_MAX_HEIGHT,
 };
-
-struct avm_radix_node {
-	uint64_t used; /* bit i: slot[i] is not NULL */
-	uint32_t level;
-	uint32_t spare;
-	void *slot[FANOUT];
-};
-
-_Static_assert(sizeof(struct avm_radix_node) <= AVM_RADIX_NODE_BYTES, "a node fits its allocation");
 
 static uint32_t slot_of(uint64_t index, uint32_t level)
 {
@@ -47,14 +36,6 @@ static void rnode_clear(struct avm_radix_node *node, uint32_t i)
 {
 	node->slot[i] = NULL;
 	node->used &= ~(UINT64_C(1) << i);
-}
-
-/* The first used slot at or after @from, or FANOUT. */
-static uint32_t rnode_next(const struct avm_radix_node *node, uint32_t from)
-{
-	uint64_t used = from < FANOUT ? node->used & ~UINT64_C(0) << from : 0;
-
-	return used ? avm_word_first(used) : FANOUT;
 }
 
 /* New nodes wait on a list through slot[0] until all of them are there. */
@@ -261,13 +242,13 @@ void *avm_radix_next(const struct avm_radix *radix, uint64_t *index, uint64_t la
 	way[level] = radix->root;
 	for (;;) {
 		uint32_t from = slot_of(at, level);
-		uint32_t i = rnode_next(way[level], from);
+		uint32_t i = avm_rnode_next(way[level], from);
 
 		while (i == FANOUT) {
 			if (++level == radix->height)
 				return NULL;
 			from = slot_of(at, level);
-			i = rnode_next(way[level], from + 1);
+			i = avm_rnode_next(way[level], from + 1);
 		}
 		if (i != from) {
 			/* The digits below start again from 0. */
@@ -309,93 +290,4 @@ void avm_radix_destroy(struct avm_radix *radix, const struct avm_node_alloc *nod
 		level++;
 	}
 	avm_radix_init(radix);
-}
-
-/* ---- checker ----------------------------------------------------------------------------------- */
-
-static const char *check_rnode(const struct avm_radix_node *node, uint32_t level)
-{
-	if (!node || (uintptr_t)node % _Alignof(struct avm_radix_node))
-		return "radix tree: a link leads to something that is no node";
-	if (node->level != level)
-		return "radix tree: a node is on the wrong level";
-	if (!node->used)
-		return "radix tree: a node has no entries";
-	for (uint32_t i = 0; i < FANOUT; i++) {
-		if (!node->slot[i] != !(node->used >> i & 1))
-			return "radix tree: the bitmap of a node differs from its slots";
-	}
-	return NULL;
-}
-
-const char *avm_radix_check(const struct avm_radix *radix, uint64_t max_items)
-{
-	const struct avm_radix_node *way[MAX_HEIGHT];
-	uint32_t from[MAX_HEIGHT];
-	uint32_t height = radix->height;
-	uint32_t level = height - 1;
-	uint64_t items = 0, nodes = 1;
-
-	if (height > MAX_HEIGHT || !height != !radix->root)
-		return "radix tree: the height is wrong";
-	if (!height)
-		return NULL;
-
-	const char *fault = check_rnode(radix->root, level);
-
-	if (!fault && level && radix->root->used == 1)
-		fault = "radix tree: the root is not needed";
-	way[level] = radix->root;
-	from[level] = 0;
-	while (!fault && level < height) {
-		uint32_t i = rnode_next(way[level], from[level]);
-
-		from[level] = i + 1;
-		if (i == FANOUT) {
-			level++;
-		} else if (level) {
-			way[level - 1] = way[level]->slot[i];
-			level--;
-			from[level] = 0;
-			fault = check_rnode(way[level], level);
-			if (!fault && nodes++ / MAX_HEIGHT > max_items)
-				fault = "radix tree: more nodes than the items can need";
-		} else if (items++ == max_items) {
-			fault = "radix tree: more items than there can be";
-		}
-	}
-	return fault;
-}
-
-bool avm_radix_visit(const struct avm_radix *radix, avm_radix_visit_fn *visit, void *context)
-{
-	const struct avm_radix_node *way[MAX_HEIGHT];
-	uint32_t from[MAX_HEIGHT];
-	uint32_t height = radix->height;
-	uint32_t level = height - 1;
-
-	if (height > MAX_HEIGHT || !height != !radix->root)
-		return false;
-	if (!height)
-		return true;
-	if (!visit(context, radix->root))
-		return false;
-	way[level] = radix->root;
-	from[level] = 0;
-	while (level < height) {
-		uint32_t i = level ? from[level] : FANOUT; /* slots of a leaf are items */
-
-		if (i == FANOUT) {
-			level++;
-			continue;
-		}
-		from[level] = i + 1;
-		if (!way[level]->slot[i])
-			continue;
-		if (!visit(context, way[level]->slot[i]))
-			return false;
-		way[level - 1] = way[level]->slot[i];
-		from[--level] = 0;
-	}
-	return true;
 }
