@@ -355,7 +355,7 @@ void op_copy(struct run *run, const struct script_line *line, struct outcome *ou
 {
 	uint64_t len = line->args[0].number;
 	struct run_proc *from = run_proc(run, &line->args[1].name);
-	struct run_proc *to = run_proc(run, &line->args[3].name);
+	struct run_proc *to = run_proc(run, &line->args[4].name);
 	bool force = script_has(line, "force");
 	uint8_t bytes[SCRIPT_VALUE_MAX];
 	avm_addr_t from_addr, to_addr;
@@ -366,7 +366,7 @@ void op_copy(struct run *run, const struct script_line *line, struct outcome *ou
 	if (len > sizeof(bytes) || run->contents == SIM_STAMPS)
 		run_bad(run, "at most %zu bytes, and no stamps", sizeof(bytes));
 	if (run->over || !run_addr(run, &line->args[2].addr, &from_addr) ||
-	    !run_addr(run, &line->args[4].addr, &to_addr))
+	    !run_addr(run, &line->args[5].addr, &to_addr))
 		return;
 	want = reachable(from, from_addr, len, AVM_ACCESS_READ, force, &open);
 	reach = reachable(to, to_addr, len, AVM_ACCESS_WRITE, force, &open);

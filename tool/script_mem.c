@@ -28,7 +28,7 @@ static struct run_proc *take_range(struct run *run, const struct script_line *li
 
 /*
  * Compares an error with what the oracle foretells. True when the oracle is to follow: success, or a failure with a
- * prescribed effect. An unforeseen -ENOMEM (limits, no memory) changes nothing.
+ * prescribed effect. An unforeseen -ENOMEM, of madvise -EAGAIN, (limits, no memory) changes nothing.
  */
 static bool follow(struct run *run, int got, int foretold)
 {
@@ -37,7 +37,7 @@ static bool follow(struct run *run, int got, int foretold)
 	if (got == 0)
 		run_fail(run, "success, the oracle says %s",
 			 script_word_of(script_errnos, (uint64_t)-foretold));
-	else if (got != -AVM_ENOMEM && foretold == 0)
+	else if (got != -AVM_ENOMEM && got != -AVM_EAGAIN && foretold == 0)
 		run_fail(run, "%s, the oracle says success",
 			 script_word_of(script_errnos, (uint64_t)-got));
 	return false;

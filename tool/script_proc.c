@@ -365,7 +365,7 @@ void op_watched(struct run *run, const struct script_line *line, struct outcome 
 void op_fail(struct run *run, const struct script_line *line, struct outcome *out)
 {
 	(void)out;
-	sim_fail_alloc(run->sim, line->args[0].number, script_number(line, "count", 1));
+	sim_fail_alloc(run->sim, line->args[1].number, script_number(line, "count", 1));
 }
 
 void op_fail_io(struct run *run, const struct script_line *line, struct outcome *out)
