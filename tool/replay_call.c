@@ -195,7 +195,7 @@ void call_record(struct replay *r, struct task *t, const struct trace_event *ev)
 {
 	struct call *c = &t->call;
 
-	if (!t->space->proc)
+	if (!t->space || !t->space->proc)
 		return;
 	switch (c->sys.call) {
 	case TRACE_CALL_MMAP:
@@ -334,7 +334,7 @@ void call_exit(struct replay *r, struct task *t, const struct trace_event *ev)
 	}
 	if (!known_call(c, r->state->strace)) {
 		unknown_call(r, c);
-	} else if (!ev->sys.err || error_is_ours(c, ev->sys.err)) {
+	} else if ((!ev->sys.err && !op_unseen(r, t)) || error_is_ours(c, ev->sys.err)) {
 		if (c->sys.call == TRACE_CALL_MMAP && !c->applied)
 			settle(r, t, ev->sys.ret, ev->sys.ret + page_up(c->sys.arg[1]));
 		apply(r, t, ev->sys.ret);

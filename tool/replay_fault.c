@@ -90,6 +90,13 @@ static void remember(struct space *s, const struct trace_event *ev)
 
 /* ---- the tally ----------------------------------------------------------------------------------------- */
 
+/* A shared page of a file becomes read-only when it is written back, by msync() or by the kernel in its own time. */
+static bool written_back(const struct look *k)
+{
+	return !k->explained && k->present && k->access == AVM_ACCESS_WRITE && k->vma &&
+	       k->vma->file && (k->vma->flags & AVM_VM_SHARED) && !k->vma->file->shmem;
+}
+
 static const char *cause_of(const struct replay *r, const struct look *k)
 {
 	static const char *const present[] = {
@@ -112,6 +119,8 @@ static const char *cause_of(const struct replay *r, const struct look *k)
 		return "fault: pages from before the trace";
 	if (trace_stats(r->trace)->lost)
 		return "fault: events were lost";
+	if (written_back(k))
+		return "fault.file: written back since, which no record tells";
 	if (!k->explained)
 		return present[k->kind];
 	return k->present ? shared[k->kind] : absent[k->kind];
@@ -207,6 +216,34 @@ static bool must_wait(const struct look *k, const struct trace_fault *f)
 	       !(e.page->mapping & AVM_MAPPING_ANON);
 }
 
+static void judge(struct replay *r, struct task *t, const struct trace_event *ev,
+		  const struct look *k)
+{
+	tally(r, ev, k);
+	if (written_back(k))
+		(void)avm_file_sync(k->vma->file);
+	remember(t->space, ev);
+	t->space->row->faults++;
+	adopt_page(k, &ev->fault);
+	t->fault_addr = k->addr;
+	t->fault_access = k->access;
+	t->fault_kernel = ev->fault.kernel;
+	t->faulting = true;
+	if (!must_wait(k, &ev->fault))
+		fault_serve(r, t);
+}
+
+void fault_judge(struct replay *r, struct task *t)
+{
+	struct look k;
+
+	t->has_postponed = false;
+	if (!t->space->proc)
+		return;
+	k = look_at(t->space, &t->postponed.fault);
+	judge(r, t, &t->postponed, &k);
+}
+
 void fault_event(struct replay *r, struct task *t, const struct trace_event *ev)
 {
 	struct look k;
@@ -216,40 +253,53 @@ void fault_event(struct replay *r, struct task *t, const struct trace_event *ev)
 	if (ev->fault.has_code)
 		around_evidence(r, t->space, ev->fault.addr, ev->fault.code & TRACE_PF_PRESENT);
 	k = look_at(t->space, &ev->fault);
-	tally(r, ev, &k);
-	remember(t->space, ev);
-	t->space->row->faults++;
-	adopt_page(&k, &ev->fault);
-	t->fault_addr = k.addr;
-	t->fault_access = k.access;
-	t->fault_kernel = ev->fault.kernel;
-	t->faulting = true;
-	if (!must_wait(&k, &ev->fault))
-		fault_serve(r, t);
+	if (!k.exact && t->space->forking) {
+		/* It has met what another task's fork has done already, and waits. */
+		t->postponed = *ev;
+		t->has_postponed = true;
+		return;
+	}
+	judge(r, t, ev, &k);
 }
 
 /* ---- traces without faults ----------------------------------------------------------------------------- */
 
+/* => false when there is no memory left. */
+static bool touch_vma(struct replay *r, struct space *s, const struct avm_vma *v, uint64_t at,
+		      uint64_t end)
+{
+	enum avm_access access = v->flags & AVM_VM_WRITE ? AVM_ACCESS_WRITE : AVM_ACCESS_READ;
+	unsigned failed = 0;
+
+	/* What fails for another reason than memory fails at all pages that follow. */
+	for (; at < end && !failed; at += PAGE_SIZE) {
+		uint64_t since = time_now();
+
+		failed = sim_touch(s->proc, at, access, NULL);
+		time_add(r, REPLAY_OP_FAULT, since);
+		r->touches++;
+	}
+	return !(failed & AVM_FAULT_OOM);
+}
+
 /* The policy of --touch, for [start, start + len) that has just been mapped or made accessible. */
 void touch_range(struct replay *r, struct space *s, uint64_t start, uint64_t len)
 {
-	uint64_t end = page_up(start + len);
+	uint64_t at = page_down(start), end = page_up(start + len), to;
 	const struct avm_vma *v;
+	bool room = true;
 
 	if (!r->state->strace || r->config.touch == REPLAY_TOUCH_NONE || !s->proc)
 		return;
-	if (r->config.touch == REPLAY_TOUCH_FIRST && end > start + PAGE_SIZE)
-		end = start + PAGE_SIZE;
-	for (uint64_t a = page_down(start); a < end; a += PAGE_SIZE) {
-		uint64_t since = time_now();
-
-		v = avm_find_vma(space_mm(s), a);
-		if (!v || v->start > a || !(v->flags & AVM_VM_READ))
-			continue;
-		(void)sim_touch(s->proc, a,
-				v->flags & AVM_VM_WRITE ? AVM_ACCESS_WRITE : AVM_ACCESS_READ, NULL);
-		time_add(r, REPLAY_OP_FAULT, since);
-		r->touches++;
+	if (r->config.touch == REPLAY_TOUCH_FIRST && end > at + PAGE_SIZE)
+		end = at + PAGE_SIZE;
+	for (; room && at < end; at = to) {
+		v = avm_find_vma(space_mm(s), at);
+		if (!v || v->start >= end)
+			break;
+		to = v->end < end ? v->end : end;
+		if (v->flags & AVM_VM_READ)
+			room = touch_vma(r, s, v, v->start > at ? v->start : at, to);
 	}
 	space_note(r, s);
 }

@@ -25,29 +25,70 @@ static void copy_comm(char to[20], struct trace_str comm)
 
 /* ---- fork ---------------------------------------------------------------------------------------------- */
 
-/* The child's address space. mm_id 0: not known yet. */
+/*
+ * A child is being made. Other tasks of the parent go on meanwhile: they fault in VMAs that are not copied yet, and
+ * wait for those that are. So the core forks when the kernel is done; until then the samples of the child are compared
+ * with what there is to be copied, VMA by VMA, as they come.
+ */
 void life_fork(struct replay *r, struct task *t, uint64_t mm_id)
 {
-	struct counts total;
-	struct space *child;
-
 	if (!t->space || !t->space->proc)
 		return;
-	child = space_new(r, t->space, 0, t->space->row->comm);
-	if (mm_id)
-		space_bind(r, child, mm_id);
-	r->state->changed = true;
-	if (!child->proc) {
-		space_put(r, child);
-		return;
+	t->child = space_new(r, t->space, 0, t->space->row->comm);
+	space_bind(r, t->child, mm_id);
+	plan_begin(&t->op, t->child);
+	t->op.copied = t->space;
+	t->space->forking++;
+}
+
+/* What fork has held up goes on. */
+static void fork_over(struct replay *r, const struct space *parent)
+{
+	for (size_t b = 0; parent->users > 1 && b < BUCKETS; b++) {
+		struct task *o;
+
+		LIST_FOREACH(o, &r->state->tasks[b], link)
+		{
+			if (o->space == parent && o->has_postponed)
+				fault_judge(r, o);
+		}
 	}
-	t->child = child;
-	if (!mm_id)
+}
+
+void life_fork_fails(struct replay *r, struct task *t)
+{
+	if (!t->child)
 		return;
-	plan_begin(&t->op, child);
-	plan_gather(&t->op, 0, ~(uint64_t)0 & PAGE_MASK, 1);
-	total = counts_of(child);
-	plan_applied(&t->op, &total);
+	plan_drop(&t->op);
+	space_put(r, t->child);
+	t->child = NULL;
+	if (t->space)
+		t->space->forking--;
+}
+
+/* => the child, whose user the caller becomes */
+static struct space *fork_done(struct replay *r, struct task *t)
+{
+	struct space *child = t->child;
+	struct counts total;
+
+	if (!t->space || !t->space->proc)
+		return NULL;
+	if (child) {
+		space_fork(r, child, t->space);
+		t->op.copied = NULL;
+		total = counts_of(child);
+		plan_applied(&t->op, &total);
+		plan_drop(&t->op);
+		t->space->forking--;
+		t->child = NULL;
+	} else {
+		/* Nothing was copied, or nobody said so. */
+		child = space_new(r, t->space, 0, t->space->row->comm);
+		space_fork(r, child, t->space);
+	}
+	fork_over(r, t->space);
+	return child;
 }
 
 void life_new(struct replay *r, const struct trace_event *ev)
@@ -58,18 +99,14 @@ void life_new(struct replay *r, const struct trace_event *ev)
 
 	if (!t)
 		return;
-	if (old)
+	if (old && old != t)
 		task_drop(r, old); /* its exit was not recorded */
 	if (n->clone_flags & TRACE_CLONE_VM) {
 		s = t->space;
 		if (s)
 			s->users++;
 	} else {
-		if (!t->child)
-			life_fork(r, t, 0);
-		s = t->child;
-		t->child = NULL;
-		plan_drop(&t->op);
+		s = fork_done(r, t);
 		if (s)
 			s->row->pid = n->child_pid;
 	}
@@ -232,6 +269,15 @@ void life_map(struct replay *r, struct task *t, const struct trace_event *ev)
 
 	if (!t->space || !t->space->proc)
 		return;
+	if (t->exec.active) {
+		/* The stack of the address space in the making grows: by the page of arguments that comes next. */
+		r->maps.recorded++;
+		if (m->len == (uint64_t)(t->exec.pages + 1) * PAGE_SIZE)
+			r->maps.equal++;
+		else
+			note_cause(r, "maps: arguments of exec");
+		return;
+	}
 	if (t->exec.mapping && !t->space->stack_made) {
 		make_stack(r, t, m);
 	} else if (t->exec.mapping) {

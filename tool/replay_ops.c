@@ -376,6 +376,20 @@ static uint32_t id_of(uint64_t a, uint64_t b)
 	return (uint32_t)(h >> 32) | 1;
 }
 
+/*
+ * A descriptor may have been closed and opened again since it was mapped, and no record tells. Truncation shows in the
+ * counts where it unmaps something.
+ */
+bool op_unseen(const struct replay *r, const struct task *t)
+{
+	const struct file *f;
+
+	if (t->call.sys.call != TRACE_CALL_FTRUNCATE && t->call.sys.call != TRACE_CALL_FALLOCATE)
+		return false;
+	f = find_fd(t->space, (int32_t)t->call.sys.arg[0]);
+	return !t->call.applied && !r->state->strace && !(f && f->sized);
+}
+
 static int do_other(struct replay *r, struct task *t)
 {
 	struct avm_mm *mm = space_mm(t->space);
@@ -396,6 +410,8 @@ static int do_other(struct replay *r, struct task *t)
 		f = find_fd(t->space, (int32_t)a[0]);
 		if (f && f->file && !f->is_special)
 			err = sim_file_truncate(f->file, a[1]);
+		if (f)
+			f->sized = true;
 		break;
 	case TRACE_CALL_FALLOCATE:
 		f = find_fd(t->space, (int32_t)a[0]);

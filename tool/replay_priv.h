@@ -40,6 +40,7 @@ struct file {
 	struct avm_file *file; /* NULL: anonymous memory */
 	struct avm_file special; /* of vvar: bare frames */
 	bool is_special;
+	bool sized; /* has been truncated: from then on its size matters */
 };
 
 /* A descriptor that was once mapped, for ftruncate() and fallocate(). */
@@ -63,6 +64,8 @@ struct plan {
 	bool applied; /* the core has done it */
 	bool open; /* a file fault: the kernel may map more pages than one */
 	uint64_t addr; /* ... around here */
+	const struct space *copied; /* fork: steps are laid down as the kernel gets there, from this parent */
+	uint64_t cursor; /* ... where it is */
 };
 
 /* A change that the kernel has reported. */
@@ -95,6 +98,7 @@ struct space {
 	struct sim_proc *proc; /* NULL: torn down */
 	uint64_t mm_id; /* 0: not known yet */
 	unsigned users; /* tasks, and a fork or exec in the making */
+	unsigned forking; /* tasks in fork: what they have copied is locked */
 	struct counts adjust; /* + the core's counts = what the kernel must say now */
 	const char *drift[AVM_NR_RSS]; /* the cause of the last unequal sample */
 	int64_t drift_by[AVM_NR_RSS];
@@ -155,6 +159,8 @@ struct task {
 	uint64_t fault_addr;
 	enum avm_access fault_access;
 	bool faulting; /* taken, not served yet */
+	struct trace_event postponed; /* a fault that fork may hold up, to be judged when it is over */
+	bool has_postponed;
 	bool fault_kernel; /* ... by the kernel */
 	struct call call;
 	struct exec exec;
@@ -196,7 +202,8 @@ struct task *task_add(struct replay *r, int32_t tid, int32_t pid, struct space *
 struct task *task_get(struct replay *r, int32_t tid, int32_t pid);
 void task_drop(struct replay *r, struct task *t);
 struct space *space_new(struct replay *r, const struct space *parent, int32_t pid,
-			const char *comm); /* parent: fork */
+			const char *comm); /* parent: fork, to be done by space_fork() */
+void space_fork(struct replay *r, struct space *child, struct space *parent);
 void space_put(struct replay *r, struct space *s);
 void space_end(struct replay *r, struct space *s); /* unmaps everything; the struct stays */
 void space_bind(struct replay *r, struct space *s, uint64_t mm_id);
@@ -227,6 +234,7 @@ void rss_resolve(struct replay *r, struct task *t, const struct trace_event *nex
 /* replay_fault.c */
 void fault_event(struct replay *r, struct task *t, const struct trace_event *ev);
 void fault_serve(struct replay *r, struct task *t);
+void fault_judge(struct replay *r, struct task *t); /* one that was postponed */
 bool fault_repeated(const struct task *t, const struct trace_event *next);
 void touch_range(struct replay *r, struct space *s, uint64_t start, uint64_t len);
 
@@ -251,6 +259,8 @@ bool call_others(struct replay *r, const struct task *t, const struct space *s, 
 /* replay_ops.c: what a call does to the core; => 0 or a negative errno */
 int op_range(const struct call *c, uint64_t *start, uint64_t *end);
 int op_changed(const struct call *c, uint64_t ret, uint64_t *start, uint64_t *end); /* ... change */
+/* A call whose file is not certain, and of which nothing was seen: it has done nothing that matters. */
+bool op_unseen(const struct replay *r, const struct task *t);
 int op_map(struct replay *r, struct space *s, const struct avm_mmap *m);
 int op_unmap(struct replay *r, struct space *s, uint64_t start, uint64_t end);
 int op_call(struct replay *r, struct task *t, uint64_t ret);
@@ -259,6 +269,7 @@ void op_protect(struct replay *r, struct task *t, uint64_t end);
 /* replay_life.c */
 void life_new(struct replay *r, const struct trace_event *ev);
 void life_fork(struct replay *r, struct task *t, uint64_t mm_id);
+void life_fork_fails(struct replay *r, struct task *t);
 void life_comm(struct replay *r, const struct trace_event *ev);
 void life_exec_done(struct replay *r, const struct trace_event *ev);
 void life_exit(struct replay *r, const struct trace_event *ev);

@@ -141,6 +141,45 @@ void plan_drop(struct plan *p)
 	p->nr = p->next = 0;
 	p->total = p->done = (struct counts){ { 0 } };
 	p->applied = p->open = false;
+	p->copied = NULL;
+	p->cursor = 0;
+}
+
+/* Fork copies entries of VMAs that have an anon_vma; what stands behind others, faults bring back. */
+static bool is_copied(const struct avm_vma *v)
+{
+	return v->anon_vma && !(v->flags & (AVM_VM_DONTCOPY | AVM_VM_WIPEONFORK));
+}
+
+/* The next step of a fork: what is mapped in the next VMA, up to the end of one page table. */
+static void plan_copy(struct plan *p)
+{
+	struct avm_mm *mm = space_mm(p->copied);
+	size_t had = p->nr;
+	struct avm_vma *v;
+
+	while (p->nr == had && (v = avm_find_vma(mm, p->cursor))) {
+		struct avm_pte_info e = { .addr = v->start > p->cursor ? v->start : p->cursor };
+		struct counts c = { { 0 } };
+		uint64_t stop;
+
+		if (!is_copied(v) || !avm_next_pte(mm, v->end, &e)) {
+			p->cursor = v->end;
+			continue;
+		}
+		stop = (e.addr & ~(TABLE_SPAN - 1)) + TABLE_SPAN;
+		if (stop > v->end)
+			stop = v->end;
+		do {
+			int type = count_as(&e);
+
+			if (type >= 0)
+				c.n[type]++;
+			e.addr += PAGE_SIZE;
+		} while (avm_next_pte(mm, stop, &e));
+		p->cursor = stop;
+		plan_add(p, &c);
+	}
 }
 
 bool plan_untouched(const struct plan *p)
@@ -152,6 +191,8 @@ static int64_t plan_next(struct plan *p, enum avm_rss type)
 {
 	while (p->next < p->nr && is_zero(&p->steps[p->next]))
 		p->next++;
+	if (p->next == p->nr && p->copied)
+		plan_copy(p);
 	return p->next < p->nr ? p->steps[p->next].n[type] : 0;
 }
 
@@ -183,7 +224,8 @@ static bool take_around(struct replay *r, struct task *t, struct plan *p, enum a
 {
 	int64_t own = plan_next(p, type), more;
 
-	if (!p->open || (type != AVM_RSS_FILE && type != AVM_RSS_SHMEM) || delta < own || own < 0)
+	if (!p->open || !p->space->proc || (type != AVM_RSS_FILE && type != AVM_RSS_SHMEM) ||
+	    delta < own || own < 0)
 		return false;
 	more = fault_around(r, p->space, p->addr, delta - own);
 	p->total.n[type] += more;
@@ -201,8 +243,8 @@ static bool take_torn(struct replay *r, struct task *t, struct plan *p, enum avm
 
 	if (!delta || (delta < 0) != (next < 0) || llabs(delta) > llabs(next))
 		return false;
-	if (delta != next)
-		r->rss[type].torn++;
+	if (delta != next && (delta < 0 || p->copied))
+		r->rss[type].torn++; /* other calls that add pages do so one by one */
 	plan_report(r, t, p, type, delta);
 	return true;
 }
@@ -226,11 +268,16 @@ static bool take_step(struct replay *r, struct task *t, struct space *s, enum av
 	return false;
 }
 
-/* Before it reads a file, a fault looks for pages around it in the cache, and says so even if there are none. */
-static bool found_nothing(const struct task *t, const struct space *s, enum avm_rss type)
+/*
+ * Before it reads a file, a fault looks for pages around it in the cache, and says so even if there are none. Faults
+ * that a call takes for its range (MAP_POPULATE, mlock) do, too.
+ */
+static bool found_nothing(struct task *t, const struct space *s, enum avm_rss type)
 {
-	return t->fault.space == s && t->fault.open &&
-	       (type == AVM_RSS_FILE || type == AVM_RSS_SHMEM);
+	if (type != AVM_RSS_FILE && type != AVM_RSS_SHMEM)
+		return false;
+	return (t->fault.space == s && t->fault.open) ||
+	       (t->op.space == s && plan_next(&t->op, type) > 0);
 }
 
 static bool expects_step(struct task *t, const struct space *s, enum avm_rss type)
@@ -321,13 +368,11 @@ static bool take_beside(struct replay *r, struct task *t, struct space *s, enum 
 	return taken;
 }
 
-/* The task's step is over, whatever the kernel made of it. */
+/* A fault has one step, and that is over, whatever the kernel made of it. Of other plans any part may come yet. */
 static void skip_step(struct replay *r, struct task *t, struct space *s, enum avm_rss type)
 {
-	struct plan *p = t->fault.space == s && plan_next(&t->fault, type) ? &t->fault : &t->op;
-
-	if (p->space == s && plan_next(p, type))
-		plan_report(r, t, p, type, plan_next(p, type));
+	if (t->fault.space == s && plan_next(&t->fault, type))
+		plan_report(r, t, &t->fault, type, plan_next(&t->fault, type));
 }
 
 static void unequal(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
@@ -491,6 +536,9 @@ static void sample(struct replay *r, struct task *t, const struct sample *m)
 		return;
 	}
 	if (s) {
+		/* What a truncation does to others who map the file. */
+		if (t->call.active && !t->call.applied && t->space)
+			call_sample(r, t);
 		rss_compare(r, t, s, m->type, m->pages);
 		return;
 	}
@@ -511,7 +559,7 @@ void rss_resolve(struct replay *r, struct task *t, const struct trace_event *nex
 	t->has_held = false;
 	r->state->line = m.line;
 	charge = next->kind == TRACE_RSS && next->rss.curr && next->rss.type == TRACE_RSS_ANON;
-	if (charge && m.pages == 1 && m.type == AVM_RSS_ANON) {
+	if (t->space && charge && m.pages == 1 && m.type == AVM_RSS_ANON) {
 		t->exec = (struct exec){ .active = true, .mm_id = m.mm_id };
 		sample(r, t, &m);
 	} else if ((next->kind == TRACE_RSS && next->rss.mm_id == m.mm_id) ||

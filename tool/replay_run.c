@@ -65,6 +65,8 @@ static void begin_event(struct replay *r, struct task *t, const struct trace_eve
 {
 	t->prev_seq = t->seq;
 	t->seq = r->state->seq;
+	if (t->has_postponed)
+		fault_judge(r, t);
 	if (t->faulting && fault_repeated(t, ev)) {
 		t->faulting = false;
 		r->not_served++;
@@ -84,16 +86,16 @@ static void begin_event(struct replay *r, struct task *t, const struct trace_eve
 		t->space->adjust.n[AVM_RSS_ANON] -= t->exec.charged;
 		t->exec = (struct exec){ 0 };
 	}
-	if (t->child) {
-		plan_drop(&t->op);
-		space_put(r, t->child);
-		t->child = NULL;
-	}
+	life_fork_fails(r, t);
 }
 
 static void map_event(struct replay *r, struct task *t, const struct trace_event *ev)
 {
-	if (t->call.active && !t->exec.mapping)
+	const struct trace_mmap *m = &ev->mmap;
+
+	if (!m->len || m->start + m->len < m->start)
+		note_cause(r, "maps: a range that cannot be");
+	else if (t->call.active && !t->exec.mapping)
 		call_record(r, t, ev);
 	else
 		life_map(r, t, ev);

@@ -112,21 +112,31 @@ struct space *space_new(struct replay *r, const struct space *parent, int32_t pi
 		s->before_trace = parent->before_trace;
 		s->stack_made = parent->stack_made;
 		memcpy(s->fds, parent->fds, sizeof(s->fds));
-		around_fork(s, parent);
 	}
 	s->users = 1;
 	s->row = row_new(r, pid, comm);
 	LIST_INSERT_HEAD(&r->state->spaces, s, link);
-	if (!parent || parent->proc)
-		s->proc = proc_new(r, parent);
-	if (parent && s->proc) {
-		parent->row->forks++;
-		note_chains(r, s);
-		if (r->config.hooks && r->config.hooks->forked)
-			r->config.hooks->forked(r->config.context, space_mm(parent), space_mm(s));
+	if (!parent) {
+		s->proc = proc_new(r, NULL);
+		space_note(r, s);
 	}
-	space_note(r, s);
 	return s;
+}
+
+void space_fork(struct replay *r, struct space *child, struct space *parent)
+{
+	r->state->changed = true;
+	if (!parent->proc)
+		return;
+	child->proc = proc_new(r, parent);
+	if (!child->proc)
+		return;
+	around_fork(child, parent);
+	parent->row->forks++;
+	note_chains(r, child);
+	if (r->config.hooks && r->config.hooks->forked)
+		r->config.hooks->forked(r->config.context, space_mm(parent), space_mm(child));
+	space_note(r, child);
 }
 
 void space_end(struct replay *r, struct space *s)
@@ -233,7 +243,7 @@ void task_drop(struct replay *r, struct task *t)
 	plan_drop(&t->op);
 	free(t->fault.steps);
 	free(t->op.steps);
-	space_put(r, t->child);
+	life_fork_fails(r, t);
 	space_put(r, t->space);
 	LIST_REMOVE(t, link);
 	free(t);

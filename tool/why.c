@@ -147,14 +147,18 @@ static void reason_of(char *buf, size_t size, const struct avm_vma *below,
 static void describe(char *buf, size_t size, const struct avm_vma *v)
 {
 	const char *name = v->file ? sim_file_name(v->file) : "anonymous";
+	char quoted[40];
 
+	if (!name)
+		name = "shared memory";
 	if (v->flags & AVM_VM_STACK)
 		name = "stack";
 	else if (v->flags & AVM_VM_SPECIAL)
 		name = "bare frames";
 	snprintf(buf, size, "%c%c%c%c %s", v->flags & AVM_VM_READ ? 'r' : '-',
 		 v->flags & AVM_VM_WRITE ? 'w' : '-', v->flags & AVM_VM_EXEC ? 'x' : '-',
-		 v->flags & AVM_VM_SHARED ? 's' : 'p', name ? name : "shared memory");
+		 v->flags & AVM_VM_SHARED ? 's' : 'p',
+		 trace_quote(quoted, sizeof(quoted), (struct trace_str){ name, strlen(name) }));
 }
 
 static void add_boundary(struct why *w, const struct avm_vma *below, const struct avm_vma *above)
