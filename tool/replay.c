@@ -27,6 +27,7 @@ static const char help[] =
 	"      --stop=N                  stop after event N\n"
 	"      --touch=first|none|all    traces without faults: touch the first page of each new\n"
 	"                                mapping (default), no page, or all\n"
+	"      --explain                 each difference from the recording, on stderr\n"
 	"      --strict                  exit status 1 also when the fidelity is below its bars\n"
 	"      --top=N                   rows of the table of address spaces (default 10)\n"
 	"      --json                    the report as JSON\n"
@@ -38,7 +39,7 @@ static const char help[] =
 
 static const char *const verify_words[] = { "end", "each", "never", NULL };
 /* For the tests of the measure; not in the help. */
-static const char *const wrong_words[] = { "none",     "maps-nothing", "mprotect-drops",
+static const char *const wrong_words[] = { "none",	    "maps-nothing", "mprotect-drops",
 					   "dontfork-zaps", "mremap-loses", NULL };
 const char *const replay_family_words[] = { "reuse", "chain", "flat", NULL };
 const char *const replay_touch_words[] = { "first", "none", "all", NULL };
@@ -116,6 +117,7 @@ static int parse_options(int argc, char **argv, struct settings *s)
 		{ "frames", required_argument, NULL, 'n' },
 		{ "stop", required_argument, NULL, 's' },
 		{ "top", required_argument, NULL, 'T' },
+		{ "explain", no_argument, NULL, 'e' },
 		{ "strict", no_argument, NULL, 'S' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "quiet", no_argument, NULL, 'q' },
@@ -128,6 +130,8 @@ static int parse_options(int argc, char **argv, struct settings *s)
 	while ((c = getopt_long(argc, argv, "qh", options, &which)) != -1) {
 		if (c == 'j')
 			s->json = true;
+		else if (c == 'e')
+			s->config.explain = true;
 		else if (c == 'S')
 			s->strict = true;
 		else if (c == 'q')

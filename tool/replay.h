@@ -60,6 +60,7 @@ struct replay_config {
 	struct avm_merge_observer *observer; /* told of refused merges, or NULL */
 	const struct replay_hooks *hooks; /* or NULL */
 	void *context; /* of the hooks */
+	bool explain; /* each difference, on stderr */
 	bool progress; /* on stderr */
 };
 

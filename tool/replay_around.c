@@ -49,8 +49,8 @@ static int64_t map_absent(struct replay *r, struct space *s, const struct avm_vm
 
 		for (from = start; from < end && !absent(s, from); from += PAGE_SIZE)
 			;
-		for (to = from; to < end && done + (int64_t)((to - from) / PAGE_SIZE) < want &&
-				absent(s, to);
+		for (to = from;
+		     to < end && done + (int64_t)((to - from) / PAGE_SIZE) < want && absent(s, to);
 		     to += PAGE_SIZE)
 			;
 		done += map_run(r, s, v, from, to);

@@ -287,10 +287,8 @@ static void compare_result(struct replay *r, const struct task *t, int err)
 		note_cause(r, "result: of another call");
 		break;
 	}
-	if (getenv("ANONVM_REPLAY_DEBUG"))
-		fprintf(stderr, "line %llu: tid %d %s: core %d, kernel %d\n",
-			(unsigned long long)r->state->line, t->tid, trace_call_name(c->sys.call),
-			c->result, -err);
+	explain(r, "task %d: %s: core %d, kernel %d", t->tid, trace_call_name(c->sys.call),
+		c->result, -err);
 }
 
 static void unknown_call(struct replay *r, const struct call *c)

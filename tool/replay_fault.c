@@ -146,9 +146,8 @@ static void tally(struct replay *r, const struct trace_event *ev, const struct l
 	if (k->explained && !ev->fault.has_code)
 		return;
 	note_cause(r, cause_of(r, k));
-	if (getenv("ANONVM_REPLAY_DEBUG"))
-		fprintf(stderr, "line %llu: tid %d %s at %#llx\n", (unsigned long long)ev->line,
-			ev->tid, cause_of(r, k), (unsigned long long)ev->fault.addr);
+	explain(r, "task %d: %s: %#llx, taken at line %llu", ev->tid, cause_of(r, k),
+		(unsigned long long)ev->fault.addr, (unsigned long long)ev->line);
 }
 
 /* ---- serving it ---------------------------------------------------------------------------------------- */
@@ -212,8 +211,7 @@ static bool must_wait(const struct look *k, const struct trace_fault *f)
 	if (k->space->users < 2)
 		return false;
 	avm_pte_at(space_mm(k->space), k->addr, &e);
-	return e.kind == AVM_PTE_NONE || e.zero || !e.page ||
-	       !(e.page->mapping & AVM_MAPPING_ANON);
+	return e.kind == AVM_PTE_NONE || e.zero || !e.page || !(e.page->mapping & AVM_MAPPING_ANON);
 }
 
 static void judge(struct replay *r, struct task *t, const struct trace_event *ev,

@@ -245,8 +245,8 @@ static void map_segment(struct replay *r, struct space *s, const struct trace_mm
 	struct avm_mmap m = { .addr = rec->start,
 			      .len = rec->len,
 			      .prot = rec->prot,
-			      .flags = AVM_MAP_FIXED | (rec->shared ? AVM_MAP_SHARED :
-								      AVM_MAP_PRIVATE),
+			      .flags = AVM_MAP_FIXED |
+				       (rec->shared ? AVM_MAP_SHARED : AVM_MAP_PRIVATE),
 			      .pgoff = rec->pgoff >> PAGE_SHIFT };
 
 	m.file = f ? f->file : NULL;
@@ -320,13 +320,10 @@ void map_check(struct replay *r, const struct space *s, const struct trace_mmap 
 		return;
 	}
 	note_cause(r, s->before_trace ? "maps: from before the trace" : "maps: differs");
-	if (getenv("ANONVM_REPLAY_DEBUG"))
-		fprintf(stderr,
-			"line %llu: map %llx-%llx @%llx prot %x, model %llx-%llx @%llx flags %llx\n",
-			(unsigned long long)r->state->line, (unsigned long long)m->start,
-			(unsigned long long)(m->start + m->len), (unsigned long long)m->pgoff,
-			m->prot, v ? (unsigned long long)v->start : 0,
-			v ? (unsigned long long)v->end : 0,
-			v ? (unsigned long long)v->pgoff << PAGE_SHIFT : 0,
-			v ? (unsigned long long)v->flags : 0);
+	explain(r, "%s: kernel %llx-%llx @%llx prot %x, model %llx-%llx @%llx flags %llx",
+		s->row->comm, (unsigned long long)m->start, (unsigned long long)(m->start + m->len),
+		(unsigned long long)m->pgoff, m->prot, v ? (unsigned long long)v->start : 0,
+		v ? (unsigned long long)v->end : 0,
+		v ? (unsigned long long)v->pgoff << PAGE_SHIFT : 0,
+		v ? (unsigned long long)v->flags : 0);
 }

@@ -64,7 +64,8 @@ struct plan {
 	bool applied; /* the core has done it */
 	bool open; /* a file fault: the kernel may map more pages than one */
 	uint64_t addr; /* ... around here */
-	const struct space *copied; /* fork: steps are laid down as the kernel gets there, from this parent */
+	const struct space
+		*copied; /* fork: steps are laid down as the kernel gets there, from this parent */
 	uint64_t cursor; /* ... where it is */
 };
 
@@ -159,13 +160,15 @@ struct task {
 	uint64_t fault_addr;
 	enum avm_access fault_access;
 	bool faulting; /* taken, not served yet */
-	struct trace_event postponed; /* a fault that fork may hold up, to be judged when it is over */
+	struct trace_event
+		postponed; /* a fault that fork may hold up, to be judged when it is over */
 	bool has_postponed;
 	bool fault_kernel; /* ... by the kernel */
 	struct call call;
 	struct exec exec;
 	struct space *child; /* fork on its way */
-	struct sample held; /* of an address space never heard of: fork or exec, the next event tells */
+	struct sample
+		held; /* of an address space never heard of: fork or exec, the next event tells */
 	bool has_held;
 	bool begun; /* existed before the trace */
 };
@@ -210,13 +213,15 @@ void space_bind(struct replay *r, struct space *s, uint64_t mm_id);
 struct space *space_by_id(struct replay *r, uint64_t mm_id);
 void space_note(struct replay *r, struct space *s); /* peaks */
 void note_cause(struct replay *r, const char *name);
+/* With --explain: more about a difference. */
+__attribute__((format(printf, 2, 3))) void explain(const struct replay *r, const char *format, ...);
 
 /* replay_file.c */
 struct file *file_of(struct replay *r, const struct trace_mmap *m);
 struct file *file_by_name(struct replay *r, struct trace_str name);
 void files_free(struct replay *r);
 
-/* replay_rss.c */
+/* replay_plan.c */
 void plan_begin(struct plan *p, struct space *s);
 void plan_add(struct plan *p, const struct counts *c);
 /* Steps for what is mapped in [start, end): sign -1 to be unmapped, 1 just copied. */
@@ -224,8 +229,15 @@ void plan_gather(struct plan *p, uint64_t start, uint64_t end, int sign);
 void plan_applied(struct plan *p, const struct counts *total);
 void plan_drop(struct plan *p);
 bool plan_untouched(const struct plan *p); /* neither applied nor reported any of */
+int64_t plan_next(struct plan *p,
+		  enum avm_rss type); /* the next change of this count; 0: none now */
+/* The kernel has reported a change by `delta`. */
+void plan_report(struct replay *r, struct task *t, struct plan *p, enum avm_rss type,
+		 int64_t delta);
 struct counts counts_of(const struct space *s);
 struct counts counts_diff(const struct counts *after, const struct counts *before);
+
+/* replay_rss.c */
 void rss_compare(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
 		 int64_t pages);
 void rss_event(struct replay *r, struct task *t, const struct trace_event *ev);
@@ -254,7 +266,8 @@ enum call_look {
 	CALL_MAY_BEGIN,
 	CALL_NOT_BEGUN,
 };
-bool call_others(struct replay *r, const struct task *t, const struct space *s, enum call_look look);
+bool call_others(struct replay *r, const struct task *t, const struct space *s,
+		 enum call_look look);
 
 /* replay_ops.c: what a call does to the core; => 0 or a negative errno */
 int op_range(const struct call *c, uint64_t *start, uint64_t *end);

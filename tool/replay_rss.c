@@ -31,184 +31,6 @@ static enum avm_rss type_of(enum trace_rss_type t)
 	return types[t];
 }
 
-struct counts counts_of(const struct space *s)
-{
-	struct counts c = { { 0 } };
-
-	for (int i = 0; s->proc && i < AVM_NR_RSS; i++)
-		c.n[i] = (int64_t)space_mm(s)->rss[i];
-	return c;
-}
-
-struct counts counts_diff(const struct counts *after, const struct counts *before)
-{
-	struct counts c;
-
-	for (int i = 0; i < AVM_NR_RSS; i++)
-		c.n[i] = after->n[i] - before->n[i];
-	return c;
-}
-
-static bool is_zero(const struct counts *c)
-{
-	for (int i = 0; i < AVM_NR_RSS; i++) {
-		if (c->n[i])
-			return false;
-	}
-	return true;
-}
-
-/* ---- plans --------------------------------------------------------------------------------------------- */
-
-void plan_begin(struct plan *p, struct space *s)
-{
-	plan_drop(p);
-	p->space = s;
-}
-
-void plan_add(struct plan *p, const struct counts *c)
-{
-	if (is_zero(c))
-		return;
-	if (p->nr == p->cap) {
-		p->cap = p->cap ? p->cap * 2 : 16;
-		p->steps = realloc(p->steps, p->cap * sizeof(*p->steps));
-		if (!p->steps)
-			abort();
-	}
-	p->steps[p->nr++] = *c;
-}
-
-static int count_as(const struct avm_pte_info *e)
-{
-	if (e->kind != AVM_PTE_PRESENT || !e->page || e->zero || e->special)
-		return -1;
-	if (e->page->mapping & AVM_MAPPING_ANON)
-		return AVM_RSS_ANON;
-	return e->page->flags & AVM_PG_SHMEM ? AVM_RSS_SHMEM : AVM_RSS_FILE;
-}
-
-void plan_gather(struct plan *p, uint64_t start, uint64_t end, int sign)
-{
-	struct avm_mm *mm = space_mm(p->space);
-	struct avm_pte_info e;
-
-	for (struct avm_vma *v = avm_find_vma(mm, start); v && v->start < end;
-	     v = avm_next_vma(mm, v)) {
-		uint64_t to = v->end < end ? v->end : end;
-		uint64_t table = 0;
-		struct counts c = { { 0 } };
-
-		e.addr = v->start > start ? v->start : start;
-		for (; avm_next_pte(mm, to, &e); e.addr += PAGE_SIZE) {
-			int type = count_as(&e);
-
-			if (e.addr / TABLE_SPAN != table) {
-				plan_add(p, &c);
-				c = (struct counts){ { 0 } };
-				table = e.addr / TABLE_SPAN;
-			}
-			if (type >= 0)
-				c.n[type] += sign;
-		}
-		plan_add(p, &c);
-	}
-}
-
-/* The core has done the whole: what the gathered steps do not account for comes last. */
-void plan_applied(struct plan *p, const struct counts *total)
-{
-	struct counts rest = *total;
-
-	for (size_t i = 0; i < p->nr; i++)
-		rest = counts_diff(&rest, &p->steps[i]);
-	rest = counts_diff(&rest, &p->done);
-	plan_add(p, &rest);
-	p->total = *total;
-	p->applied = true;
-	for (int i = 0; i < AVM_NR_RSS; i++)
-		p->space->adjust.n[i] -= total->n[i];
-}
-
-/* The operation is over. What the kernel has not reported by now, it has not done. */
-void plan_drop(struct plan *p)
-{
-	struct space *s = p->space;
-
-	for (int i = 0; s && i < AVM_NR_RSS; i++)
-		s->adjust.n[i] += (p->applied ? p->total.n[i] : 0) - p->done.n[i];
-	p->space = NULL;
-	p->nr = p->next = 0;
-	p->total = p->done = (struct counts){ { 0 } };
-	p->applied = p->open = false;
-	p->copied = NULL;
-	p->cursor = 0;
-}
-
-/* Fork copies entries of VMAs that have an anon_vma; what stands behind others, faults bring back. */
-static bool is_copied(const struct avm_vma *v)
-{
-	return v->anon_vma && !(v->flags & (AVM_VM_DONTCOPY | AVM_VM_WIPEONFORK));
-}
-
-/* The next step of a fork: what is mapped in the next VMA, up to the end of one page table. */
-static void plan_copy(struct plan *p)
-{
-	struct avm_mm *mm = space_mm(p->copied);
-	size_t had = p->nr;
-	struct avm_vma *v;
-
-	while (p->nr == had && (v = avm_find_vma(mm, p->cursor))) {
-		struct avm_pte_info e = { .addr = v->start > p->cursor ? v->start : p->cursor };
-		struct counts c = { { 0 } };
-		uint64_t stop;
-
-		if (!is_copied(v) || !avm_next_pte(mm, v->end, &e)) {
-			p->cursor = v->end;
-			continue;
-		}
-		stop = (e.addr & ~(TABLE_SPAN - 1)) + TABLE_SPAN;
-		if (stop > v->end)
-			stop = v->end;
-		do {
-			int type = count_as(&e);
-
-			if (type >= 0)
-				c.n[type]++;
-			e.addr += PAGE_SIZE;
-		} while (avm_next_pte(mm, stop, &e));
-		p->cursor = stop;
-		plan_add(p, &c);
-	}
-}
-
-bool plan_untouched(const struct plan *p)
-{
-	return p->space && !p->applied && is_zero(&p->done);
-}
-
-static int64_t plan_next(struct plan *p, enum avm_rss type)
-{
-	while (p->next < p->nr && is_zero(&p->steps[p->next]))
-		p->next++;
-	if (p->next == p->nr && p->copied)
-		plan_copy(p);
-	return p->next < p->nr ? p->steps[p->next].n[type] : 0;
-}
-
-static void plan_report(struct replay *r, struct task *t, struct plan *p, enum avm_rss type,
-			int64_t delta)
-{
-	struct space *s = p->space;
-
-	if (p->next < p->nr)
-		p->steps[p->next].n[type] -= delta;
-	p->done.n[type] += delta;
-	s->adjust.n[type] += delta;
-	s->reported[s->nr_reported++ % REPORTED] =
-		(struct reported){ r->state->seq, t->tid, type, delta };
-}
-
 /* ---- one sample ---------------------------------------------------------------------------------------- */
 
 static int64_t view(const struct space *s, enum avm_rss type)
@@ -375,8 +197,40 @@ static void skip_step(struct replay *r, struct task *t, struct space *s, enum av
 		plan_report(r, t, &t->fault, type, plan_next(&t->fault, type));
 }
 
-static void unequal(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
+/*
+ * One fault that brought 2^n pages: a huge page, or a large folio of anonymous memory. The model gets as many single
+ * ones, so that what follows can be compared.
+ */
+static bool is_huge(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
 		    int64_t pages)
+{
+	int64_t n = pages - view(s, type);
+	uint64_t start, end;
+
+	if (type != AVM_RSS_ANON || t->fault.space != s || t->fault.open || !s->proc || n < 2 ||
+	    n > 512 || (n & (n - 1)) || plan_next(&t->fault, type) != 1)
+		return false;
+	start = t->fault.addr & ~((uint64_t)n * PAGE_SIZE - 1);
+	end = start + (uint64_t)n * PAGE_SIZE;
+	skip_step(r, t, s, type);
+	for (uint64_t a = start; a < end; a += PAGE_SIZE)
+		(void)sim_touch(s->proc, a, AVM_ACCESS_WRITE, NULL);
+	note_cause(r, "rss: huge pages, which this machine does not have");
+	return true;
+}
+
+/* Unequal before, so unequal now; but the change since tells how many pages a fault mapped around itself. */
+static void follow_around(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
+			  int64_t pages)
+{
+	int64_t change = pages - view(s, type) - s->drift_by[type];
+
+	if (s->drift[type] && s->proc && t->fault.space == s && t->fault.open)
+		(void)take_around(r, t, &t->fault, type, change);
+}
+
+static const char *difference(const struct replay *r, const struct task *t, const struct space *s,
+			      enum avm_rss type, int64_t by)
 {
 	static const char *const names[] = {
 		[AVM_RSS_FILE] = "rss.file: differs",
@@ -390,23 +244,32 @@ static void unequal(struct replay *r, struct task *t, struct space *s, enum avm_
 		[AVM_RSS_SWAP] = "rss: the kernel has swapped",
 		[AVM_RSS_SHMEM] = "rss.shmem: differs still",
 	};
+
+	if (s->before_trace)
+		return "rss: pages from before the trace";
+	if (trace_stats(r->trace)->lost)
+		return "rss: events were lost";
+	if (t->space != s && t->child != s)
+		return "rss: changed by another process, a debugger perhaps";
+	return s->drift[type] && s->drift_by[type] == by ? lasting[type] : names[type];
+}
+
+static void unequal(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
+		    int64_t pages)
+{
+	const char *cause;
 	int64_t by;
 
+	if (is_huge(r, t, s, type, pages))
+		return;
+	follow_around(r, t, s, type, pages);
 	skip_step(r, t, s, type);
 	by = pages - view(s, type);
-	if (s->before_trace)
-		note_cause(r, "rss: pages from before the trace");
-	else if (trace_stats(r->trace)->lost)
-		note_cause(r, "rss: events were lost");
-	else if (s->drift[type] && s->drift_by[type] == by)
-		note_cause(r, lasting[type]);
-	else
-		note_cause(r, names[type]);
-	if (getenv("ANONVM_REPLAY_DEBUG"))
-		fprintf(stderr, "line %llu: tid %d %s: kernel %lld, model %lld\n",
-			(unsigned long long)r->state->line, t->tid, names[type], (long long)pages,
-			(long long)view(s, type));
-	s->drift[type] = names[type];
+	cause = difference(r, t, s, type, by);
+	note_cause(r, cause);
+	explain(r, "task %d: %s: kernel %lld, model %lld", t->tid, cause, (long long)pages,
+		(long long)view(s, type));
+	s->drift[type] = cause;
 	s->drift_by[type] = by;
 }
 

@@ -192,8 +192,8 @@ static void progress(const struct replay *r, uint64_t since)
 	double s = (double)(time_now() - since) / 1e9;
 
 	if (s >= 1)
-		fprintf(stderr, "\r%llu events, %.0f events/s ",
-			(unsigned long long)r->events, (double)r->events / s);
+		fprintf(stderr, "\r%llu events, %.0f events/s ", (unsigned long long)r->events,
+			(double)r->events / s);
 }
 
 static int run_events(struct replay *r)

@@ -2,6 +2,7 @@
 /*
  * replay_space.c - who is alive: the tasks of the trace, and the address spaces they use.
  */
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,19 @@ void note_cause(struct replay *r, const char *name)
 		r->nr_causes++;
 	}
 	r->causes[i].count++;
+}
+
+void explain(const struct replay *r, const char *format, ...)
+{
+	va_list args;
+
+	if (!r->config.explain)
+		return;
+	fprintf(stderr, "%s:%llu: ", r->config.path, (unsigned long long)r->state->line);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
 }
 
 /* ---- address spaces ------------------------------------------------------------------------------------ */
@@ -102,8 +116,7 @@ static struct sim_proc *proc_new(struct replay *r, const struct space *parent)
 	return NULL;
 }
 
-struct space *space_new(struct replay *r, const struct space *parent, int32_t pid,
-			const char *comm)
+struct space *space_new(struct replay *r, const struct space *parent, int32_t pid, const char *comm)
 {
 	struct space *s = must(calloc(1, sizeof(*s)));
 

@@ -63,16 +63,16 @@ static void put_head(const struct replay *r)
 	printf("%s: %" PRIu64 " events of %" PRIu64 " processes, %" PRIu64 " threads more, %" PRIu64
 	       " execs\n",
 	       r->config.path, r->events, r->processes, r->threads, r->execs);
-	printf("replayed in %.3f s (%.0f events/s), of that in the core %.3f s; families: %s%s\n", s,
-	       s > 0 ? (double)r->events / s : 0, replay_core_seconds(r),
+	printf("replayed in %.3f s (%.0f events/s), of that in the core %.3f s; families: %s%s\n",
+	       s, s > 0 ? (double)r->events / s : 0, replay_core_seconds(r),
 	       replay_family_words[r->config.family], r->stopped ? "; stopped as asked" : "");
 	if (t->lost)
 		printf("%" PRIu64 " events were lost when this was recorded: what follows them may "
 		       "differ\n",
 		       t->lost);
 	if (trace_format(r->trace) == TRACE_STRACE)
-		printf("strace tells of no faults: %" PRIu64 " touches synthesised (--touch=%s), %" PRIu64
-		       " parts of images made up\n",
+		printf("strace tells of no faults: %" PRIu64
+		       " touches synthesised (--touch=%s), %" PRIu64 " parts of images made up\n",
 		       r->touches, replay_touch_words[r->config.touch], r->adopted);
 	if (r->without_code)
 		printf("%" PRIu64 " faults are recorded without their error code: access guessed, "
@@ -91,7 +91,8 @@ static void put_fidelity(const struct replay *r)
 		printf("  %-16s %10" PRIu64 " %9.3f %% %9.3f %% %8" PRIu64 "\n", fault_names[i],
 		       f->recorded, percent(f->explained, of), percent(f->exact, of), f->raced);
 	}
-	printf("  %-16s %10s %11s %11s %8s\n", "resident pages", "samples", "equal", "torn", "beside");
+	printf("  %-16s %10s %11s %11s %8s\n", "resident pages", "samples", "equal", "torn",
+	       "beside");
 	for (int i = 0; i < AVM_NR_RSS; i++) {
 		const struct replay_samples *s = &r->rss[i];
 
@@ -125,7 +126,8 @@ static void put_machine(const struct replay *r)
 	       " of a neighbour, %" PRIu64 " of an ancestor\n",
 	       r->longest_chain, s->events[AVM_EV_ANON_VMA_REUSED_NEIGHBOUR],
 	       s->events[AVM_EV_ANON_VMA_REUSED_ANCESTOR]);
-	printf("  copy on write     %" PRIu64 " copies, %" PRIu64 " reuses without a copy; zero page "
+	printf("  copy on write     %" PRIu64 " copies, %" PRIu64
+	       " reuses without a copy; zero page "
 	       "mapped %" PRIu64 " times\n",
 	       s->events[AVM_EV_COW_COPY], s->events[AVM_EV_COW_REUSE], s->events[AVM_EV_ZERO_MAP]);
 	printf("  VMAs              %" PRIu64 " merges, %" PRIu64 " splits, %" PRIu64 " forks\n",
@@ -152,7 +154,8 @@ static void put_machine(const struct replay *r)
 
 static void put_times(const struct replay *r)
 {
-	printf("\ntime in the core\n  %-16s %10s %10s %10s\n", "operation", "calls", "ms", "us each");
+	printf("\ntime in the core\n  %-16s %10s %10s %10s\n", "operation", "calls", "ms",
+	       "us each");
 	for (int i = 0; i < REPLAY_NR_OPS; i++) {
 		const struct replay_time *t = &r->times[i];
 
@@ -200,8 +203,8 @@ static void put_rows(const struct replay *r, unsigned top)
 		free(rows);
 		return;
 	}
-	printf("\naddress spaces, %s %" PRIu64 " (peaks, in KiB)\n", r->nr_rows > top ? "largest of" : "all",
-	       r->nr_rows);
+	printf("\naddress spaces, %s %" PRIu64 " (peaks, in KiB)\n",
+	       r->nr_rows > top ? "largest of" : "all", r->nr_rows);
 	printf("  %-7s %-16s %9s %9s %9s %6s %8s %6s %6s\n", "pid", "command", "anon", "file",
 	       "shared", "VMAs", "faults", "forks", "chain");
 	for (uint64_t i = 0; i < r->nr_rows && i < top; i++) {

@@ -42,7 +42,8 @@ static void put_now(const struct why *w, unsigned top)
 
 static void put_events(const struct why *w, unsigned top)
 {
-	printf("\nmerges refused while it ran, in all address spaces: %" PRIu64 "\n", w->events.total);
+	printf("\nmerges refused while it ran, in all address spaces: %" PRIu64 "\n",
+	       w->events.total);
 	for (size_t i = 0; i < w->events.nr && i < top; i++) {
 		const struct why_group *g = &w->events.v[i];
 
