@@ -61,7 +61,7 @@ _anonvm()
 		options='--all --family= --touch= --top= --json --quiet --help'
 		;;
 	replay)
-		options='--verify= --family= --frames= --stop= --touch= --strict --top= --json --quiet --help'
+		options='--verify= --family= --frames= --stop= --touch= --strict --explain --top= --json --quiet --help'
 		;;
 	esac
 	if [[ $cur == -* ]]; then
