@@ -103,6 +103,9 @@ void avm_file_put(struct avm_file *f)
 	AVM_BUG_ON(m, !avm_itree_empty(&f->mappings)); /* each VMA holds a reference */
 	drop_cache(f);
 	if (f->owned) {
+		/* What its mmap has promised (R1.5). */
+		atomic_fetch_sub_explicit(&m->committed, f->size >> AVM_PAGE_SHIFT,
+					  memory_order_relaxed);
 		avm_cache_free(m, &m->files, f);
 		return;
 	}

@@ -9,7 +9,8 @@
 #include "pgtable.h"
 #include "vma.h"
 
-#define MMAP_BASE_GAP (128ull << 20) /* room for the stack above the mmap area, when nothing is said */
+#define MMAP_BASE_GAP \
+	(128ull << 20) /* room for the stack above the mmap area, when nothing is said */
 
 /* ---- life ---------------------------------------------------------------------------------------------- */
 
@@ -168,23 +169,42 @@ uint64_t avm_commit_limit(struct avm *m)
 	return frames > m->config.commit_reserve ? frames - m->config.commit_reserve : 0;
 }
 
-int avm_commit(struct avm *m, uint64_t pages)
+int avm_commit_instead(struct avm *m, uint64_t pages, uint64_t given_back)
 {
 	uint64_t limit = avm_commit_limit(m);
 	uint64_t now = atomic_load_explicit(&m->committed, memory_order_relaxed);
 
 	do {
-		if (now > limit || pages > limit - now)
+		if (pages > given_back && (now > limit || pages - given_back > limit - now))
 			return -AVM_ENOMEM;
-	} while (!atomic_compare_exchange_weak_explicit(&m->committed, &now, now + pages,
-							memory_order_relaxed,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&m->committed, &now, now + pages, memory_order_relaxed, memory_order_relaxed));
 	return 0;
+}
+
+int avm_commit(struct avm *m, uint64_t pages)
+{
+	return avm_commit_instead(m, pages, 0);
 }
 
 void avm_uncommit(struct avm *m, uint64_t pages)
 {
 	atomic_fetch_sub_explicit(&m->committed, pages, memory_order_relaxed);
+}
+
+uint64_t avm_mm_accounted(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	uint64_t pages = 0;
+
+	for (struct avm_vma *vma = avm_mm_find_in(mm, start, end); vma && vma->start < end;
+	     vma = avm_vma_next(vma)) {
+		avm_addr_t from = vma->start > start ? vma->start : start;
+		avm_addr_t to = vma->end < end ? vma->end : end;
+
+		if (vma->flags & AVM_VM_ACCOUNT)
+			pages += (to - from) >> AVM_PAGE_SHIFT;
+	}
+	return pages;
 }
 
 static uint64_t to_pages(uint64_t bytes)

@@ -45,8 +45,13 @@ int avm_mm_place(struct avm_mm *mm, avm_addr_t hint, uint64_t len, avm_addr_t *o
 
 /* R1.5: promises pages; 0 or -ENOMEM. avm_uncommit cannot fail. */
 int avm_commit(struct avm *m, uint64_t pages);
+/* The same, when `given_back` pages are about to be uncommitted in return. */
+int avm_commit_instead(struct avm *m, uint64_t pages, uint64_t given_back);
 void avm_uncommit(struct avm *m, uint64_t pages);
 uint64_t avm_commit_limit(struct avm *m);
+
+/* Pages of [start, end) that have been promised: what unmapping it gives back. => mmap_lock. */
+uint64_t avm_mm_accounted(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
 
 /* May `pages` more be mapped with these flags? RLIMIT_AS, RLIMIT_DATA; 0 or -ENOMEM. */
 int avm_mm_may_expand(struct avm_mm *mm, uint64_t flags, uint64_t pages);
@@ -66,7 +71,8 @@ static inline bool avm_flags_accountable(uint64_t flags)
 
 static inline uint64_t avm_flags_of_prot(uint32_t prot)
 {
-	return ((prot & AVM_PROT_READ) ? AVM_VM_READ : 0) | ((prot & AVM_PROT_WRITE) ? AVM_VM_WRITE : 0) |
+	return ((prot & AVM_PROT_READ) ? AVM_VM_READ : 0) |
+	       ((prot & AVM_PROT_WRITE) ? AVM_VM_WRITE : 0) |
 	       ((prot & AVM_PROT_EXEC) ? AVM_VM_EXEC : 0);
 }
 

@@ -37,7 +37,8 @@ int avm_map_range(struct avm_mm *mm, const struct avm_range *r)
 	if (!avm_vma_room(mm, 1) ||
 	    avm_mm_may_expand(mm, r->flags, pages - pages_in(mm, r->start, r->end)))
 		return -AVM_ENOMEM;
-	if (account && avm_commit(mm->machine, pages))
+	if (account &&
+	    avm_commit_instead(mm->machine, pages, avm_mm_accounted(mm, r->start, r->end)))
 		return -AVM_ENOMEM;
 	avm_pool_init(&pool);
 	/* A VMA, and an entry for the case that it joins an unfaulted neighbour with a faulted one. */
@@ -57,9 +58,9 @@ int avm_map_range(struct avm_mm *mm, const struct avm_range *r)
 /* ---- mmap: what was asked for -------------------------------------------------------------------------------- */
 
 #define KNOWN_FLAGS \
-	(AVM_MAP_TYPE | AVM_MAP_FIXED | AVM_MAP_ANONYMOUS | AVM_MAP_GROWSDOWN | AVM_MAP_DENYWRITE | \
-	 AVM_MAP_EXECUTABLE | AVM_MAP_LOCKED | AVM_MAP_NORESERVE | AVM_MAP_POPULATE | \
-	 AVM_MAP_NONBLOCK | AVM_MAP_STACK | AVM_MAP_FIXED_NOREPLACE)
+	(AVM_MAP_TYPE | AVM_MAP_FIXED | AVM_MAP_ANONYMOUS | AVM_MAP_GROWSDOWN | \
+	 AVM_MAP_DENYWRITE | AVM_MAP_EXECUTABLE | AVM_MAP_LOCKED | AVM_MAP_NORESERVE | \
+	 AVM_MAP_POPULATE | AVM_MAP_NONBLOCK | AVM_MAP_STACK | AVM_MAP_FIXED_NOREPLACE)
 #define FIXED_FLAGS (AVM_MAP_FIXED | AVM_MAP_FIXED_NOREPLACE)
 
 /* The part of the request that does not depend on the address space. */
@@ -76,6 +77,8 @@ static int check_args(const struct avm_mmap *a)
 		return -AVM_ENOMEM;
 	if (!(a->flags & AVM_MAP_ANONYMOUS) && a->pgoff + pages < a->pgoff)
 		return -AVM_EOVERFLOW;
+	if (type == AVM_MAP_SHARED_VALIDATE && (a->flags & AVM_MAP_ANONYMOUS))
+		return -AVM_EINVAL; /* there is no file that could know the flags */
 	if (type == AVM_MAP_SHARED_VALIDATE && (a->flags & ~(uint32_t)KNOWN_FLAGS))
 		return -AVM_EOPNOTSUPP;
 	if (!(a->flags & AVM_MAP_ANONYMOUS) == !a->file)
@@ -148,15 +151,22 @@ static int choose_place(struct avm_mm *mm, const struct avm_mmap *a, uint64_t le
 	return 0;
 }
 
-/* Shared anonymous memory: a file of its own, promised whole (R14, R1.5). The range holds the only reference. */
+/*
+ * Shared anonymous memory: a file of its own, promised whole (R14, R1.5); the promise ends with the file. The range
+ * holds the only reference.
+ */
 static int map_shared_anon(struct avm_mm *mm, struct avm_range *r)
 {
 	uint64_t pages = (r->end - r->start) >> AVM_PAGE_SHIFT;
 	int err;
 
-	r->file = avm_file_new_shmem(mm->machine, pages << AVM_PAGE_SHIFT);
-	if (!r->file)
+	if (avm_commit_instead(mm->machine, pages, avm_mm_accounted(mm, r->start, r->end)))
 		return -AVM_ENOMEM;
+	r->file = avm_file_new_shmem(mm->machine, pages << AVM_PAGE_SHIFT);
+	if (!r->file) {
+		avm_uncommit(mm->machine, pages);
+		return -AVM_ENOMEM;
+	}
 	r->pgoff = 0;
 	err = avm_map_range(mm, r);
 	avm_file_put(r->file);
@@ -164,7 +174,8 @@ static int map_shared_anon(struct avm_mm *mm, struct avm_range *r)
 }
 
 /* => mmap_lock write. */
-static int mmap_locked(struct avm_mm *mm, const struct avm_mmap *a, avm_addr_t *out, uint64_t *flags)
+static int mmap_locked(struct avm_mm *mm, const struct avm_mmap *a, avm_addr_t *out,
+		       uint64_t *flags)
 {
 	uint64_t len = avm_page_up(a->len);
 	avm_addr_t start;

@@ -28,6 +28,8 @@ static uint64_t new_flags(const struct avm_vma *vma, uint32_t prot)
 {
 	uint64_t flags = (vma->flags & ~AVM_VM_ACCESS) | avm_flags_of_prot(prot);
 
+	if (flags == vma->flags) /* nothing is won or lost, the promise included */
+		return flags;
 	if (flags & AVM_VM_WRITE) {
 		if (!(vma->flags & AVM_VM_WRITE) && avm_flags_accountable(flags))
 			flags |= AVM_VM_ACCOUNT;
@@ -42,7 +44,7 @@ struct plan {
 	avm_addr_t stop; /* the change ends here ... */
 	int err; /* ... because of this; 0: all of it */
 	uint64_t charge; /* pages to be promised */
-	uint64_t data; /* pages that become private and writable */
+	uint64_t data; /* pages that become private and writable, stacks excepted */
 	bool populate; /* locked memory among them: it is to have its own pages, now as before */
 };
 
@@ -77,7 +79,7 @@ static struct plan look(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uin
 		to = vma->end < end ? vma->end : end;
 		if ((flags & AVM_VM_ACCOUNT) && !(vma->flags & AVM_VM_ACCOUNT))
 			p.charge += pages_of(p.stop, to);
-		if ((flags & (AVM_VM_WRITE | AVM_VM_SHARED)) == AVM_VM_WRITE &&
+		if ((flags & (AVM_VM_WRITE | AVM_VM_SHARED | AVM_VM_GROWSDOWN)) == AVM_VM_WRITE &&
 		    !(vma->flags & AVM_VM_WRITE))
 			p.data += pages_of(p.stop, to);
 		if ((flags & AVM_VM_WRITE) && is_locked_read_only(vma))
@@ -154,9 +156,9 @@ static void change(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, a
 	}
 }
 
-/* => mmap_lock write. */
+/* => mmap_lock write. *populate_end: locked memory up to here wants its pages; else as it was. */
 static int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint32_t prot,
-			   bool *populate)
+			   avm_addr_t *populate_end)
 {
 	struct plan p = look(mm, start, end, prot);
 	struct avm_pool pool;
@@ -177,7 +179,8 @@ static int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, 
 	avm_tlb_flush(mm, start, p.stop);
 	avm_notify_end(mm, start, p.stop);
 	avm_pool_drain(mm, &pool);
-	*populate = p.populate;
+	if (p.populate)
+		*populate_end = p.stop;
 	return p.err;
 }
 
@@ -197,7 +200,7 @@ static int extend_down(struct avm_mm *mm, avm_addr_t *start, avm_addr_t end)
 int avm_mprotect(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t prot)
 {
 	avm_addr_t end = addr + avm_page_up(len);
-	bool populate = false;
+	avm_addr_t populate_end = 0;
 	int err;
 
 	if ((prot & ~(uint32_t)PROT_KNOWN) || !avm_page_aligned(addr) || (prot & AVM_PROT_GROWSUP))
@@ -212,9 +215,8 @@ int avm_mprotect(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t prot
 	if (prot & AVM_PROT_GROWSDOWN)
 		err = extend_down(mm, &addr, end);
 	if (!err)
-		err = mprotect_locked(mm, addr, end, prot & AVM_PROT_ALL, &populate);
+		err = mprotect_locked(mm, addr, end, prot & AVM_PROT_ALL, &populate_end);
 	avm_mmap_write_unlock(mm);
-	if (populate)
-		(void)avm_mlock_populate(mm, addr, end, AVM_MLOCK_GO_ON);
+	(void)avm_mlock_populate(mm, addr, populate_end, AVM_MLOCK_GO_ON);
 	return err;
 }

@@ -210,8 +210,11 @@ static int reserve(const struct request *q, struct avm_pool *pool, const struct 
 {
 	struct avm_mm *mm = q->mm;
 	uint64_t promise = pages_to_promise(q, src);
+	uint64_t given_back = 0;
 
-	if (!room_for_move(q) || avm_commit(mm->machine, promise))
+	if (is_fixed(q))
+		given_back = avm_mm_accounted(mm, q->new_addr, q->new_addr + q->new_len);
+	if (!room_for_move(q) || avm_commit_instead(mm->machine, promise, given_back))
 		return -AVM_ENOMEM;
 	if (!reserve_objects(q, pool, src)) {
 		if (!avm_move_reserve(mm, q->addr, q->new_addr, kept_len(q)))

@@ -9,6 +9,7 @@
 #include "avm_port.h"
 #include "format.h"
 #include "list.h"
+#include "slab.h"
 
 enum {
 	LINE = 224,
@@ -193,12 +194,36 @@ static void check_mm_locks(struct avm_verify *v, const struct avm_mm *mm)
 			       &(struct avm_where){ .mm = mm });
 }
 
+struct promises {
+	struct avm_cache_check check;
+	uint64_t pages;
+};
+
+static void add_promise(struct avm_cache_check *check, void *object)
+{
+	const struct avm_file *file = object;
+
+	((struct promises *)check)->pages +=
+		atomic_load_explicit(&file->size, memory_order_relaxed) >> AVM_PAGE_SHIFT;
+}
+
+/* Broken objects are reported where all are looked at. */
+static void skip_broken(struct avm_cache_check *check, const void *object, const char *what)
+{
+	(void)check;
+	(void)object;
+	(void)what;
+}
+
+/* To accounted VMAs, and to shared anonymous memory, whole, while anybody maps some of it. */
 static void check_committed(struct avm_verify *v)
 {
+	struct promises shared = { .check = { .each = add_promise, .broken = skip_broken } };
 	uint64_t committed = atomic_load_explicit(&v->m->committed, memory_order_relaxed);
 
-	avm_verify_equal(v, 1, "pages promised to accounted VMAs", &nowhere, committed,
-			 v->accounted);
+	avm_cache_check(v->m, &v->m->files, &shared.check);
+	avm_verify_equal(v, 1, "pages promised to VMAs and files", &nowhere, committed,
+			 v->accounted + shared.pages);
 }
 
 static void check_vmas(struct avm_verify *v)
