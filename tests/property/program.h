@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * program.h - random programs: what they consist of, how they are made, run, checked, shrunk and printed.
+ *
+ * An operation names everything it touches by number, so that it means the same (or nothing) when others before it
+ * are left out: that is what makes shrinking possible. Operations on a process that is not there do nothing.
+ */
+#ifndef TESTS_PROPERTY_PROGRAM_H
+#define TESTS_PROPERTY_PROGRAM_H
+
+#include <stdio.h>
+
+#include "boundaries.h"
+#include "oracle.h"
+#include "sim.h"
+
+#define NR_PROCS 8
+#define NR_FILES 4
+
+/* The window crosses the border of two page tables, and of two of the tables above. */
+#define WINDOW_START ((avm_addr_t)0x40000000 - 200 * PAGE)
+#define WINDOW_PAGES 400
+#define WINDOW_END (WINDOW_START + WINDOW_PAGES * PAGE)
+#define WINDOW_BASE (WINDOW_START + 300 * PAGE)
+
+enum op_kind {
+	OP_MMAP,
+	OP_MUNMAP,
+	OP_MPROTECT,
+	OP_MREMAP,
+	OP_MADVISE,
+	OP_MLOCK,
+	OP_MUNLOCK,
+	OP_MLOCKALL,
+	OP_MUNLOCKALL,
+	OP_MSYNC,
+	OP_MINCORE,
+	OP_BRK,
+	OP_INSERT_PFN,
+	OP_NAME,
+	OP_POLICY,
+	OP_LOAD,
+	OP_STORE,
+	OP_TOUCH,
+	OP_COPY_IN,
+	OP_COPY_OUT,
+	OP_COPY,
+	OP_POPULATE,
+	OP_MAP_CACHED,
+	OP_PROCESS,
+	OP_FORK,
+	OP_EXIT,
+	OP_EXEC,
+	OP_UNMAP_ALL,
+	OP_TRUNCATE,
+	OP_PUNCH,
+	OP_INVALIDATE,
+	OP_SYNC,
+	OP_READAHEAD,
+	OP_FREAD,
+	OP_FWRITE,
+	NR_OP_KINDS,
+};
+
+#define NOT_DONE 1 /* as result: the operation did nothing here */
+
+struct op {
+	enum op_kind kind;
+	uint8_t p, q; /* process; the other one (fork: the child; copy: the one copied to) */
+	uint8_t file; /* 0: none; else 1 + index */
+	avm_addr_t addr;
+	uint64_t len; /* bytes */
+	avm_addr_t to; /* mremap: target; copy: address copied to; mmap: page of the file; pfn */
+	uint64_t new_len; /* mremap; exec: layout of the image */
+	uint32_t prot, flags; /* flags: of the call; advice; access; force; name; policy */
+	uint32_t mode; /* mmap: open mode; bits 8-: policy */
+	uint32_t fail_first, fail_count; /* allocations that fail in this operation; 0: none */
+	uint64_t value; /* of a store */
+	int expect; /* the result that is right: 0, a negative errno, the bit of a fault; for print */
+};
+
+struct program {
+	uint64_t seed;
+	struct avm_config core; /* as given to the machine */
+	uint64_t frames;
+	enum sim_contents contents;
+	struct avm_limits limits; /* of each process */
+	bool thorough; /* every check after every operation: slow, but a failure is seen where it happens */
+	struct op *ops;
+	size_t n, room;
+};
+
+void program_init(struct program *pr, uint64_t seed); /* draws the configuration */
+void program_free(struct program *pr);
+
+/* ---- running ------------------------------------------------------------------------------------------ */
+
+enum check {
+	CHECK_NONE,
+	CHECK_RESULT, /* the operation returned something else than foretold */
+	CHECK_CONTENT, /* a load, or a frame, has a content the oracle does not permit */
+	CHECK_FAULT, /* an access ended otherwise than foretold */
+	CHECK_BOUNDARIES, /* V2, and families */
+	CHECK_VERIFY,
+	CHECK_SIM, /* the simulator: a lock rule, a stale translation, a double free */
+	CHECK_LEAK,
+	CHECK_CRASH, /* the core panicked */
+	NR_CHECKS,
+};
+
+struct proc {
+	struct sim_proc *sim; /* NULL: there is none */
+	struct oracle_proc *oracle;
+	struct bounds_mm *bounds;
+};
+
+struct file {
+	struct avm_file *file;
+	struct oracle_object *oracle;
+	uint32_t bounds;
+	uint64_t size;
+};
+
+struct world {
+	const struct program *program;
+	struct sim *sim;
+	struct oracle *oracle;
+	struct bounds bounds;
+	struct proc procs[NR_PROCS];
+	struct file files[NR_FILES];
+	struct oracle_object *frames; /* what bare frames contain: seen from all who map them */
+	uint64_t *core_ids; /* the core's id of each anon_vma of the model, when it has been seen */
+	size_t nr_core_ids, room_core_ids;
+	uint32_t content; /* bytes of a page that are modelled */
+	size_t at; /* operation */
+	uint64_t allocs_failed; /* before this operation */
+	uint64_t injected; /* operations in which an allocation failed */
+	int expect; /* of the operation that runs; see struct op */
+	enum check failed;
+	char what[512];
+};
+
+void world_open(struct world *w, const struct program *pr);
+void world_close(struct world *w); /* checks for leaks */
+void world_step(struct world *w, const struct op *op); /* performs and checks */
+
+/* Ends the run: this check has failed. Keeps the first. */
+__attribute__((format(printf, 3, 4))) void world_fail(struct world *w, enum check check,
+						      const char *format, ...);
+const char *check_name(enum check check);
+
+void world_compare(struct world *w, unsigned p); /* boundaries and families of a process */
+bool world_same_boundaries(struct world *w, unsigned p, char *what, size_t room);
+void world_audit(struct world *w, unsigned p); /* contents of all present pages */
+void world_verify(struct world *w, enum avm_verify_level level);
+
+void perform(struct world *w, const struct op *op);
+void perform_file(struct world *w, const struct op *op);
+void perform_access(struct world *w, const struct op *op);
+
+/*
+ * Compares the result of an operation with the one foretold. Says whether the oracle is to follow. Where an allocation
+ * failed, the operation may have been done (without some pages) or have changed nothing but families in [start, end):
+ * `before` is the model as it was.
+ */
+bool world_follow(struct world *w, unsigned p, avm_addr_t start, avm_addr_t end, int got,
+		  struct bounds_result want, const struct bounds_saved *before);
+bool world_alloc_failed(const struct world *w); /* in this operation */
+void world_resync(struct world *w, unsigned p, avm_addr_t start, avm_addr_t end);
+/* The oracle learns which private pages have been populated; which ranges are locked. */
+void world_tell_oracle(struct world *w, unsigned p);
+void world_tell_locks(struct world *w, unsigned p);
+
+/* ---- making ------------------------------------------------------------------------------------------- */
+
+struct rng {
+	uint64_t state;
+};
+
+uint64_t rng_next(struct rng *r);
+uint64_t rng_below(struct rng *r, uint64_t n);
+bool rng_one_in(struct rng *r, uint64_t n);
+
+/* The next operation, given what is there. */
+void generate(struct rng *r, struct world *w, struct op *op);
+
+/* ---- shrinking, printing -------------------------------------------------------------------------------- */
+
+/* Runs a fixed program in a process of its own (it may crash). The failed check; *what has room for 512. */
+enum check program_run(const struct program *pr, size_t *at, char *what);
+
+/* Makes the program smaller while it fails by the same check. */
+void program_shrink(struct program *pr, enum check check, FILE *progress);
+
+/* As an .avm script. */
+void program_print(const struct program *pr, FILE *out);
+
+#endif

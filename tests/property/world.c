@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * world.c - a machine, the oracle and the model of boundaries side by side; and every check.
+ */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "anon_vma.h"
+#include "avm_port.h"
+#include "program.h"
+
+/* Checks that look at everything are made once in so many operations. */
+#define EVERY_ALL_BOUNDARIES 16
+#define EVERY_VMAS 8
+#define EVERY_FAMILIES 48
+#define EVERY_PAGE 192
+
+static const char *const check_names[NR_CHECKS] = {
+	[CHECK_NONE] = "nothing",	   [CHECK_RESULT] = "result",
+	[CHECK_CONTENT] = "content",	   [CHECK_FAULT] = "fault",
+	[CHECK_BOUNDARIES] = "boundaries", [CHECK_VERIFY] = "verify",
+	[CHECK_SIM] = "simulator",	   [CHECK_LEAK] = "leak",
+	[CHECK_CRASH] = "crash",
+};
+
+const char *check_name(enum check check)
+{
+	return check_names[check];
+}
+
+void world_fail(struct world *w, enum check check, const char *format, ...)
+{
+	va_list list;
+
+	if (w->failed)
+		return;
+	w->failed = check;
+	va_start(list, format);
+	vsnprintf(w->what, sizeof(w->what), format, list);
+	va_end(list);
+}
+
+/* ---- making and ending -------------------------------------------------------------------------------- */
+
+static void fill(void *context, uint64_t index, void *bytes)
+{
+	const struct world *w = context;
+
+	sim_file_page(w->program->seed | 1, index, bytes, w->content);
+}
+
+/* Two files with contents (one ends within a page), one of zeroes, one of shared memory. */
+static void open_files(struct world *w)
+{
+	static const uint64_t sizes[NR_FILES] = { 40 * PAGE, 25 * PAGE + 100, 30 * PAGE,
+						  24 * PAGE };
+
+	for (unsigned i = 0; i < NR_FILES; i++) {
+		struct file *f = &w->files[i];
+		const char name[2] = { (char)('F' + i), '\0' };
+		int err;
+
+		f->size = sizes[i];
+		if (i == NR_FILES - 1) {
+			err = sim_memfd_create(w->sim, name, f->size, &f->file);
+			f->oracle = oracle_shmem(w->oracle, f->size);
+		} else {
+			err = sim_file_create(w->sim, name, f->size,
+					      i < 2 ? w->program->seed | 1 : 0, &f->file);
+			f->oracle = oracle_file(w->oracle, f->size, i < 2 ? fill : NULL, w);
+		}
+		if (err)
+			abort();
+		f->bounds = bounds_file(&w->bounds, (f->size + PAGE - 1) / PAGE);
+	}
+}
+
+void world_open(struct world *w, const struct program *pr)
+{
+	struct sim_config config = { .core = pr->core,
+				     .frames = pr->frames,
+				     .contents = pr->contents,
+				     .check_tlb = true };
+	struct bounds_config bounds = {
+		.family = pr->core.family,
+		.strict = pr->core.commit == AVM_COMMIT_STRICT,
+		.commit_limit = pr->frames - pr->core.commit_reserve,
+		.max_map_count = pr->core.max_map_count ? pr->core.max_map_count : 65530,
+		.guard = (pr->core.no_stack_guard ? 0 : pr->core.stack_guard) * PAGE,
+	};
+
+	*w = (struct world){ .program = pr };
+	if (sim_create(&w->sim, &config))
+		abort();
+	w->content = pr->contents == SIM_BYTES ? (uint32_t)PAGE : 8;
+	w->oracle = oracle_create(PAGE, w->content);
+	w->frames = oracle_shmem(w->oracle, UINT64_MAX);
+	bounds_init(&w->bounds, &bounds);
+	open_files(w);
+}
+
+void world_close(struct world *w)
+{
+	uint64_t leaked;
+
+	sim_fail_alloc(w->sim, 0, 0);
+	for (unsigned p = 0; p < NR_PROCS && !w->failed; p++) {
+		world_compare(w, p);
+		world_audit(w, p);
+	}
+	if (!w->failed)
+		world_verify(w, AVM_VERIFY_ALL);
+	for (unsigned i = 0; i < NR_FILES; i++)
+		sim_file_put(w->files[i].file);
+	for (unsigned p = 0; p < NR_PROCS; p++) {
+		if (w->procs[p].sim)
+			sim_proc_exit(w->procs[p].sim);
+	}
+	if (sim_errors(w->sim))
+		world_fail(w, CHECK_SIM, "%s", sim_last_error(w->sim));
+	if (!w->failed)
+		world_verify(w, AVM_VERIFY_ALL);
+	leaked = sim_destroy(w->sim);
+	if (leaked)
+		world_fail(w, CHECK_LEAK, "%llu frames, bytes and objects were not given back",
+			   (unsigned long long)leaked);
+	bounds_fini(&w->bounds);
+	oracle_destroy(w->oracle);
+	free(w->core_ids);
+}
+
+/* ---- boundaries and families ---------------------------------------------------------------------------- */
+
+/* The model's anon_vma is the core's, now and for ever. */
+static bool same_anon_vma(struct world *w, uint32_t id, const struct avm_anon_vma *av)
+{
+	if (!id || !av)
+		return !id == !av;
+	while (w->nr_core_ids <= id) {
+		w->core_ids = bounds_grow_array(w->core_ids, w->nr_core_ids, &w->room_core_ids,
+						sizeof(*w->core_ids));
+		w->core_ids[w->nr_core_ids++] = 0;
+	}
+	if (!w->core_ids[id])
+		w->core_ids[id] = av->id;
+	return w->core_ids[id] == av->id;
+}
+
+static bool same_chain(struct world *w, const struct bounds_vma *want, const struct avm_vma *got)
+{
+	const struct avm_anon_vma *av = avm_next_in_chain(got, NULL);
+
+	for (unsigned k = 0; want->chain && k < want->chain->n; k++) {
+		if (!av || !same_anon_vma(w, want->chain->id[k], av))
+			return false;
+		av = avm_next_in_chain(got, av);
+	}
+	return !av;
+}
+
+/* NULL: the same. Else what differs. */
+static const char *difference(struct world *w, const struct bounds_vma *want,
+			      const struct avm_vma *got)
+{
+	const struct avm_file *file = got->file;
+
+	if (want->start != got->start || want->end != got->end)
+		return "range";
+	if (want->flags != got->flags)
+		return "flags";
+	if (want->pgoff != got->pgoff)
+		return "pgoff";
+	if (want->policy != got->policy || want->name != got->name)
+		return "policy or name";
+	if (!want->file != !file)
+		return "file";
+	for (unsigned i = 0; i < NR_FILES; i++) {
+		if ((w->files[i].bounds == want->file) != (w->files[i].file == file))
+			return "file";
+	}
+	if (!want->own != !got->anon_vma)
+		return want->own ? "unfaulted" : "faulted";
+	if (!same_anon_vma(w, want->own, got->anon_vma))
+		return "anon_vma";
+	return same_chain(w, want, got) ? NULL : "chain";
+}
+
+static void describe(char *text, size_t room, avm_addr_t start, avm_addr_t end, uint64_t flags,
+		     uint64_t pgoff, uint64_t anon_vma, uint64_t chain)
+{
+	snprintf(text, room, "[%#llx, %#llx) flags %#llx pgoff %#llx anon_vma %llu chain %llu",
+		 (unsigned long long)start, (unsigned long long)end, (unsigned long long)flags,
+		 (unsigned long long)pgoff, (unsigned long long)anon_vma,
+		 (unsigned long long)chain);
+}
+
+bool world_same_boundaries(struct world *w, unsigned p, char *what, size_t room)
+{
+	const struct bounds_mm *model = w->procs[p].bounds;
+	struct avm_mm *mm = sim_mm(w->procs[p].sim);
+	struct avm_vma *got = avm_next_vma(mm, NULL);
+	char a[200] = "nothing", b[200] = "nothing";
+
+	for (size_t i = 0; i < model->n || got; i++) {
+		const struct bounds_vma *want = i < model->n ? &model->v[i] : NULL;
+		const char *wrong = want && got ? difference(w, want, got) : "number of VMAs";
+
+		if (!wrong) {
+			got = avm_next_vma(mm, got);
+			continue;
+		}
+		if (got)
+			describe(a, sizeof(a), got->start, got->end, got->flags, got->pgoff,
+				 got->anon_vma ? got->anon_vma->id : 0, got->chain_len);
+		if (want)
+			describe(b, sizeof(b), want->start, want->end, want->flags, want->pgoff,
+				 want->own && want->own < w->nr_core_ids ? w->core_ids[want->own] :
+									   0,
+				 want->chain ? want->chain->n : 0);
+		if (what)
+			snprintf(what, room, "VMA %zu of %c, %s: %s, the rules say %s", i,
+				 'A' + (int)p, wrong, a, b);
+		return false;
+	}
+	if (mm->brk == model->brk && mm->default_flags == model->default_flags)
+		return true;
+	if (what)
+		snprintf(what, room, "%c: brk %#llx or flags of new VMAs", 'A' + (int)p,
+			 (unsigned long long)mm->brk);
+	return false;
+}
+
+void world_compare(struct world *w, unsigned p)
+{
+	char what[512];
+
+	if (w->procs[p].sim && !world_same_boundaries(w, p, what, sizeof(what)))
+		world_fail(w, CHECK_BOUNDARIES, "%s", what);
+}
+
+/* ---- contents ---------------------------------------------------------------------------------------------- */
+
+static void audit_page(struct world *w, unsigned p, const struct avm_pte_info *pte)
+{
+	uint8_t bytes[4096];
+	struct oracle_map map;
+
+	if (!oracle_find(w->procs[p].oracle, pte->addr, &map)) {
+		world_fail(w, CHECK_CONTENT, "%c: a page at %#llx, where nothing is mapped",
+			   'A' + (int)p, (unsigned long long)pte->addr);
+		return;
+	}
+	if ((pte->write && !(map.prot & AVM_PROT_WRITE)) ||
+	    (pte->exec && !(map.prot & AVM_PROT_EXEC)) || pte->none != !map.prot)
+		world_fail(w, CHECK_CONTENT,
+			   "%c: the entry for %#llx permits what its mapping does not",
+			   'A' + (int)p, (unsigned long long)pte->addr);
+	avm_port_frame_read(sim_machine(w->sim), pte->pfn, 0, bytes, w->content);
+	if (!oracle_permits(w->procs[p].oracle, pte->addr, bytes, w->content))
+		world_fail(w, CHECK_CONTENT, "%c: the page at %#llx has a wrong content",
+			   'A' + (int)p, (unsigned long long)pte->addr);
+}
+
+void world_audit(struct world *w, unsigned p)
+{
+	struct avm_pte_info pte = { .addr = 0 };
+	struct avm_mm *mm;
+
+	if (!w->procs[p].sim)
+		return;
+	mm = sim_mm(w->procs[p].sim);
+	while (!w->failed && avm_next_pte(mm, mm->task_size, &pte)) {
+		if (pte.kind == AVM_PTE_PRESENT)
+			audit_page(w, p, &pte);
+		pte.addr += PAGE;
+	}
+}
+
+/* ---- invariants -------------------------------------------------------------------------------------------- */
+
+struct first_line {
+	struct avm_sink sink;
+	char text[400];
+};
+
+static void keep_first(struct avm_sink *sink, const char *line)
+{
+	struct first_line *first = (struct first_line *)sink;
+
+	if (!first->text[0])
+		snprintf(first->text, sizeof(first->text), "%s", line);
+}
+
+void world_verify(struct world *w, enum avm_verify_level level)
+{
+	struct first_line first = { .sink = { .line = keep_first } };
+	int64_t n = avm_verify(sim_machine(w->sim), level, &first.sink);
+
+	if (n)
+		world_fail(w, CHECK_VERIFY, "%s (%lld violations)", first.text, (long long)n);
+}
+
+static void check_commit(struct world *w)
+{
+	struct avm_stats st;
+	uint64_t want = bounds_committed(&w->bounds);
+
+	avm_stats(sim_machine(w->sim), &st);
+	if (st.committed != want)
+		world_fail(w, CHECK_BOUNDARIES, "%llu pages are promised, it must be %llu (R1.5)",
+			   (unsigned long long)st.committed, (unsigned long long)want);
+}
+
+static void check_all(struct world *w)
+{
+	check_commit(w);
+	world_verify(w, AVM_VERIFY_ALL);
+	for (unsigned p = 0; p < NR_PROCS; p++) {
+		world_compare(w, p);
+		world_audit(w, p);
+	}
+}
+
+static void check_after(struct world *w, const struct op *op)
+{
+	if (sim_errors(w->sim))
+		world_fail(w, CHECK_SIM, "%s", sim_last_error(w->sim));
+	world_compare(w, op->p);
+	if (op->q != op->p)
+		world_compare(w, op->q);
+	if (w->failed)
+		return;
+	if (w->program->thorough || w->at % EVERY_PAGE == 0)
+		check_all(w);
+	else if (w->at % EVERY_FAMILIES == 0)
+		world_verify(w, AVM_VERIFY_FAMILIES);
+	else if (w->at % EVERY_VMAS == 0)
+		world_verify(w, AVM_VERIFY_VMAS);
+	if (w->at % EVERY_ALL_BOUNDARIES == 0) {
+		for (unsigned p = 0; p < NR_PROCS; p++)
+			world_compare(w, p);
+		check_commit(w);
+	}
+}
+
+void world_step(struct world *w, const struct op *op)
+{
+	uint64_t failed = sim_allocs_failed(w->sim);
+
+	w->allocs_failed = failed;
+	w->expect = 0;
+	if (op->fail_first)
+		sim_fail_alloc(w->sim, op->fail_first, op->fail_count);
+	perform(w, op);
+	sim_fail_alloc(w->sim, 0, 0);
+	w->bounds.no_populate = false;
+	w->injected += sim_allocs_failed(w->sim) != failed;
+	check_after(w, op);
+	w->at++;
+}
+
+/* ---- failed allocations -------------------------------------------------------------------------------------- */
+
+bool world_alloc_failed(const struct world *w)
+{
+	return sim_allocs_failed(w->sim) != w->allocs_failed;
+}
+
+static bool core_is_faulted(void *context, avm_addr_t addr)
+{
+	const struct avm_vma *vma = avm_find_vma(context, addr);
+
+	return vma && vma->start <= addr && vma->anon_vma;
+}
+
+void world_resync(struct world *w, unsigned p, avm_addr_t start, avm_addr_t end)
+{
+	struct proc *proc = &w->procs[p];
+
+	bounds_note_faulted(proc->bounds, start, end, core_is_faulted, sim_mm(proc->sim));
+}
+
+/* Private pages of files that a populate which failed half-way has copied: only the core knows which. */
+static void resync_copies(struct world *w, unsigned p)
+{
+	struct proc *proc = &w->procs[p];
+	struct avm_pte_info pte = { .addr = 0 };
+
+	for (; avm_next_pte(sim_mm(proc->sim), WINDOW_END, &pte); pte.addr += PAGE) {
+		struct oracle_map map;
+
+		if (pte.page && !pte.zero && avm_page_anon_vma(pte.page) &&
+		    oracle_find(proc->oracle, pte.addr, &map) && map.object &&
+		    !(map.flags & ORACLE_SHARED))
+			oracle_store(proc->oracle, pte.addr, NULL, 0);
+	}
+}
+
+void world_tell_oracle(struct world *w, unsigned p)
+{
+	struct proc *proc = &w->procs[p];
+
+	if (world_alloc_failed(w)) {
+		resync_copies(w, p);
+		return;
+	}
+	for (size_t i = 0; i < proc->bounds->nr_wrote; i++) {
+		const struct bounds_range *r = &proc->bounds->wrote[i];
+
+		for (avm_addr_t at = r->start; at < r->end; at += PAGE)
+			oracle_store(proc->oracle, at, NULL, 0);
+	}
+}
+
+void world_tell_locks(struct world *w, unsigned p)
+{
+	const struct bounds_mm *mm = w->procs[p].bounds;
+
+	for (size_t i = 0; i < mm->n; i++) {
+		if (mm->v[i].flags & AVM_VM_LOCKED)
+			oracle_lock(w->procs[p].oracle, mm->v[i].start, mm->v[i].end);
+		else
+			oracle_unlock(w->procs[p].oracle, mm->v[i].start, mm->v[i].end);
+	}
+}
+
+bool world_follow(struct world *w, unsigned p, avm_addr_t start, avm_addr_t end, int got,
+		  struct bounds_result want, const struct bounds_saved *before)
+{
+	struct bounds_mm *mm = w->procs[p].bounds;
+	struct bounds_saved after;
+	bool applied = want.applied;
+
+	w->expect = world_alloc_failed(w) || want.tight ? got : want.err;
+	if (!world_alloc_failed(w) && !(want.tight && (got == -AVM_ENOMEM || got == -AVM_EAGAIN))) {
+		if (got != want.err)
+			world_fail(w, CHECK_RESULT, "%d, it must be %d", got, want.err);
+		return applied;
+	}
+	/* It may have been done, or not at all; then nothing but families differs from before. */
+	if (got && got != want.err && got != -AVM_ENOMEM && got != -AVM_EAGAIN &&
+	    got != -AVM_EFAULT)
+		world_fail(w, CHECK_RESULT, "%d, it must be %d or no memory", got, want.err);
+	if (!got && want.err)
+		world_fail(w, CHECK_RESULT, "success, it must be %d", want.err);
+	if (got) {
+		bounds_save(mm, &after);
+		bounds_restore(mm, before);
+		if (world_alloc_failed(w))
+			world_resync(w, p, start, end);
+		applied = !world_same_boundaries(w, p, NULL, 0);
+		if (applied)
+			bounds_restore(mm, &after);
+		bounds_saved_free(&after);
+	}
+	if (!applied)
+		mm->nr_wrote = 0;
+	else if (world_alloc_failed(w))
+		world_resync(w, p, start, end);
+	return applied;
+}
