@@ -26,7 +26,8 @@ static struct oracle_object *make(struct oracle *o, uint64_t size)
 	return object;
 }
 
-struct oracle_object *oracle_file(struct oracle *o, uint64_t size, oracle_fill_fn *fill, void *context)
+struct oracle_object *oracle_file(struct oracle *o, uint64_t size, oracle_fill_fn *fill,
+				  void *context)
 {
 	struct oracle_object *object = make(o, size);
 
@@ -144,7 +145,10 @@ void oracle_sync_pages(struct oracle_object *object, uint64_t first_page, uint64
 {
 	if (!object->has_disk)
 		return;
-	cells_drop(&object->disk, first_page, end_page);
+	/* What is not in memory (any more) is on the disk as it was. */
+	for (size_t i = cells_at(&object->now, first_page); i < cells_at(&object->now, end_page);
+	     i++)
+		cells_drop(&object->disk, object->now.v[i].index, object->now.v[i].index + 1);
 	cells_copy(&object->disk, &object->now, first_page, end_page, 0);
 
 	/* What a mapping scribbles behind the end of the file does not reach the disk. */
@@ -161,7 +165,8 @@ void oracle_sync(struct oracle_object *object)
 }
 
 /* The part of [*offset, *offset + *len) in its first page that is modelled; steps over the page. */
-static uint32_t step(const struct oracle_object *object, uint64_t *offset, uint64_t *len, uint64_t *bytes)
+static uint32_t step(const struct oracle_object *object, uint64_t *offset, uint64_t *len,
+		     uint64_t *bytes)
 {
 	uint64_t page = object->oracle->page_size;
 	uint64_t in_page = page - *offset % page;
@@ -175,7 +180,8 @@ static uint32_t step(const struct oracle_object *object, uint64_t *offset, uint6
 	return (uint32_t)(*bytes < object->now.content - at ? *bytes : object->now.content - at);
 }
 
-void oracle_object_store(struct oracle_object *object, uint64_t offset, const void *bytes, uint64_t len)
+void oracle_object_store(struct oracle_object *object, uint64_t offset, const void *bytes,
+			 uint64_t len)
 {
 	const uint8_t *from = bytes;
 
@@ -194,7 +200,8 @@ void oracle_object_store(struct oracle_object *object, uint64_t offset, const vo
 	}
 }
 
-bool oracle_object_load(struct oracle_object *object, uint64_t offset, const void *seen, uint64_t len)
+bool oracle_object_load(struct oracle_object *object, uint64_t offset, const void *seen,
+			uint64_t len)
 {
 	uint8_t *bytes = oracle_alloc(1, object->now.content);
 	const uint8_t *from = seen;

@@ -231,12 +231,16 @@ void op_exec(struct run *run, const struct script_line *line, struct outcome *ou
 	struct run_proc *p = run_proc(run, &line->args[0].name);
 	struct avm_segment segments[SEGMENTS_MAX];
 	struct avm_image image;
+	struct avm_mm_config config;
 	struct sim_proc *sim;
 
 	if (!p || !read_image(run, line, &image, segments))
 		return;
-	out->error = sim_proc_create(run->sim, &(struct avm_mm_config){ .limits = &run_mm(p)->limits },
-				     &sim);
+	config = (struct avm_mm_config){ .lowest = run_mm(p)->lowest,
+					 .task_size = run_mm(p)->task_size,
+					 .mmap_base = run_mm(p)->mmap_base,
+					 .limits = &run_mm(p)->limits };
+	out->error = sim_proc_create(run->sim, &config, &sim);
 	if (out->error)
 		return;
 	out->error = avm_exec(sim_mm(sim), &image);
