@@ -55,39 +55,82 @@ static void fork_over(struct replay *r, const struct space *parent)
 	}
 }
 
+/* The kernel has copied all there is, and unlocks the parent: now the core does it. */
+static void fork_copied(struct replay *r, struct task *t)
+{
+	struct counts total;
+
+	if (!t->child || !t->op.copied)
+		return;
+	t->op.copied = NULL;
+	t->space->forking--;
+	space_fork(r, t->child, t->space);
+	total = counts_of(t->child);
+	plan_applied(&t->op, &total);
+	fork_over(r, t->space);
+}
+
+/* A VMA that is being copied is locked as a whole. */
+static uint64_t locked_up_to(const struct space *s, uint64_t cursor)
+{
+	const struct avm_vma *v = cursor ? avm_find_vma(space_mm(s), cursor - 1) : NULL;
+
+	return v && v->start < cursor ? v->end : cursor;
+}
+
+/*
+ * The records of a fork are written some time after the parent is unlocked. Another task shows that it is: it has done
+ * something at `addr`, which fork had locked. (LIFE_ANYWHERE: something that wants mmap_lock.)
+ */
+void life_fork_passed(struct replay *r, const struct task *t, uint64_t addr)
+{
+	for (size_t b = 0; t->space->forking && b < BUCKETS; b++) {
+		struct task *o;
+
+		LIST_FOREACH(o, &r->state->tasks[b], link)
+		{
+			if (o != t && o->op.copied == t->space &&
+			    addr < locked_up_to(t->space, o->op.cursor))
+				fork_copied(r, o);
+		}
+	}
+}
+
+void life_fork_recorded(struct replay *r, const struct trace_event *ev)
+{
+	struct task *t = task_find(r, ev->tid);
+
+	if (t && ev->task.pid != ev->task.parent_pid)
+		fork_copied(r, t);
+}
+
 void life_fork_fails(struct replay *r, struct task *t)
 {
 	if (!t->child)
 		return;
+	if (t->op.copied && t->space)
+		t->space->forking--;
 	plan_drop(&t->op);
 	space_put(r, t->child);
 	t->child = NULL;
-	if (t->space)
-		t->space->forking--;
 }
 
 /* => the child, whose user the caller becomes */
 static struct space *fork_done(struct replay *r, struct task *t)
 {
 	struct space *child = t->child;
-	struct counts total;
 
 	if (!t->space || !t->space->proc)
 		return NULL;
-	if (child) {
-		space_fork(r, child, t->space);
-		t->op.copied = NULL;
-		total = counts_of(child);
-		plan_applied(&t->op, &total);
-		plan_drop(&t->op);
-		t->space->forking--;
-		t->child = NULL;
-	} else {
+	if (!child) {
 		/* Nothing was copied, or nobody said so. */
 		child = space_new(r, t->space, 0, t->space->row->comm);
 		space_fork(r, child, t->space);
+		return child;
 	}
-	fork_over(r, t->space);
+	fork_copied(r, t);
+	plan_drop(&t->op);
+	t->child = NULL;
 	return child;
 }
 

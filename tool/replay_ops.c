@@ -236,6 +236,8 @@ void op_protect(struct replay *r, struct task *t, uint64_t end)
 		return;
 	if (end <= c->cursor || c->result)
 		return;
+	if (t->space->forking)
+		life_fork_passed(r, t, LIFE_ANYWHERE);
 	r->state->doing = trace_call_name(c->sys.call);
 	c->result = protect(r, t->space, c->cursor, end - c->cursor, (uint32_t)c->sys.arg[2]);
 	note_called(r, t->space, c->cursor, end);

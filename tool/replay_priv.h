@@ -282,6 +282,9 @@ void op_protect(struct replay *r, struct task *t, uint64_t end);
 /* replay_life.c */
 void life_new(struct replay *r, const struct trace_event *ev);
 void life_fork(struct replay *r, struct task *t, uint64_t mm_id);
+#define LIFE_ANYWHERE 0
+void life_fork_passed(struct replay *r, const struct task *t, uint64_t addr);
+void life_fork_recorded(struct replay *r, const struct trace_event *ev);
 void life_fork_fails(struct replay *r, struct task *t);
 void life_comm(struct replay *r, const struct trace_event *ev);
 void life_exec_done(struct replay *r, const struct trace_event *ev);

@@ -65,6 +65,8 @@ static void begin_event(struct replay *r, struct task *t, const struct trace_eve
 {
 	t->prev_seq = t->seq;
 	t->seq = r->state->seq;
+	if (t->space && t->space->forking && (t->has_postponed || t->faulting))
+		life_fork_passed(r, t, t->has_postponed ? LIFE_ANYWHERE : t->fault_addr);
 	if (t->has_postponed)
 		fault_judge(r, t);
 	if (t->faulting && fault_repeated(t, ev)) {
@@ -158,6 +160,9 @@ static void replay_event(struct replay *r, const struct trace_event *ev)
 	switch (ev->kind) {
 	case TRACE_NEWTASK:
 		life_new(r, ev);
+		break;
+	case TRACE_REC_FORK:
+		life_fork_recorded(r, ev);
 		break;
 	case TRACE_COMM:
 		life_comm(r, ev);

@@ -11,7 +11,7 @@ case $anonvm in /*) ;; *) anonvm=$PWD/$anonvm ;; esac
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(mkdir -p "${2:-$here}" && cd "${2:-$here}" && pwd)
 shift; [ $# -gt 0 ] && shift
-names=${*:-pipeline compile nested-forks relay threads mremap redis python perl build}
+names=${*:-pipeline compile nested-forks relay threads mremap operations redis python perl build}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -40,6 +40,7 @@ rec_nested_forks() { example nested_forks; record nested-forks.trace.xz ./nested
 rec_relay() { example relay; record relay.trace.xz ./relay 500; }
 rec_threads() { example threads; record threads.trace.xz ./threads; }
 rec_mremap() { example mremap; record mremap.trace.xz ./mremap; }
+rec_operations() { example operations; record operations.trace.xz ./operations; }
 
 # The server only; its clients are not recorded. Two snapshots, the second while it is written to.
 rec_redis() {
