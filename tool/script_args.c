@@ -123,8 +123,6 @@ static const char *take_pages(const char **word, uint64_t *out)
 		return NULL;
 	(*word)++;
 	wrong = take_number(word, out);
-	if (!wrong && *out > UINT64_MAX / SCRIPT_PAGE)
-		return "number of pages too large";
 	if (minus)
 		*out = 0 - *out;
 	return wrong;
