@@ -144,9 +144,12 @@ void bounds_unmap_all(struct bounds_mm *mm);
  */
 unsigned bounds_access(struct bounds_mm *mm, avm_addr_t addr, enum avm_access access, bool force);
 
-/* After an operation that failed half-way: VMAs of [start, end) for which `is` says so have become faulted. */
+/*
+ * After an operation that failed half-way: VMAs of [start, end) may have become faulted. `whose` says with which
+ * anon_vma: 0 none, UINT32_MAX a new one.
+ */
 void bounds_note_faulted(struct bounds_mm *mm, avm_addr_t start, avm_addr_t end,
-			 bool (*is)(void *context, avm_addr_t addr), void *context);
+			 uint32_t (*whose)(void *context, avm_addr_t addr), void *context);
 
 /* ---- between the files of the model ------------------------------------------------------------------ */
 

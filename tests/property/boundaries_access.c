@@ -93,10 +93,22 @@ unsigned bounds_access(struct bounds_mm *mm, avm_addr_t addr, enum avm_access ac
 }
 
 void bounds_note_faulted(struct bounds_mm *mm, avm_addr_t start, avm_addr_t end,
-			 bool (*is)(void *context, avm_addr_t addr), void *context)
+			 uint32_t (*whose)(void *context, avm_addr_t addr), void *context)
 {
 	for (size_t i = bounds_index(mm, start); i < mm->n && mm->v[i].start < end; i++) {
-		if (!mm->v[i].own && is(context, mm->v[i].start))
+		struct bounds_vma *v = &mm->v[i];
+		uint32_t id = v->own ? 0 : whose(context, v->start);
+
+		if (!id)
+			continue;
+		/* Which neighbour had it at that moment, nobody knows any more; who has it now does. */
+		for (size_t k = 0; k < mm->n && !v->own; k++) {
+			if (mm->v[k].own == id && mm->v[k].chain->n == 1) {
+				v->own = id;
+				v->chain = bounds_chain_get(mm->v[k].chain);
+			}
+		}
+		if (!v->own)
 			bounds_prepare(mm, i);
 	}
 }

@@ -58,6 +58,13 @@ static bool modify(struct bounds_mm *mm, avm_addr_t start, avm_addr_t end, const
 	return bounds_put(mm, &part) || !splits || mm->n <= mm->machine->config.max_map_count;
 }
 
+/* Locked private memory that becomes writable is to have pages of its own, there and then. */
+static bool gets_pages(uint64_t old, uint64_t now)
+{
+	return (old & (LOCK_FLAGS | AVM_VM_WRITE | AVM_VM_SHARED)) == AVM_VM_LOCKED &&
+	       (now & AVM_VM_WRITE);
+}
+
 /* Everything or, where there would be too many VMAs, nothing. */
 static struct bounds_result apply(struct bounds_mm *mm, avm_addr_t start, avm_addr_t end,
 				  const struct change *c, int too_many)
@@ -88,8 +95,13 @@ static struct bounds_result apply(struct bounds_mm *mm, avm_addr_t start, avm_ad
 			break;
 		}
 		to = v->end < end ? v->end : end;
-		if (!same(v, &a))
+		if (!same(v, &a)) {
+			bool pages = gets_pages(v->flags, a.flags);
+
 			fits = modify(mm, at, to, &a);
+			if (pages)
+				bounds_populate(mm, at, to - at, AVM_ACCESS_WRITE);
+		}
 		at = to;
 	}
 	if (!fits)
@@ -161,26 +173,6 @@ static void mprotect_costs(const struct bounds_mm *mm, avm_addr_t start, avm_add
 	}
 }
 
-/* Locked private memory that could not be written, and now can, is to have pages of its own. */
-static avm_addr_t mprotect_populates(const struct bounds_mm *mm, avm_addr_t start, avm_addr_t end,
-				     uint32_t prot)
-{
-	bool populates = false;
-	avm_addr_t at = start;
-
-	while (at < end) {
-		const struct bounds_vma *v = bounds_at(mm, at);
-
-		if (!v || forbidden(protected_flags(v, prot)))
-			break;
-		populates |= (prot & AVM_PROT_WRITE) &&
-			     (v->flags & (LOCK_FLAGS | AVM_VM_WRITE | AVM_VM_SHARED)) ==
-				     AVM_VM_LOCKED;
-		at = v->end < end ? v->end : end;
-	}
-	return populates ? at : start;
-}
-
 struct bounds_result bounds_mprotect(struct bounds_mm *mm, avm_addr_t addr, uint64_t len,
 				     uint32_t prot)
 {
@@ -189,8 +181,6 @@ struct bounds_result bounds_mprotect(struct bounds_mm *mm, avm_addr_t addr, uint
 			    .id = prot & AVM_PROT_ALL,
 			    .stop_at_hole = true };
 	avm_addr_t start = addr, end = addr + page_up(len);
-	struct bounds_result result;
-	avm_addr_t populate_end;
 	uint64_t charge, data;
 
 	if ((prot & ~known) || !aligned(addr))
@@ -213,11 +203,7 @@ struct bounds_result bounds_mprotect(struct bounds_mm *mm, avm_addr_t addr, uint
 		return bounds_failed(-AVM_ENOMEM);
 	if (!bounds_may_commit(mm->machine, charge, 0))
 		return bounds_failed(-AVM_ENOMEM);
-	populate_end = mprotect_populates(mm, start, end, c.id);
-	result = apply(mm, start, end, &c, -AVM_ENOMEM);
-	if (result.applied)
-		bounds_populate_locked(mm, start, populate_end, false);
-	return result;
+	return apply(mm, start, end, &c, -AVM_ENOMEM);
 }
 
 /* ---- madvise (R13.2) -------------------------------------------------------------------------------------- */

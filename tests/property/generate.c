@@ -137,11 +137,26 @@ static uint64_t length(struct rng *r, const struct bounds_mm *mm, avm_addr_t add
 	return len > WINDOW_END - addr ? WINDOW_END - addr : len;
 }
 
-/* A range to work on. */
+/* Where the memory that is mapped without a hole from addr on ends. */
+static avm_addr_t next_hole(const struct bounds_mm *mm, avm_addr_t addr)
+{
+	for (size_t i = bounds_index(mm, addr); i < mm->n && mm->v[i].start <= addr; i++)
+		addr = mm->v[i].end;
+	return addr;
+}
+
+/* A range to work on, seldom one with holes. */
 static void range(struct rng *r, const struct bounds_mm *mm, struct op *op)
 {
+	avm_addr_t hole;
+
 	op->addr = place(r, mm);
+	if (!bounds_at(mm, op->addr) && !rng_one_in(r, 4))
+		op->addr = mapped(r, mm);
 	op->len = length(r, mm, op->addr, 24);
+	hole = next_hole(mm, op->addr);
+	if (hole > op->addr && hole - op->addr < op->len && !rng_one_in(r, 4))
+		op->len = hole - op->addr;
 	if (rng_one_in(r, 60))
 		op->len -= 1 + rng_below(r, PAGE - 1); /* rounded up */
 }
@@ -268,6 +283,11 @@ static void make_access(struct rng *r, const struct world *w, const struct bound
 	const struct bounds_vma *v = any_vma(r, mm);
 
 	op->addr = mapped(r, mm);
+	for (int i = 0; i < 3 && v && op->kind == OP_STORE; i++) {
+		if (bounds_at(mm, op->addr) && (bounds_at(mm, op->addr)->flags & AVM_VM_WRITE))
+			break;
+		op->addr = mapped(r, mm);
+	}
 	if (v && (v->flags & AVM_VM_GROWSDOWN) && rng_one_in(r, 2))
 		op->addr = clamp(v->start - few(r, 8) * PAGE);
 	op->len = 8;
@@ -486,8 +506,8 @@ void generate(struct rng *r, struct world *w, struct op *op)
 		make(r, w, op);
 	if (op->kind == OP_COPY)
 		op->q = (uint8_t)draw_proc(r, w);
-	if (rng_one_in(r, 12)) {
-		op->fail_first = 1 + (uint32_t)rng_below(r, 8);
+	if (rng_one_in(r, 8)) {
+		op->fail_first = 1 + (uint32_t)rng_below(r, rng_one_in(r, 3) ? 12 : 2);
 		op->fail_count = (uint32_t)rng_below(r, 2);
 	}
 }

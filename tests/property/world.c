@@ -367,18 +367,31 @@ bool world_alloc_failed(const struct world *w)
 	return sim_allocs_failed(w->sim) != w->allocs_failed;
 }
 
-static bool core_is_faulted(void *context, avm_addr_t addr)
-{
-	const struct avm_vma *vma = avm_find_vma(context, addr);
+struct asked {
+	struct world *w;
+	struct avm_mm *mm;
+};
 
-	return vma && vma->start <= addr && vma->anon_vma;
+static uint32_t whose_in_core(void *context, avm_addr_t addr)
+{
+	const struct asked *asked = context;
+	const struct avm_vma *vma = avm_find_vma(asked->mm, addr);
+
+	if (!vma || vma->start > addr || !vma->anon_vma)
+		return 0;
+	for (uint32_t id = 1; id < asked->w->nr_core_ids; id++) {
+		if (asked->w->core_ids[id] == vma->anon_vma->id)
+			return id;
+	}
+	return UINT32_MAX;
 }
 
 void world_resync(struct world *w, unsigned p, avm_addr_t start, avm_addr_t end)
 {
 	struct proc *proc = &w->procs[p];
+	struct asked asked = { w, sim_mm(proc->sim) };
 
-	bounds_note_faulted(proc->bounds, start, end, core_is_faulted, sim_mm(proc->sim));
+	bounds_note_faulted(proc->bounds, start, end, whose_in_core, &asked);
 }
 
 /* Private pages of files that a populate which failed half-way has copied: only the core knows which. */
