@@ -126,26 +126,31 @@ static void show_address_space(struct run *run, const struct script_line *line, 
 	}
 }
 
-/* show maps A | family A | smaps A | mm A | page ADDR of A | stats */
-void op_show(struct run *run, const struct script_line *line, struct outcome *out)
+static void show(struct run *run, const struct script_line *line, FILE *f)
 {
 	const struct script_option *page = script_option(line, "page");
 	const struct script_option *of = script_option(line, "of");
-	struct avm_sink sink = { .line = print_line, .context = run->options->out };
-	struct run_proc *p;
+	struct avm_sink sink = { .line = print_line, .context = f };
+	struct run_proc *p = page ? run_proc(run, &of->args[0].name) : NULL;
 	avm_addr_t addr;
 
-	(void)out;
-	if (!line->nr_options || (page && !of))
-		run_bad(run, "show what?");
-	if (run->over || !run->options->out)
-		return;
 	show_address_space(run, line, &sink);
 	if (script_has(line, "stats"))
-		show_stats(run, run->options->out);
-	if (!page || !run_addr(run, &page->args[0].addr, &addr))
-		return;
-	p = run_proc(run, &of->args[0].name);
-	if (p)
+		show_stats(run, f);
+	if (p && run_addr(run, &page->args[0].addr, &addr))
 		show_page(run, p, addr, &sink);
+}
+
+/* show maps A | family A | smaps A | mm A | page ADDR of A | stats */
+void op_show(struct run *run, const struct script_line *line, struct outcome *out)
+{
+	FILE *f = run->options->out ? run->options->out : fopen("/dev/null", "w");
+
+	(void)out;
+	if (!line->nr_options || script_has(line, "page") != script_has(line, "of"))
+		run_bad(run, "show what?");
+	else if (f)
+		show(run, line, f);
+	if (f && f != run->options->out)
+		fclose(f);
 }
