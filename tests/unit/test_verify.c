@@ -1050,6 +1050,8 @@ static void v40_lost_objects(void **state)
 		void *object = avm_cache_alloc(m, caches[i]);
 
 		assert_non_null(object);
+		if (caches[i] == &m->files) /* its size counts among the promises: none */
+			atomic_init(&((struct avm_file *)object)->size, 0);
 		assert_int_equal(avm_verify(m, AVM_VERIFY_ALL, NULL), 1);
 		reported(f, "V40");
 		avm_cache_free(m, caches[i], object);
