@@ -52,9 +52,12 @@ static int parse_options(int argc, char **argv, struct settings *s)
 	static const char *const verify_words[] = { "each", "end", "never", NULL };
 	static const char *const family_words[] = { "reuse", "chain", "flat", NULL };
 	static const struct option long_options[] = {
-		{ "verify", required_argument, NULL, 'v' }, { "family", required_argument, NULL, 'f' },
-		{ "trace", no_argument, NULL, 't' },	    { "json", no_argument, NULL, 'j' },
-		{ "quiet", no_argument, NULL, 'q' },	    { "help", no_argument, NULL, 'h' },
+		{ "verify", required_argument, NULL, 'v' },
+		{ "family", required_argument, NULL, 'f' },
+		{ "trace", no_argument, NULL, 't' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c, word;
@@ -100,7 +103,7 @@ static int parse_options(int argc, char **argv, struct settings *s)
 	return optind;
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 #if AVM_HAVE_JANSSON
 
@@ -126,10 +129,11 @@ static const char *refusal_name(int r)
 static json_t *json_result(const char *path, const struct script_result *r)
 {
 	const struct avm_stats *st = &r->stats;
-	json_t *o = json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I}", "file", path, "status", r->status,
-			      "lines", (json_int_t)r->lines, "bytes_compared", (json_int_t)r->loads,
-			      "verified", (json_int_t)r->verified, "violations",
-			      (json_int_t)r->violations, "leaked", (json_int_t)r->leaked);
+	json_t *o = json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I}", "file", path, "status",
+			      r->status, "lines", (json_int_t)r->lines, "bytes_compared",
+			      (json_int_t)r->loads, "verified", (json_int_t)r->verified,
+			      "violations", (json_int_t)r->violations, "leaked",
+			      (json_int_t)r->leaked);
 
 	if (!o)
 		return NULL;
@@ -138,9 +142,11 @@ static json_t *json_result(const char *path, const struct script_result *r)
 	json_object_set_new(o, "vmas_peak", json_integer((json_int_t)st->vmas_peak));
 	json_object_set_new(o, "anon_vmas_peak", json_integer((json_int_t)st->anon_vmas_peak));
 	json_object_set_new(o, "avcs_peak", json_integer((json_int_t)st->avcs_peak));
-	json_object_set_new(o, "metadata_bytes_peak", json_integer((json_int_t)st->meta_bytes_peak));
+	json_object_set_new(o, "metadata_bytes_peak",
+			    json_integer((json_int_t)st->meta_bytes_peak));
 	json_object_set_new(o, "events", json_counters(st->events, AVM_NR_EVENTS, event_name));
-	json_object_set_new(o, "refused", json_counters(st->refused, AVM_NR_REFUSALS, refusal_name));
+	json_object_set_new(o, "refused",
+			    json_counters(st->refused, AVM_NR_REFUSALS, refusal_name));
 	return o;
 }
 
@@ -153,7 +159,7 @@ static void print_json(json_t *results)
 
 #endif
 
-/* ---- running --------------------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static void report(const struct settings *s, const char *path, const struct script_result *r)
 {
@@ -162,7 +168,8 @@ static void report(const struct settings *s, const char *path, const struct scri
 		return;
 	}
 	if (!s->quiet)
-		fprintf(stderr, "%s: %llu lines as expected, %llu bytes compared, 0 violations, nothing leaked\n",
+		fprintf(stderr,
+			"%s: %llu lines as expected, %llu bytes compared, 0 violations, nothing leaked\n",
 			path, (unsigned long long)r->lines, (unsigned long long)r->loads);
 }
 

@@ -80,7 +80,8 @@ static bool prot_permits(uint32_t prot, enum avm_access access)
 	return false;
 }
 
-struct oracle_answer oracle_access(const struct oracle_proc *p, avm_addr_t addr, enum avm_access access)
+struct oracle_answer oracle_access(const struct oracle_proc *p, avm_addr_t addr,
+				   enum avm_access access)
 {
 	uint64_t page = page_of(p, addr);
 	const struct range *r = range_above(p, page);
@@ -97,7 +98,8 @@ struct oracle_answer oracle_access(const struct oracle_proc *p, avm_addr_t addr,
 	return answer;
 }
 
-struct oracle_answer oracle_forced(const struct oracle_proc *p, avm_addr_t addr, enum avm_access access)
+struct oracle_answer oracle_forced(const struct oracle_proc *p, avm_addr_t addr,
+				   enum avm_access access)
 {
 	uint64_t page = page_of(p, addr);
 	const struct range *r = range_find(p, page);
@@ -125,8 +127,8 @@ avm_addr_t oracle_populate(struct oracle_proc *p, avm_addr_t start, avm_addr_t e
 }
 
 /*
- * The cell that a look at the page sees: the private copy, the page of the object, or NULL: then bytes (if given)
- * are what lies there untouched.
+ * The cell that a look at the page sees: the private copy, the page of the object, or NULL: then
+ * bytes (if given) are what lies there untouched.
  */
 static struct cell *seen_cell(const struct oracle_proc *p, uint64_t page, uint8_t *bytes)
 {
@@ -198,7 +200,8 @@ void oracle_store(struct oracle_proc *p, avm_addr_t addr, const void *bytes, uin
 	cell_write(&p->pages, cell, offset, bytes, len);
 }
 
-bool oracle_possible(const struct oracle_proc *p, avm_addr_t addr, unsigned n, void *buf, uint32_t len)
+bool oracle_possible(const struct oracle_proc *p, avm_addr_t addr, unsigned n, void *buf,
+		     uint32_t len)
 {
 	uint8_t *bytes = oracle_alloc(1, p->oracle->content);
 	uint32_t offset = (uint32_t)(addr % p->oracle->page_size);

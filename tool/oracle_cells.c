@@ -102,7 +102,9 @@ void cells_drop(struct cells *c, uint64_t first, uint64_t end)
 	c->n -= k - i;
 }
 
-/* Copies the cells of [first, end) to the same numbers plus shift, where there are none. May wrap. */
+/*
+ * Copies the cells of [first, end) to the same numbers plus shift, where there are none. May wrap.
+ */
 void cells_copy(struct cells *to, const struct cells *from, uint64_t first, uint64_t end,
 		uint64_t shift)
 {
@@ -142,7 +144,10 @@ void cell_free_lazily(struct cell *cell)
 	cell->freed = true;
 }
 
-/* A write ends the time in which the page may be freed; whether it was, the bytes beside the write know. */
+/*
+ * A write ends the time in which the page may be freed; whether it was, the bytes beside the write
+ * know.
+ */
 void cell_write(const struct cells *c, struct cell *cell, uint32_t offset, const void *bytes,
 		uint32_t len)
 {

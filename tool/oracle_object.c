@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * oracle_object.c - files and shared memory of the oracle: what was written, over what was synced, over what was
- * there first.
+ * oracle_object.c - files and shared memory of the oracle: what was written, over what was synced,
+ * over what was there first.
  */
 #include <stdlib.h>
 #include <string.h>

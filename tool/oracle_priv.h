@@ -10,8 +10,8 @@
 #define CELL_MAX 4
 
 /*
- * A page that differs from what lies beneath it, with its possible contents: one, until MADV_FREE and a write to a
- * part of the page make it {old, zeroes} with that part written.
+ * A page that differs from what lies beneath it, with its possible contents: one, until MADV_FREE
+ * and a write to a part of the page make it {old, zeroes} with that part written.
  */
 struct cell {
 	uint64_t index; /* address / page size, or page of the object */
@@ -28,7 +28,8 @@ struct cells {
 	uint32_t content; /* bytes in a page */
 };
 
-void *oracle_alloc(size_t count, size_t size); /* zeroed; ends the program when there is no memory */
+void *oracle_alloc(size_t count,
+		   size_t size); /* zeroed; ends the program when there is no memory */
 void *oracle_grow_array(void *v, size_t n, size_t *room, size_t size);
 
 size_t cells_at(const struct cells *c, uint64_t index); /* first cell not below index */
@@ -36,7 +37,8 @@ struct cell *cells_find(const struct cells *c, uint64_t index);
 /* The cell, made with these contents (NULL: zeroes) if it is not there. */
 struct cell *cells_make(struct cells *c, uint64_t index, const uint8_t *bytes);
 void cells_drop(struct cells *c, uint64_t first, uint64_t end);
-void cells_copy(struct cells *to, const struct cells *from, uint64_t first, uint64_t end, uint64_t shift);
+void cells_copy(struct cells *to, const struct cells *from, uint64_t first, uint64_t end,
+		uint64_t shift);
 void cells_free(struct cells *c);
 
 void cell_free_lazily(struct cell *cell); /* MADV_FREE */

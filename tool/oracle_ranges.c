@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * oracle_ranges.c - what is mapped where: the sorted ranges of a process, and the operations that change them.
+ * oracle_ranges.c - what is mapped where: the sorted ranges of a process, and the operations that
+ * change them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -76,8 +77,7 @@ static void cut_at(struct oracle_proc *p, uint64_t page)
 static bool same_kind(const struct range *a, const struct range *b)
 {
 	return a->end == b->start && a->prot == b->prot && a->flags == b->flags &&
-	       a->object == b->object &&
-	       (!a->object || a->pgoff + (a->end - a->start) == b->pgoff);
+	       a->object == b->object && (!a->object || a->pgoff + (a->end - a->start) == b->pgoff);
 }
 
 /* Joins neighbours that became alike, from the one before `start` to the one after `end`. */
@@ -151,8 +151,8 @@ avm_addr_t oracle_hole(const struct oracle_proc *p, avm_addr_t start, avm_addr_t
 }
 
 /* What mprotect refuses: where, in pages, and why. `end` and 0: nothing. */
-static uint64_t mprotect_reach(const struct oracle_proc *p, uint64_t start, uint64_t end, uint32_t prot,
-			       int *error)
+static uint64_t mprotect_reach(const struct oracle_proc *p, uint64_t start, uint64_t end,
+			       uint32_t prot, int *error)
 {
 	uint64_t page = start;
 
@@ -171,7 +171,8 @@ static uint64_t mprotect_reach(const struct oracle_proc *p, uint64_t start, uint
 	return end;
 }
 
-int oracle_mprotect_error(const struct oracle_proc *p, avm_addr_t start, avm_addr_t end, uint32_t prot)
+int oracle_mprotect_error(const struct oracle_proc *p, avm_addr_t start, avm_addr_t end,
+			  uint32_t prot)
 {
 	int error;
 
@@ -180,7 +181,8 @@ int oracle_mprotect_error(const struct oracle_proc *p, avm_addr_t start, avm_add
 }
 
 /* pre: start and end are boundaries, or holes. */
-static void set_flags(struct oracle_proc *p, uint64_t start, uint64_t end, uint32_t clear, uint32_t set)
+static void set_flags(struct oracle_proc *p, uint64_t start, uint64_t end, uint32_t clear,
+		      uint32_t set)
 {
 	cut_at(p, start);
 	cut_at(p, end);
@@ -225,7 +227,7 @@ void oracle_grow(struct oracle_proc *p, avm_addr_t addr)
 	tidy(p, page, p->v[i].end);
 }
 
-/* ---- madvise -------------------------------------------------------------------------------------------- */
+/* ---- madvise --------------------------------------------------------------------------------- */
 
 static int advice_error(const struct range *r, enum avm_advice advice)
 {
@@ -252,7 +254,8 @@ static int advice_error(const struct range *r, enum avm_advice advice)
 	}
 }
 
-static void advise_range(struct oracle_proc *p, uint64_t start, uint64_t end, enum avm_advice advice)
+static void advise_range(struct oracle_proc *p, uint64_t start, uint64_t end,
+			 enum avm_advice advice)
 {
 	const struct range *r = range_find(p, start);
 	struct oracle_object *object = r->object;
@@ -287,7 +290,9 @@ static void advise_range(struct oracle_proc *p, uint64_t start, uint64_t end, en
 	}
 }
 
-/* What advice meets from `page` on: the next piece [*start, *stop) in [page, end), if there is one. */
+/*
+ * What advice meets from `page` on: the next piece [*start, *stop) in [page, end), if there is one.
+ */
 static bool next_piece(const struct oracle_proc *p, uint64_t page, uint64_t end, uint64_t *start,
 		       uint64_t *stop)
 {
@@ -334,7 +339,7 @@ void oracle_madvise(struct oracle_proc *p, avm_addr_t start, avm_addr_t end, enu
 	}
 }
 
-/* ---- mremap --------------------------------------------------------------------------------------------- */
+/* ---- mremap ---------------------------------------------------------------------------------- */
 
 /* Continues the range that ends at `page` by n pages. */
 static void extend(struct oracle_proc *p, uint64_t page, uint64_t n)
@@ -415,7 +420,7 @@ void oracle_mremap(struct oracle_proc *p, avm_addr_t from, uint64_t old_len, avm
 	tidy(p, a, a + was);
 }
 
-/* ---- fork, exit ------------------------------------------------------------------------------------------ */
+/* ---- fork, exit ------------------------------------------------------------------------------ */
 
 struct oracle_proc *oracle_fork(const struct oracle_proc *parent)
 {

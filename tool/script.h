@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * script.h - the scripts of `anonvm run`: one operation or one claim a line (docs/scripts.md has the language).
+ * script.h - the scripts of `anonvm run`: one operation or one claim a line (docs/scripts.md has
+ * the language).
  *
- * A script is parsed as a whole before anything runs. Running it makes a simulated machine, performs the lines on the
- * core, and compares: what the line expects, what the oracle says of each access, the invariants, the contents of
- * every page that is present, and at the end what was not given back.
+ * A script is parsed as a whole before anything runs. Running it makes a simulated machine,
+ * performs the lines on the core, and compares: what the line expects, what the oracle says of each
+ * access, the invariants, the contents of every page that is present, and at the end what was not
+ * given back.
  */
 #ifndef ANONVM_TOOL_SCRIPT_H
 #define ANONVM_TOOL_SCRIPT_H
@@ -16,8 +18,8 @@
 struct script;
 
 /*
- * Parses a script; `name` is for messages. Returns NULL when it is bad: *error is then "NAME:LINE: what", which the
- * caller frees. Any bytes are safe.
+ * Parses a script; `name` is for messages. Returns NULL when it is bad: *error is then "NAME:LINE:
+ * what", which the caller frees. Any bytes are safe.
  */
 struct script *script_parse(const char *name, const char *text, size_t len, char **error);
 /* The same for a file; "-" is stdin. */
@@ -32,13 +34,13 @@ enum script_verify {
 
 struct script_options {
 	enum script_verify verify;
-	int family; /* enum avm_family_policy for scripts that name none; -1: the machine's default */
+	int family; /* enum avm_family_policy where the script names none; -1: the default */
 	bool trace; /* print each line with its result */
 	FILE *out; /* for `show` and trace; NULL: nowhere */
 };
 
 struct script_result {
-	int status; /* 0: as expected; 1: not; 2: the script is bad (names something that does not exist) */
+	int status; /* 0: as expected; 1: not; 2: the script names what does not exist */
 	char *what; /* "NAME:LINE: ...", when status is not 0; freed by script_result_free() */
 	uint64_t lines; /* performed */
 	uint64_t loads; /* bytes compared with the oracle, by accesses */

@@ -9,7 +9,7 @@
 
 #define MANY_PAGES (1u << 20)
 
-/* ---- one access -------------------------------------------------------------------------------------------- */
+/* ---- one access ------------------------------------------------------------------------------ */
 
 static const char *signal_name(unsigned signal)
 {
@@ -17,8 +17,8 @@ static const char *signal_name(unsigned signal)
 }
 
 /*
- * Is this how the access may end? Memory and I/O that fail are not in the oracle's world; a stack that grows is only
- * a possibility there.
+ * Is this how the access may end? Memory and I/O that fail are not in the oracle's world; a stack
+ * that grows is only a possibility there.
  */
 static bool right_end(struct run *run, struct run_proc *p, avm_addr_t addr, unsigned got,
 		      struct oracle_answer want, enum avm_access access)
@@ -59,8 +59,8 @@ static void wrong_content(struct run *run, struct run_proc *p, avm_addr_t addr, 
 }
 
 /* Loads within one page; *out gets bytes. */
-static unsigned load(struct run *run, struct run_proc *p, avm_addr_t addr, void *bytes, uint32_t len,
-		     unsigned *faults)
+static unsigned load(struct run *run, struct run_proc *p, avm_addr_t addr, void *bytes,
+		     uint32_t len, unsigned *faults)
 {
 	struct oracle_answer want = oracle_access(p->oracle, addr, AVM_ACCESS_READ);
 	unsigned signal = sim_load(p->sim, addr, bytes, len, faults);
@@ -178,10 +178,10 @@ void op_fault(struct run *run, const struct script_line *line, struct outcome *o
 		oracle_store(p->oracle, addr, NULL, 0);
 }
 
-/* ---- many pages ------------------------------------------------------------------------------------------------ */
+/* ---- many pages ------------------------------------------------------------------------------ */
 
-static struct run_proc *take_pages(struct run *run, const struct script_line *line, avm_addr_t *addr,
-				   uint64_t *n)
+static struct run_proc *take_pages(struct run *run, const struct script_line *line,
+				   avm_addr_t *addr, uint64_t *n)
 {
 	struct run_proc *p = run_line_proc(run);
 
@@ -225,17 +225,21 @@ void op_check(struct run *run, const struct script_line *line, struct outcome *o
 	}
 }
 
-/* ---- copies ------------------------------------------------------------------------------------------------------ */
+/* ---- copies ---------------------------------------------------------------------------------- */
 
-static struct oracle_answer copy_answer(const struct run_proc *p, avm_addr_t addr, enum avm_access access,
-					bool force)
+static struct oracle_answer copy_answer(const struct run_proc *p, avm_addr_t addr,
+					enum avm_access access, bool force)
 {
-	return force ? oracle_forced(p->oracle, addr, access) : oracle_access(p->oracle, addr, access);
+	return force ? oracle_forced(p->oracle, addr, access) :
+		       oracle_access(p->oracle, addr, access);
 }
 
-/* Bytes of [addr, addr + len) that a copy can reach; a growing stack and failing memory leave it open. */
-static uint64_t reachable(const struct run_proc *p, avm_addr_t addr, uint64_t len, enum avm_access access,
-			  bool force, bool *open)
+/*
+ * Bytes of [addr, addr + len) that a copy can reach; a growing stack and failing memory leave it
+ * open.
+ */
+static uint64_t reachable(const struct run_proc *p, avm_addr_t addr, uint64_t len,
+			  enum avm_access access, bool force, bool *open)
 {
 	uint64_t done = 0;
 
@@ -286,7 +290,8 @@ static void written(struct run_proc *p, avm_addr_t addr, const uint8_t *bytes, u
 	}
 }
 
-static void seen(struct run *run, struct run_proc *p, avm_addr_t addr, const uint8_t *bytes, uint64_t len)
+static void seen(struct run *run, struct run_proc *p, avm_addr_t addr, const uint8_t *bytes,
+		 uint64_t len)
 {
 	run->result->loads += len;
 	while (len && !run->over) {
@@ -383,7 +388,7 @@ void op_copy(struct run *run, const struct script_line *line, struct outcome *ou
 		written(to, to_addr, bytes, (uint64_t)got);
 }
 
-/* ---- populate ------------------------------------------------------------------------------------------------------ */
+/* ---- populate -------------------------------------------------------------------------------- */
 
 void op_populate(struct run *run, const struct script_line *line, struct outcome *out)
 {
@@ -412,7 +417,7 @@ void op_map_cached(struct run *run, const struct script_line *line, struct outco
 	copy_outcome(got, out);
 }
 
-/* ---- looking from outside -------------------------------------------------------------------------------------------- */
+/* ---- looking from outside -------------------------------------------------------------------- */
 
 static void audit_page(struct run *run, struct run_proc *p, const struct avm_pte_info *pte)
 {
@@ -425,8 +430,8 @@ static void audit_page(struct run *run, struct run_proc *p, const struct avm_pte
 			 (unsigned long long)pte->addr, p->name.text);
 		return;
 	}
-	if ((pte->write && !(map.prot & AVM_PROT_WRITE)) || (pte->exec && !(map.prot & AVM_PROT_EXEC)) ||
-	    pte->none != !map.prot) {
+	if ((pte->write && !(map.prot & AVM_PROT_WRITE)) ||
+	    (pte->exec && !(map.prot & AVM_PROT_EXEC)) || pte->none != !map.prot) {
 		run_fail(run, "the page at %#llx of %s permits what its mapping does not",
 			 (unsigned long long)pte->addr, p->name.text);
 		return;

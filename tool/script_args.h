@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * script_args.h - words of a script into numbers, addresses, ranges. Each function returns NULL, or what is wrong
- * with the word.
+ * script_args.h - words of a script into numbers, addresses, ranges. Each function returns NULL, or
+ * what is wrong with the word.
  */
 #ifndef ANONVM_TOOL_SCRIPT_ARGS_H
 #define ANONVM_TOOL_SCRIPT_ARGS_H
@@ -10,7 +10,9 @@
 
 const char *parse_name(const char *word, size_t len, struct script_name *out);
 const char *parse_number(const char *word, uint64_t *out);
-const char *parse_length(const char *word, uint64_t *out); /* in bytes: "4" is pages, "4b" bytes, "4k" ...; "-1" wraps */
+const char *
+parse_length(const char *word,
+	     uint64_t *out); /* in bytes: "4" is pages, "4b" bytes, "4k" ...; "-1" wraps */
 const char *parse_addr(const char *word, struct script_addr *out);
 const char *parse_prot(const char *word, uint64_t *out);
 const char *parse_access(const char *word, uint64_t *out);

@@ -14,7 +14,7 @@ static struct run_proc *take_place(struct run *run, const struct script_arg *arg
 	return p && run_addr(run, &args[1].addr, addr) ? p : NULL;
 }
 
-/* ---- maps ------------------------------------------------------------------------------------------------- */
+/* ---- maps ------------------------------------------------------------------------------------ */
 
 static void print_prot(uint64_t flags, char *buf)
 {
@@ -48,9 +48,9 @@ static void compare_vma(struct run *run, const struct avm_vma *v, const struct s
 	}
 	print_prot(v->flags, got_prot);
 	if (v->start != start || v->end != end || (v->flags & compared) != flags_of_map(want))
-		run_fail(run, "%#llx-%#llx %s, expected %#llx-%#llx %s", (unsigned long long)v->start,
-			 (unsigned long long)v->end, got_prot, (unsigned long long)start,
-			 (unsigned long long)end, want_prot);
+		run_fail(run, "%#llx-%#llx %s, expected %#llx-%#llx %s",
+			 (unsigned long long)v->start, (unsigned long long)v->end, got_prot,
+			 (unsigned long long)start, (unsigned long long)end, want_prot);
 	for (const struct script_word *w = script_vm_flags; w->word; w++) {
 		if (want->flags & w->value & ~v->flags)
 			run_fail(run, "%#llx-%#llx is not %s", (unsigned long long)start,
@@ -58,7 +58,10 @@ static void compare_vma(struct run *run, const struct avm_vma *v, const struct s
 	}
 }
 
-/* maps A RANGE:PERM ..., maps-in A RANGE RANGE:PERM ...: exactly these VMAs, at all or in the range. */
+/*
+ * maps A RANGE:PERM ..., maps-in A RANGE RANGE:PERM ...: exactly these VMAs, at all or in the
+ * range.
+ */
 void op_maps(struct run *run, const struct script_line *line, struct outcome *out)
 {
 	struct run_proc *p = run_proc(run, &line->args[0].name);
@@ -94,7 +97,7 @@ void op_vmas(struct run *run, const struct script_line *line, struct outcome *ou
 			 (unsigned long long)line->args[1].number);
 }
 
-/* ---- entries and pages ---------------------------------------------------------------------------------------- */
+/* ---- entries and pages ----------------------------------------------------------------------- */
 
 struct check {
 	const char *word;
@@ -176,7 +179,8 @@ static const struct avm_anon_vma *root_of(const struct avm_vma *v)
 	return root;
 }
 
-static void check_number(struct run *run, const struct script_line *line, const char *word, uint64_t got)
+static void check_number(struct run *run, const struct script_line *line, const char *word,
+			 uint64_t got)
 {
 	uint64_t want = script_number(line, word, got);
 
@@ -295,7 +299,7 @@ void op_rmap(struct run *run, const struct script_line *line, struct outcome *ou
 		run_fail(run, "the walk met %zu places, expected %zu", n, want);
 }
 
-/* ---- families -------------------------------------------------------------------------------------------------- */
+/* ---- families -------------------------------------------------------------------------------- */
 
 /* The VMA that a word of `family` compares with. */
 static struct avm_vma *other_vma(struct run *run, const struct script_line *line, const char *word)
@@ -307,7 +311,8 @@ static struct avm_vma *other_vma(struct run *run, const struct script_line *line
 	return p ? vma_at(run, p, addr) : NULL;
 }
 
-static void compare_families(struct run *run, const struct script_line *line, const struct avm_vma *v)
+static void compare_families(struct run *run, const struct script_line *line,
+			     const struct avm_vma *v)
 {
 	const struct avm_vma *o;
 
@@ -365,7 +370,7 @@ void op_family(struct run *run, const struct script_line *line, struct outcome *
 		compare_families(run, line, v);
 }
 
-/* ---- counters ---------------------------------------------------------------------------------------------------- */
+/* ---- counters -------------------------------------------------------------------------------- */
 
 void op_rss(struct run *run, const struct script_line *line, struct outcome *out)
 {
@@ -405,8 +410,8 @@ static void check_counter(struct run *run, const struct script_line *line, uint6
 	uint64_t want = line->args[1].number;
 
 	if (got != want)
-		run_fail(run, "%s %llu, expected %llu", line->args[0].name.text, (unsigned long long)got,
-			 (unsigned long long)want);
+		run_fail(run, "%s %llu, expected %llu", line->args[0].name.text,
+			 (unsigned long long)got, (unsigned long long)want);
 }
 
 /* event NAME N: since the last mark. */

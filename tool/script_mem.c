@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * script_mem.c - lines that change mappings. Each one runs the operation on the core, then tells the oracle.
+ * script_mem.c - lines that change mappings. Each one runs the operation on the core, then tells
+ * the oracle.
  */
 #include <string.h>
 
@@ -15,20 +16,20 @@ static uint64_t page_up(uint64_t len)
 }
 
 /* The process and the first two arguments of most lines: an address and a length. */
-static struct run_proc *take_range(struct run *run, const struct script_line *line, avm_addr_t *addr,
-				   uint64_t *len)
+static struct run_proc *take_range(struct run *run, const struct script_line *line,
+				   avm_addr_t *addr, uint64_t *len)
 {
 	struct run_proc *p = run_line_proc(run);
 
-	if (!p || !run_addr(run, &line->args[0].addr, addr))
-		return NULL;
+	*addr = 0;
 	*len = line->args[1].number;
-	return p;
+	return p && run_addr(run, &line->args[0].addr, addr) ? p : NULL;
 }
 
 /*
- * Compares an error with what the oracle foretells. True when the oracle is to follow: success, or a failure with a
- * prescribed effect. An unforeseen -ENOMEM, of madvise -EAGAIN, (limits, no memory) changes nothing.
+ * Compares an error with what the oracle foretells. True when the oracle is to follow: success, or
+ * a failure with a prescribed effect. An unforeseen -ENOMEM, of madvise -EAGAIN, (limits, no
+ * memory) changes nothing.
  */
 static bool follow(struct run *run, int got, int foretold)
 {
@@ -77,11 +78,12 @@ static void populate_locked(struct run *run, struct run_proc *p, avm_addr_t star
 {
 	const struct avm_vma *v = avm_find_vma(run_mm(p), start);
 
-	if (v && v->start <= start && (v->flags & AVM_VM_LOCKED) && !(v->flags & AVM_VM_LOCKONFAULT))
+	if (v && v->start <= start && (v->flags & AVM_VM_LOCKED) &&
+	    !(v->flags & AVM_VM_LOCKONFAULT))
 		populated(run, p, start, end);
 }
 
-/* ---- mmap -------------------------------------------------------------------------------------------------- */
+/* ---- mmap ------------------------------------------------------------------------------------ */
 
 static const struct script_word map_words[] = {
 	{ "private", AVM_MAP_PRIVATE },
@@ -189,16 +191,17 @@ void op_insert_pfn(struct run *run, const struct script_line *line, struct outco
 	out->error = avm_insert_pfn(run_mm(p), addr, pfn, n, prot);
 	if (!out->error)
 		oracle_mmap(p->oracle,
-			    &(struct oracle_map){ .start = addr,
-						  .end = addr + n * SCRIPT_PAGE,
-						  .prot = prot,
-						  .flags = ORACLE_SHARED | ORACLE_SPECIAL |
-							   (prot & AVM_PROT_WRITE ? ORACLE_MAYWRITE : 0),
-						  .object = run->frames,
-						  .pgoff = pfn });
+			    &(struct oracle_map){
+				    .start = addr,
+				    .end = addr + n * SCRIPT_PAGE,
+				    .prot = prot,
+				    .flags = ORACLE_SHARED | ORACLE_SPECIAL |
+					     (prot & AVM_PROT_WRITE ? ORACLE_MAYWRITE : 0),
+				    .object = run->frames,
+				    .pgoff = pfn });
 }
 
-/* ---- mprotect, madvise ---------------------------------------------------------------------------------------- */
+/* ---- mprotect, madvise ----------------------------------------------------------------------- */
 
 void op_mprotect(struct run *run, const struct script_line *line, struct outcome *out)
 {
@@ -247,7 +250,10 @@ void op_madvise(struct run *run, const struct script_line *line, struct outcome 
 		if (!out->error && advice == AVM_MADV_POPULATE_WRITE)
 			populated(run, p, addr, end);
 	} else if (out->error == -AVM_EINVAL) {
-		/* An advice that nobody knows, or a range that cannot take it: then what precedes it is done. */
+		/*
+		 * An advice that nobody knows, or a range that cannot take it: then what precedes
+		 * it is done.
+		 */
 		if (oracle_madvise_error(p->oracle, addr, end, advice) == -AVM_EINVAL)
 			oracle_madvise(p->oracle, addr, end, advice);
 	} else if (follow(run, out->error, oracle_madvise_error(p->oracle, addr, end, advice))) {
@@ -255,7 +261,7 @@ void op_madvise(struct run *run, const struct script_line *line, struct outcome 
 	}
 }
 
-/* ---- mremap ------------------------------------------------------------------------------------------------------ */
+/* ---- mremap ---------------------------------------------------------------------------------- */
 
 void op_mremap(struct run *run, const struct script_line *line, struct outcome *out)
 {
@@ -288,7 +294,7 @@ void op_mremap(struct run *run, const struct script_line *line, struct outcome *
 		populate_locked(run, p, out->addr + len, out->addr + new_len);
 }
 
-/* ---- mlock, msync, mincore ------------------------------------------------------------------------------------------ */
+/* ---- mlock, msync, mincore ------------------------------------------------------------------- */
 
 void op_mlock(struct run *run, const struct script_line *line, struct outcome *out)
 {
@@ -305,7 +311,8 @@ void op_mlock(struct run *run, const struct script_line *line, struct outcome *o
 	note_locks(p);
 	if ((!out->error || out->error == -AVM_EAGAIN) && !(flags & AVM_MLOCK_ONFAULT))
 		populated(run, p, addr & ~(uint64_t)(SCRIPT_PAGE - 1),
-			  page_up(addr % SCRIPT_PAGE + len) + (addr & ~(uint64_t)(SCRIPT_PAGE - 1)));
+			  page_up(addr % SCRIPT_PAGE + len) +
+				  (addr & ~(uint64_t)(SCRIPT_PAGE - 1)));
 }
 
 void op_munlock(struct run *run, const struct script_line *line, struct outcome *out)
@@ -416,7 +423,7 @@ void op_mincore(struct run *run, const struct script_line *line, struct outcome 
 		out->value[i] = vec[i] & 1 ? '1' : '0';
 }
 
-/* ---- brk, names, policies ------------------------------------------------------------------------------------------- */
+/* ---- brk, names, policies -------------------------------------------------------------------- */
 
 void op_brk(struct run *run, const struct script_line *line, struct outcome *out)
 {

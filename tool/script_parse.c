@@ -2,7 +2,6 @@
 /*
  * script_parse.c - the text of a script into lines, by the table of operations.
  */
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,11 +39,11 @@ static void *keep_copy(struct script *s, const void *from, size_t size)
 	return to;
 }
 
-/* ---- one line ------------------------------------------------------------------------------------------ */
+/* ---- one line -------------------------------------------------------------------------------- */
 
 struct parser {
 	struct script *script;
-	struct script_line *line;
+	struct script_line line;
 	struct tokens tokens;
 	size_t at;
 	struct script_arg args[ARGS_MAX];
@@ -104,7 +103,8 @@ static const char *parse_advice(const char *word, uint64_t *out)
 	return NULL;
 }
 
-static const char *parse_arg(struct script *s, char kind, const struct token *t, struct script_arg *arg)
+static const char *parse_arg(struct script *s, char kind, const struct token *t,
+			     struct script_arg *arg)
 {
 	const char *wrong;
 
@@ -259,7 +259,7 @@ static bool take_args(struct parser *p, const char *signature)
 	return true;
 }
 
-/* ---- options ---------------------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 /* The entry of the keyword in "one two:LETTERS three", or NULL. */
 static const char *find_option(const char *options, const struct token *t)
@@ -278,7 +278,7 @@ static const char *find_option(const char *options, const struct token *t)
 
 static bool take_options(struct parser *p)
 {
-	const char *allowed = p->line->op->options;
+	const char *allowed = p->line.op->options;
 	struct script_option options[OPTIONS_MAX];
 	size_t firsts[OPTIONS_MAX];
 	size_t n = 0;
@@ -302,12 +302,12 @@ static bool take_options(struct parser *p)
 				return false;
 		}
 	}
-	p->line->args = keep_copy(p->script, p->args, p->nr_args * sizeof(p->args[0]));
-	p->line->nr_args = p->nr_args;
+	p->line.args = keep_copy(p->script, p->args, p->nr_args * sizeof(p->args[0]));
+	p->line.nr_args = p->nr_args;
 	for (size_t i = 0; i < n; i++)
-		options[i].args = p->line->args + firsts[i];
-	p->line->options = keep_copy(p->script, options, n * sizeof(options[0]));
-	p->line->nr_options = n;
+		options[i].args = p->line.args + firsts[i];
+	p->line.options = keep_copy(p->script, options, n * sizeof(options[0]));
+	p->line.nr_options = n;
 	return true;
 }
 
@@ -336,7 +336,7 @@ uint64_t script_number(const struct script_line *line, const char *keyword, uint
 	return o ? o->args[0].number : otherwise;
 }
 
-/* ---- expect -------------------------------------------------------------------------------------------------- */
+/* ---- expect ---------------------------------------------------------------------------------- */
 
 /* A word, or a word and its argument. */
 static bool take_want(struct parser *p, struct script_expect *e)
@@ -345,7 +345,8 @@ static bool take_want(struct parser *p, struct script_expect *e)
 	const struct script_word *word;
 
 	p->at++;
-	if (t->kind == TOKEN_STRING || (t->kind == TOKEN_WORD && t->text[0] >= '0' && t->text[0] <= '9')) {
+	if (t->kind == TOKEN_STRING ||
+	    (t->kind == TOKEN_WORD && t->text[0] >= '0' && t->text[0] <= '9')) {
 		const char *wrong;
 
 		e->value = keep(p->script, sizeof(*e->value));
@@ -393,13 +394,13 @@ static bool take_want(struct parser *p, struct script_expect *e)
 
 static bool take_expect(struct parser *p)
 {
-	struct script_expect *e = &p->line->expect;
+	struct script_expect *e = &p->line.expect;
 
 	if (!peek(p))
 		return true;
 	p->at++;
-	if (p->line->op->flags & OP_CLAIM)
-		return bad(p, "%s takes no expect: it is a claim itself", p->line->op->name);
+	if (p->line.op->flags & OP_CLAIM)
+		return bad(p, "%s takes no expect: it is a claim itself", p->line.op->name);
 	if (!peek(p))
 		return bad(p, "expect what?");
 	e->given = true;
@@ -410,7 +411,7 @@ static bool take_expect(struct parser *p)
 	return true;
 }
 
-/* ---- the whole line -------------------------------------------------------------------------------------------- */
+/* ---- the whole line -------------------------------------------------------------------------- */
 
 /* "A:" and "heap =". */
 static bool take_prefix(struct parser *p)
@@ -419,7 +420,7 @@ static bool take_prefix(struct parser *p)
 	const char *wrong;
 
 	if (t->kind == TOKEN_WORD && t->len > 1 && t->text[t->len - 1] == ':') {
-		wrong = parse_name(t->text, t->len - 1, &p->line->proc);
+		wrong = parse_name(t->text, t->len - 1, &p->line.proc);
 		if (wrong)
 			return bad_token(p, t, wrong);
 		p->at++;
@@ -428,7 +429,7 @@ static bool take_prefix(struct parser *p)
 	if (!t || t->kind != TOKEN_WORD || p->at + 1 >= p->tokens.n ||
 	    p->tokens.v[p->at + 1].kind != TOKEN_EQUALS)
 		return true;
-	wrong = parse_name(t->text, t->len, &p->line->label);
+	wrong = parse_name(t->text, t->len, &p->line.label);
 	if (wrong)
 		return bad_token(p, t, wrong);
 	p->at += 2;
@@ -446,13 +447,13 @@ static bool take_op(struct parser *p)
 		op++;
 	if (!op->name)
 		return bad_token(p, t, "no such operation");
-	if ((op->flags & OP_PROC) && !p->line->proc.text[0])
+	if ((op->flags & OP_PROC) && !p->line.proc.text[0])
 		return bad(p, "%s wants a process in front, like A: %s", op->name, op->name);
-	if (!(op->flags & OP_PROC) && p->line->proc.text[0])
+	if (!(op->flags & OP_PROC) && p->line.proc.text[0])
 		return bad(p, "%s wants no process in front", op->name);
-	if (!(op->flags & OP_LABEL) && p->line->label.text[0])
-		return bad(p, "%s gives no address to %s", op->name, p->line->label.text);
-	p->line->op = op;
+	if (!(op->flags & OP_LABEL) && p->line.label.text[0])
+		return bad(p, "%s gives no address to %s", op->name, p->line.label.text);
+	p->line.op = op;
 	p->at++;
 	return true;
 }
@@ -467,7 +468,7 @@ static bool parse_line(struct parser *p, const char *text, size_t len)
 		return bad(p, "%s", wrong);
 	if (!p->tokens.n)
 		return true;
-	return take_prefix(p) && take_op(p) && take_args(p, p->line->op->args) && take_options(p) &&
+	return take_prefix(p) && take_op(p) && take_args(p, p->line.op->args) && take_options(p) &&
 	       take_expect(p);
 }
 
@@ -500,7 +501,8 @@ static char *line_text(struct script *s, const char *text, size_t len)
 		len--;
 	copy = keep(s, len + 1);
 	for (size_t i = 0; i < len; i++)
-		copy[i] = (unsigned char)text[i] >= ' ' && (unsigned char)text[i] < 0x7f ? text[i] : '?';
+		copy[i] = (unsigned char)text[i] >= ' ' && (unsigned char)text[i] < 0x7f ? text[i] :
+											   '?';
 	return copy;
 }
 
@@ -509,14 +511,13 @@ static bool parse_text(struct parser *p, const char *text, size_t len)
 	for (size_t i = 0; i < len;) {
 		const char *end = memchr(text + i, '\n', len - i);
 		size_t n = end ? (size_t)(end - (text + i)) : len - i;
-		struct script_line line = { .number = ++p->number };
 
-		p->line = &line;
+		p->line = (struct script_line){ .number = ++p->number };
 		if (!parse_line(p, text + i, n))
 			return false;
-		if (line.op) {
-			line.text = line_text(p->script, text + i, n);
-			add_line(p->script, &line);
+		if (p->line.op) {
+			p->line.text = line_text(p->script, text + i, n);
+			add_line(p->script, &p->line);
 		}
 		i += n + 1;
 	}
@@ -557,56 +558,4 @@ void script_free(struct script *s)
 	}
 	free(s->lines);
 	free(s);
-}
-
-/* ---- files ---------------------------------------------------------------------------------------------------- */
-
-#define FILE_MAX (64u << 20)
-
-static char *read_all(FILE *f, size_t *len, const char **wrong)
-{
-	size_t room = 65536;
-	char *text = malloc(room);
-
-	*len = 0;
-	while (text) {
-		*len += fread(text + *len, 1, room - *len, f);
-		if (*len < room)
-			break;
-		if (room >= FILE_MAX) {
-			*wrong = "larger than 64 MiB";
-			break;
-		}
-		room *= 2;
-
-		char *grown = realloc(text, room);
-
-		if (!grown)
-			free(text);
-		text = grown;
-	}
-	if (!text)
-		*wrong = strerror(ENOMEM);
-	else if (ferror(f))
-		*wrong = strerror(errno);
-	return text;
-}
-
-struct script *script_load(const char *path, char **error)
-{
-	FILE *f = strcmp(path, "-") ? fopen(path, "rb") : stdin;
-	const char *wrong = f ? NULL : strerror(errno);
-	struct script *s = NULL;
-	size_t len = 0;
-	char *text = f ? read_all(f, &len, &wrong) : NULL;
-
-	*error = NULL;
-	if (!wrong)
-		s = script_parse(path, text, len, error);
-	else if (asprintf(error, "%s: %s", path, wrong) < 0)
-		*error = NULL;
-	free(text);
-	if (f && f != stdin)
-		fclose(f);
-	return s;
 }

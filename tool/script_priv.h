@@ -15,7 +15,7 @@
 #define SCRIPT_TOKENS_MAX 256
 #define SCRIPT_VALUE_MAX 1024
 
-/* ---- tokens ----------------------------------------------------------------------------------------- */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
 enum token_kind {
 	TOKEN_WORD,
@@ -38,7 +38,7 @@ struct tokens {
 /* Cuts a line into tokens. NULL, or what is wrong. */
 const char *script_tokens(const char *line, size_t len, struct tokens *out);
 
-/* ---- a parsed line ----------------------------------------------------------------------------------- */
+/* ---- a parsed line --------------------------------------------------------------------------- */
 
 struct script_name {
 	char text[SCRIPT_NAME_MAX + 1];
@@ -118,7 +118,7 @@ struct script {
 	struct block *blocks; /* memory of everything a line points to */
 };
 
-/* ---- what a line does --------------------------------------------------------------------------------- */
+/* ---- what a line does ------------------------------------------------------------------------ */
 
 struct run;
 
@@ -147,8 +147,8 @@ enum script_op_flags {
 
 /*
  * `args`: letters, one for each argument, blanks between:
- *	A address   L length   N number   P protection   V value   p process   F file+page   B file+page or anon
- *	R range   M range:permissions   a access   D advice
+ *	A address   L length   N number   P protection   V value   p process   F file+page
+ *	B file+page or anon   R range   M range:permissions   a access   D advice
  *	{one|two|three} one of these words
  *	? before a letter: may be missing     * before letters: these, any number of times
  * `options`: keywords, "keyword" or "keyword:LETTERS"; in any order, after the arguments.
@@ -168,7 +168,7 @@ bool script_has(const struct script_line *line, const char *keyword);
 /* The first argument of the keyword, or `otherwise`. */
 uint64_t script_number(const struct script_line *line, const char *keyword, uint64_t otherwise);
 
-/* ---- names of numbers, for parsing and printing ------------------------------------------------------- */
+/* ---- names of numbers, for parsing and printing ---------------------------------------------- */
 
 struct script_word {
 	const char *word;
@@ -177,9 +177,10 @@ struct script_word {
 extern const struct script_word script_errnos[], script_signals[], script_faults[], script_advice[],
 	script_vm_flags[];
 const struct script_word *script_find_word(const struct script_word *table, const char *word);
-const char *script_word_of(const struct script_word *table, uint64_t value); /* "?" when there is none */
+const char *script_word_of(const struct script_word *table,
+			   uint64_t value); /* "?" when there is none */
 
-/* ---- a run ------------------------------------------------------------------------------------------------ */
+/* ---- a run ----------------------------------------------------------------------------------- */
 
 struct run_watch;
 
@@ -238,7 +239,8 @@ struct avm *run_avm(const struct run *run);
 struct run_proc *run_proc(struct run *run, const struct script_name *name);
 struct run_file *run_file(struct run *run, const struct script_addr *file);
 bool run_addr(struct run *run, const struct script_addr *addr, avm_addr_t *out);
-bool run_range(struct run *run, const struct script_range *range, avm_addr_t *start, avm_addr_t *end);
+bool run_range(struct run *run, const struct script_range *range, avm_addr_t *start,
+	       avm_addr_t *end);
 struct run_proc *run_line_proc(struct run *run); /* of "A:" */
 /* Slots for names that are free. They move what run_proc() and run_file() returned before. */
 struct run_proc *run_new_proc(struct run *run, const struct script_name *name);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * script_proc.c - lines about the machine and whole processes: machine, process, fork, exit, exec, limit, watch, fail.
+ * script_proc.c - lines about the machine and whole processes: machine, process, fork, exit, exec,
+ * limit, watch, fail.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "script_priv.h"
 
-/* ---- machine ------------------------------------------------------------------------------------------- */
+/* ---- machine --------------------------------------------------------------------------------- */
 
 static uint32_t number32(struct run *run, const struct script_line *line, const char *keyword)
 {
@@ -48,7 +49,7 @@ void op_machine(struct run *run, const struct script_line *line, struct outcome 
 		run_machine(run, &config);
 }
 
-/* ---- process, fork, exit -------------------------------------------------------------------------------- */
+/* ---- process, fork, exit --------------------------------------------------------------------- */
 
 static const struct {
 	const char *keyword;
@@ -154,7 +155,7 @@ void op_limit(struct run *run, const struct script_line *line, struct outcome *o
 		set_limits(line, &run_mm(p)->limits);
 }
 
-/* ---- exec --------------------------------------------------------------------------------------------------- */
+/* ---- exec ------------------------------------------------------------------------------------ */
 
 #define SEGMENTS_MAX 64
 
@@ -218,11 +219,11 @@ static void oracle_image(struct run *run, struct oracle_proc *o, const struct av
 		oracle_mmap(o, &map);
 	}
 	if (image->stack_end)
-		oracle_mmap(o, &(struct oracle_map){
-				       .start = image->stack_end - image->stack_pages * SCRIPT_PAGE,
-				       .end = image->stack_end,
-				       .prot = prot,
-				       .flags = ORACLE_MAYWRITE | ORACLE_GROWSDOWN });
+		oracle_mmap(o, &(struct oracle_map){ .start = image->stack_end -
+							      image->stack_pages * SCRIPT_PAGE,
+						     .end = image->stack_end,
+						     .prot = prot,
+						     .flags = ORACLE_MAYWRITE | ORACLE_GROWSDOWN });
 }
 
 /* A new address space with the image; when that fails the process goes on with its old one. */
@@ -258,7 +259,7 @@ void op_exec(struct run *run, const struct script_line *line, struct outcome *ou
 	oracle_image(run, p->oracle, &image);
 }
 
-/* ---- watch: what a second MMU would be told -------------------------------------------------------------------- */
+/* ---- watch: what a second MMU would be told -------------------------------------------------- */
 
 #define WATCH_MAX 4096
 
@@ -364,7 +365,7 @@ void op_watched(struct run *run, const struct script_line *line, struct outcome 
 	}
 }
 
-/* ---- failures ------------------------------------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 void op_fail(struct run *run, const struct script_line *line, struct outcome *out)
 {

@@ -8,11 +8,13 @@
 
 #include "script_priv.h"
 
-/* Beyond these sizes "after each line" means the cheap checks only; the full ones come at the end. */
+/*
+ * Beyond these sizes "after each line" means the cheap checks only; the full ones come at the end.
+ */
 #define SMALL_FRAMES 8192
 #define MAX_FRAMES (1u << 22)
 
-/* ---- failing ------------------------------------------------------------------------------------------- */
+/* ---- failing --------------------------------------------------------------------------------- */
 
 static void fail(struct run *run, int status, const char *format, va_list list)
 {
@@ -50,7 +52,7 @@ void run_bad(struct run *run, const char *format, ...)
 	va_end(list);
 }
 
-/* ---- names --------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static bool same(const struct script_name *a, const struct script_name *b)
 {
@@ -149,8 +151,8 @@ void run_set_label(struct run *run, const struct script_name *name, avm_addr_t a
 	struct run_label *label = find_label(run, name);
 
 	if (!label) {
-		run->labels = grow(run->labels, run->nr_labels, &run->labels_room,
-				   sizeof(*run->labels));
+		run->labels =
+			grow(run->labels, run->nr_labels, &run->labels_room, sizeof(*run->labels));
 		label = &run->labels[run->nr_labels++];
 		label->name = *name;
 	}
@@ -174,7 +176,8 @@ bool run_addr(struct run *run, const struct script_addr *addr, avm_addr_t *out)
 	return true;
 }
 
-bool run_range(struct run *run, const struct script_range *range, avm_addr_t *start, avm_addr_t *end)
+bool run_range(struct run *run, const struct script_range *range, avm_addr_t *start,
+	       avm_addr_t *end)
 {
 	if (!run_addr(run, &range->base, start))
 		return false;
@@ -193,7 +196,7 @@ struct avm *run_avm(const struct run *run)
 	return sim_machine(run->sim);
 }
 
-/* ---- the machine ---------------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 bool run_machine(struct run *run, const struct sim_config *config)
 {
@@ -228,7 +231,7 @@ static bool default_machine(struct run *run)
 	return run_machine(run, &config);
 }
 
-/* ---- what a line expects ------------------------------------------------------------------------------------ */
+/* ---- what a line expects --------------------------------------------------------------------- */
 
 static void describe_error(const struct outcome *out, char *buf, size_t room)
 {
@@ -269,13 +272,14 @@ static void expect_error(struct run *run, const struct script_expect *e, const s
 }
 
 /*
- * The bits that say what a fault did must be the expected ones; whether it was minor or major, spurious or retried,
- * only if the line says so.
+ * The bits that say what a fault did must be the expected ones; whether it was minor or major,
+ * spurious or retried, only if the line says so.
  */
 static void expect_faults(struct run *run, const struct script_expect *e, const struct outcome *out)
 {
 	const unsigned did = AVM_FAULT_COW | AVM_FAULT_REUSE | AVM_FAULT_ZERO;
-	const unsigned how = AVM_FAULT_MINOR | AVM_FAULT_MAJOR | AVM_FAULT_SPURIOUS | AVM_FAULT_RETRY;
+	const unsigned how = AVM_FAULT_MINOR | AVM_FAULT_MAJOR | AVM_FAULT_SPURIOUS |
+			     AVM_FAULT_RETRY;
 	bool right = (out->faults & did) == (e->faults & did) &&
 		     (out->faults & e->faults & how) == (e->faults & how);
 	char got[96];
@@ -360,7 +364,7 @@ static void compare(struct run *run, const struct outcome *out)
 		expect_addr(run, e, out);
 }
 
-/* ---- what must be true after any line ------------------------------------------------------------------------ */
+/* ---- what must be true after any line -------------------------------------------------------- */
 
 struct dump {
 	FILE *f;
@@ -466,7 +470,7 @@ static void check_after(struct run *run)
 		run_audit(run);
 }
 
-/* ---- lines -------------------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static void trace_line(const struct run *run, const struct outcome *out)
 {

@@ -20,7 +20,8 @@ static void show_stats(struct run *run, FILE *f)
 		(unsigned long long)st.frames_used, (unsigned long long)st.frames_total,
 		(unsigned long long)st.tables, (unsigned long long)st.meta_bytes,
 		(unsigned long long)st.meta_bytes_peak);
-	fprintf(f, "address spaces %llu, VMAs %llu, anon_vmas %llu, AVCs %llu, committed %llu pages\n",
+	fprintf(f,
+		"address spaces %llu, VMAs %llu, anon_vmas %llu, AVCs %llu, committed %llu pages\n",
 		(unsigned long long)st.mms, (unsigned long long)st.vmas,
 		(unsigned long long)st.anon_vmas, (unsigned long long)st.avcs,
 		(unsigned long long)st.committed);
@@ -90,7 +91,8 @@ static void show_smaps(const struct run_proc *p, FILE *f)
 }
 
 /* What stands in the entry, then the page behind it. */
-static void show_page(struct run *run, const struct run_proc *p, avm_addr_t addr, struct avm_sink *sink)
+static void show_page(struct run *run, const struct run_proc *p, avm_addr_t addr,
+		      struct avm_sink *sink)
 {
 	struct avm_pte_info pte;
 	FILE *f = sink->context;
@@ -108,12 +110,13 @@ static void show_page(struct run *run, const struct run_proc *p, avm_addr_t addr
 		avm_dump_page(run_avm(run), pte.page, sink);
 }
 
-static void show_address_space(struct run *run, const struct script_line *line, struct avm_sink *sink)
+static void show_address_space(struct run *run, const struct script_line *line,
+			       struct avm_sink *sink)
 {
 	static const char *const words[] = { "maps", "family", "smaps", "mm" };
 	static void (*const dumps[])(struct avm_mm *, struct avm_sink *) = { avm_dump_maps,
-									      avm_dump_families, NULL,
-									      avm_dump_mm };
+									     avm_dump_families,
+									     NULL, avm_dump_mm };
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		const struct script_option *o = script_option(line, words[i]);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * script_table.c - every operation of the script language: its form, and who performs it. docs/scripts.md is the
- * same for people; tests/unit/test_script.c sees to it that it names every one.
+ * script_table.c - every operation of the script language: its form, and who performs it.
+ * docs/scripts.md is the same for people; tests/unit/test_script.c sees to it that it names every
+ * one.
  */
 #include "script_priv.h"
 

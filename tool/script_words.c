@@ -7,13 +7,25 @@
 #include "script_priv.h"
 
 const struct script_word script_errnos[] = {
-	{ "EPERM", AVM_EPERM },	      { "ENOENT", AVM_ENOENT }, { "EINTR", AVM_EINTR },
-	{ "EIO", AVM_EIO },	      { "ENXIO", AVM_ENXIO },	{ "EBADF", AVM_EBADF },
-	{ "EAGAIN", AVM_EAGAIN },     { "ENOMEM", AVM_ENOMEM }, { "EACCES", AVM_EACCES },
-	{ "EFAULT", AVM_EFAULT },     { "EBUSY", AVM_EBUSY },	{ "EEXIST", AVM_EEXIST },
-	{ "ENODEV", AVM_ENODEV },     { "EINVAL", AVM_EINVAL }, { "EFBIG", AVM_EFBIG },
-	{ "ENOSPC", AVM_ENOSPC },     { "EOVERFLOW", AVM_EOVERFLOW },
-	{ "EOPNOTSUPP", AVM_EOPNOTSUPP }, { NULL, 0 },
+	{ "EPERM", AVM_EPERM },
+	{ "ENOENT", AVM_ENOENT },
+	{ "EINTR", AVM_EINTR },
+	{ "EIO", AVM_EIO },
+	{ "ENXIO", AVM_ENXIO },
+	{ "EBADF", AVM_EBADF },
+	{ "EAGAIN", AVM_EAGAIN },
+	{ "ENOMEM", AVM_ENOMEM },
+	{ "EACCES", AVM_EACCES },
+	{ "EFAULT", AVM_EFAULT },
+	{ "EBUSY", AVM_EBUSY },
+	{ "EEXIST", AVM_EEXIST },
+	{ "ENODEV", AVM_ENODEV },
+	{ "EINVAL", AVM_EINVAL },
+	{ "EFBIG", AVM_EFBIG },
+	{ "ENOSPC", AVM_ENOSPC },
+	{ "EOVERFLOW", AVM_EOVERFLOW },
+	{ "EOPNOTSUPP", AVM_EOPNOTSUPP },
+	{ NULL, 0 },
 };
 
 /* How an access fails. */
@@ -27,8 +39,9 @@ const struct script_word script_signals[] = {
 
 /* What a fault did. */
 const struct script_word script_faults[] = {
-	{ "minor", AVM_FAULT_MINOR }, { "major", AVM_FAULT_MAJOR },	  { "cow", AVM_FAULT_COW },
-	{ "reuse", AVM_FAULT_REUSE }, { "zero", AVM_FAULT_ZERO },	  { "spurious", AVM_FAULT_SPURIOUS },
+	{ "minor", AVM_FAULT_MINOR }, { "major", AVM_FAULT_MAJOR },
+	{ "cow", AVM_FAULT_COW },     { "reuse", AVM_FAULT_REUSE },
+	{ "zero", AVM_FAULT_ZERO },   { "spurious", AVM_FAULT_SPURIOUS },
 	{ "retry", AVM_FAULT_RETRY }, { NULL, 0 },
 };
 
@@ -59,14 +72,22 @@ const struct script_word script_advice[] = {
 
 /* Flags of a VMA that `maps` can ask for and smaps shows. */
 const struct script_word script_vm_flags[] = {
-	{ "growsdown", AVM_VM_GROWSDOWN },   { "locked", AVM_VM_LOCKED },
-	{ "lockonfault", AVM_VM_LOCKONFAULT }, { "dontfork", AVM_VM_DONTCOPY },
-	{ "wipeonfork", AVM_VM_WIPEONFORK }, { "dontexpand", AVM_VM_DONTEXPAND },
-	{ "dontdump", AVM_VM_DONTDUMP },     { "mergeable", AVM_VM_MERGEABLE },
-	{ "noreserve", AVM_VM_NORESERVE },   { "account", AVM_VM_ACCOUNT },
-	{ "hugepage", AVM_VM_HUGEPAGE },     { "nohugepage", AVM_VM_NOHUGEPAGE },
-	{ "sequential", AVM_VM_SEQ_READ },   { "random", AVM_VM_RAND_READ },
-	{ "special", AVM_VM_SPECIAL },	     { "stack", AVM_VM_STACK },
+	{ "growsdown", AVM_VM_GROWSDOWN },
+	{ "locked", AVM_VM_LOCKED },
+	{ "lockonfault", AVM_VM_LOCKONFAULT },
+	{ "dontfork", AVM_VM_DONTCOPY },
+	{ "wipeonfork", AVM_VM_WIPEONFORK },
+	{ "dontexpand", AVM_VM_DONTEXPAND },
+	{ "dontdump", AVM_VM_DONTDUMP },
+	{ "mergeable", AVM_VM_MERGEABLE },
+	{ "noreserve", AVM_VM_NORESERVE },
+	{ "account", AVM_VM_ACCOUNT },
+	{ "hugepage", AVM_VM_HUGEPAGE },
+	{ "nohugepage", AVM_VM_NOHUGEPAGE },
+	{ "sequential", AVM_VM_SEQ_READ },
+	{ "random", AVM_VM_RAND_READ },
+	{ "special", AVM_VM_SPECIAL },
+	{ "stack", AVM_VM_STACK },
 	{ NULL, 0 },
 };
 

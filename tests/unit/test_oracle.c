@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The oracle by itself: what it says of accesses and contents after each kind of operation, and one long random
- * run against plain arrays of pages.
+ * The oracle by itself: what it says of accesses and contents after each kind of operation, and one
+ * long random run against plain arrays of pages.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -318,7 +318,7 @@ static void stack_growth_is_a_possibility(void **state)
 	oracle_destroy(o);
 }
 
-/* ---- against arrays ------------------------------------------------------------------------------------- */
+/* ---- against arrays -------------------------------------------------------------------------- */
 
 #define PAGES 64
 #define PROCS 4

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Scripts: bad ones are refused with a place and a reason, whatever their bytes; docs/scripts.md names every
- * operation; and each of the runner's checks is seen to fail.
+ * Scripts: bad ones are refused with a place and a reason, whatever their bytes; docs/scripts.md
+ * names every operation; and each of the runner's checks is seen to fail.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@
 #include "random.h"
 #include "script_priv.h"
 
-/* ---- refused by the parser --------------------------------------------------------------------------------- */
+/* ---- refused by the parser ------------------------------------------------------------------- */
 
 static void refused(const char *text, size_t len, const char *wanted)
 {
@@ -121,17 +121,21 @@ static void long_lines_many_words_and_nuls_are_refused(void **state)
 	memset(text, '=', len);
 	refused(text, 4000, "too many words");
 	/* As many arguments as fit on a line, and more. */
-	strcpy(text, "maps A");
+	size_t n = (size_t)snprintf(text, len, "maps A");
+
 	for (unsigned i = 0; i < 300; i++)
-		strcat(text, " 0+0..1:r");
-	refused(text, strlen(text), "too many words");
+		n += (size_t)snprintf(text + n, len - n, " 0+0..1:r");
+	refused(text, n, "too many words");
 	free(text);
 }
 
 static void what_is_quoted_is_printable(void **state)
 {
 	char *error;
-	struct script *s = script_parse("t.avm", "fr\xc3\xb6" "b\x7f", 6, &error);
+	struct script *s = script_parse("t.avm",
+					"fr\xc3\xb6"
+					"b\x7f",
+					6, &error);
 
 	(void)state;
 	assert_null(s);
@@ -156,9 +160,10 @@ static void a_file_that_cannot_be_read_is_an_error(void **state)
 /* Words of the language in any order, and bytes in any order: an answer, never a crash. */
 static void random_words_and_bytes_do_no_harm(void **state)
 {
-	static const char *const words[] = { "A:",    "A",	"heap",	  "heap+1", "=",    "1",    "0x7f",
-					     "rw",    "expect", "EINVAL", "\"x\"",  "at",   "file", "F+1",
-					     "+0..1", "heap+0..1:rw", "\n", "\n",   "none", "cow",  "count" };
+	static const char *const words[] = { "A:",   "A",   "heap",   "heap+1",	      "=",     "1",
+					     "0x7f", "rw",  "expect", "EINVAL",	      "\"x\"", "at",
+					     "file", "F+1", "+0..1",  "heap+0..1:rw", "\n",    "\n",
+					     "none", "cow", "count" };
 	struct rng rng = { .state = 7 };
 
 	(void)state;
@@ -186,7 +191,7 @@ static void random_words_and_bytes_do_no_harm(void **state)
 	}
 }
 
-/* ---- runs ------------------------------------------------------------------------------------------------------ */
+/* ---- runs ------------------------------------------------------------------------------------ */
 
 static void run(const char *text, struct script_result *r)
 {
@@ -210,7 +215,7 @@ static void ends(const char *text, int status, const char *wanted)
 		print_error("%s: %d, %s\n", text, r.status, r.what ? r.what : "(nothing)");
 	assert_int_equal(r.status, status);
 	if (wanted)
-		assert_non_null(strstr(r.what, wanted));
+		assert_true(r.what && strstr(r.what, wanted));
 	assert_int_equal(r.leaked, 0);
 	script_result_free(&r);
 }
@@ -220,19 +225,66 @@ static void ends(const char *text, int status, const char *wanted)
 static void each_claim_can_fail(void **state)
 {
 	static const char *const claims[] = {
-		"maps A", "maps A a+0..3:rw", "maps A a+0..4:r", "maps A a+0..4:rws", "maps A a+0..4:rw+locked",
-		"maps A a+0..4:rw a+4..5:rw", "maps-in A a+0..2 a+0..2:rw", "vmas A 2", "pte A a absent",
-		"pte A a+1 present", "pte A a readonly", "pte A a zero", "pte A a prot-none", "pte A a exec",
-		"pte A a special", "pte A a old", "pte A a clean", "page A a+1 anon", "page A a file",
-		"page A a shared", "page A a dirty", "page A a unevictable", "page A a mapcount 2",
-		"page A a refcount 9", "frame A a other A a", "frame A a same A a+2", "key A a other A a",
-		"key A a same A a+1", "key A a same A 0", "rmap A a A a A a+2", "rmap A a A a+2", "rmap A a",
-		"family A a unfaulted", "family A a child", "family A a chain 2", "family A a members 2",
-		"family A a active 2", "family A a children 2", "family A a refs 2", "family A a other A a",
-		"family A a stranger A a", "family A 0 faulted", "rss A anon 3", "rss A file 1", "rss A shmem 1",
-		"rss A swap 1", "pages A total 5", "pages A data 5", "pages A exec 1", "pages A stack 1",
-		"pages A locked 1", "pages A tables 1", "event cow_copies 1", "refused flags 1", "count mms 2",
-		"count vmas 2", "count anon_vmas 2", "count avcs 2", "count frames 9", "count tables 1",
+		"maps A",
+		"maps A a+0..3:rw",
+		"maps A a+0..4:r",
+		"maps A a+0..4:rws",
+		"maps A a+0..4:rw+locked",
+		"maps A a+0..4:rw a+4..5:rw",
+		"maps-in A a+0..2 a+0..2:rw",
+		"vmas A 2",
+		"pte A a absent",
+		"pte A a+1 present",
+		"pte A a readonly",
+		"pte A a zero",
+		"pte A a prot-none",
+		"pte A a exec",
+		"pte A a special",
+		"pte A a old",
+		"pte A a clean",
+		"page A a+1 anon",
+		"page A a file",
+		"page A a shared",
+		"page A a dirty",
+		"page A a unevictable",
+		"page A a mapcount 2",
+		"page A a refcount 9",
+		"frame A a other A a",
+		"frame A a same A a+2",
+		"key A a other A a",
+		"key A a same A a+1",
+		"key A a same A 0",
+		"rmap A a A a A a+2",
+		"rmap A a A a+2",
+		"rmap A a",
+		"family A a unfaulted",
+		"family A a child",
+		"family A a chain 2",
+		"family A a members 2",
+		"family A a active 2",
+		"family A a children 2",
+		"family A a refs 2",
+		"family A a other A a",
+		"family A a stranger A a",
+		"family A 0 faulted",
+		"rss A anon 3",
+		"rss A file 1",
+		"rss A shmem 1",
+		"rss A swap 1",
+		"pages A total 5",
+		"pages A data 5",
+		"pages A exec 1",
+		"pages A stack 1",
+		"pages A locked 1",
+		"pages A tables 1",
+		"event cow_copies 1",
+		"refused flags 1",
+		"count mms 2",
+		"count vmas 2",
+		"count anon_vmas 2",
+		"count avcs 2",
+		"count frames 9",
+		"count tables 1",
 		"count committed 99",
 	};
 
@@ -254,13 +306,24 @@ static void each_claim_can_hold(void **state)
 static void each_expectation_can_fail(void **state)
 {
 	static const char *const lines[] = {
-		"A: munmap a 1 expect EINVAL", "A: munmap a.1 1", "A: munmap a.1 1 expect ENOMEM",
-		"A: write a 1 expect cow", "A: write a 1 expect none", "A: write a 1 expect major",
-		"A: read a expect minor", "A: read a expect 1", "A: read a expect \"x\"",
-		"A: read a expect segv-maperr", "A: read a-1", "A: read a-1 expect segv-accerr",
-		"A: copyin a \"xy\" expect count 1", "A: copyin a \"xy\" expect EFAULT",
-		"A: x = mmap 1 r private anon at a+8 fixed expect at a", "A: mincore a 2 expect \"11\"",
-		"verify 1\nverify 2\nverify 3\nwatch A\nwatched A a+0..1", "fork A B\nB: read a expect cow",
+		"A: munmap a 1 expect EINVAL",
+		"A: munmap a.1 1",
+		"A: munmap a.1 1 expect ENOMEM",
+		"A: write a 1 expect cow",
+		"A: write a 1 expect none",
+		"A: write a 1 expect major",
+		"A: read a expect minor",
+		"A: read a expect 1",
+		"A: read a expect \"x\"",
+		"A: read a expect segv-maperr",
+		"A: read a-1",
+		"A: read a-1 expect segv-accerr",
+		"A: copyin a \"xy\" expect count 1",
+		"A: copyin a \"xy\" expect EFAULT",
+		"A: x = mmap 1 r private anon at a+8 fixed expect at a",
+		"A: mincore a 2 expect \"11\"",
+		"verify 1\nverify 2\nverify 3\nwatch A\nwatched A a+0..1",
+		"fork A B\nB: read a expect cow",
 	};
 
 	(void)state;
@@ -275,15 +338,45 @@ static void each_expectation_can_fail(void **state)
 static void what_makes_no_sense_is_a_bad_script(void **state)
 {
 	static const char *const lines[] = {
-		"B: read a", "A: read b", "exit B", "process A", "fork A A", "fork B C", "machine frames 64",
-		"A: mmap 1 r private file F", "file F 1\nfile F 1", "file F 1\nmemfd F 1", "close F", "sync F",
-		"A: munmap a 1 expect minor", "A: munmap a 1 expect 5", "A: munmap a 1 expect count 1",
-		"A: munmap a 1 expect at a", "fork A B expect ENOMEM unchanged", "verify 0", "verify 4",
-		"A: read a 2000b", "A: read a 0b", "A: read a.4090 8b", "A: write a.4095 \"xy\"",
-		"A: stamp a 1t", "event no_such_thing 1", "refused no_such_thing 1", "show", "show page a",
-		"watched A", "A: mincore a 2000", "punch F 1", "file F 4\npunch F 1b", "fail-io read F 1",
-		"file F 1\nfail-io read F 99999999999", "copy 2000b A a to A a+1", "show maps B",
-		"file F 4\nfread F 5000b", "rmap A a B a", "frame A a same B a",
+		"B: read a",
+		"A: read b",
+		"exit B",
+		"process A",
+		"fork A A",
+		"fork B C",
+		"machine frames 64",
+		"A: mmap 1 r private file F",
+		"file F 1\nfile F 1",
+		"file F 1\nmemfd F 1",
+		"close F",
+		"sync F",
+		"A: munmap a 1 expect minor",
+		"A: munmap a 1 expect 5",
+		"A: munmap a 1 expect count 1",
+		"A: munmap a 1 expect at a",
+		"fork A B expect ENOMEM unchanged",
+		"verify 0",
+		"verify 4",
+		"A: read a 2000b",
+		"A: read a 0b",
+		"A: read a.4090 8b",
+		"A: write a.4095 \"xy\"",
+		"A: stamp a 1t",
+		"event no_such_thing 1",
+		"refused no_such_thing 1",
+		"show",
+		"show page a",
+		"watched A",
+		"A: mincore a 2000",
+		"punch F 1",
+		"file F 4\npunch F 1b",
+		"fail-io read F 1",
+		"file F 1\nfail-io read F 99999999999",
+		"copy 2000b A a to A a+1",
+		"show maps B",
+		"file F 4\nfread F 5000b",
+		"rmap A a B a",
+		"frame A a same B a",
 	};
 
 	(void)state;
@@ -306,11 +399,12 @@ static void the_order_of_names_does_not_matter_for_the_end(void **state)
 	ends("", 0, NULL);
 	ends("# nothing\n\n", 0, NULL);
 	ends("process A\r\nprocess B\r\n", 0, NULL);
-	ends("file F 4\nmemfd M 4\n" START "A: mmap 2 rw shared file F\nclose F\nexit A\n", 0, NULL);
+	ends("file F 4\nmemfd M 4\n" START "A: mmap 2 rw shared file F\nclose F\nexit A\n", 0,
+	     NULL);
 	ends("process A stack=8m locked = 4\nwatch A\nfork A B\nexit A\nwatch B\n", 0, NULL);
 }
 
-/* ---- documentation ---------------------------------------------------------------------------------------------- */
+/* ---- documentation --------------------------------------------------------------------------- */
 
 static char *read_docs(void)
 {
