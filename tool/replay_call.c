@@ -24,8 +24,8 @@ static void apply(struct replay *r, struct task *t, uint64_t ret)
 	if (c->applied || !t->space || !t->space->proc)
 		return;
 	if (t->space->forking)
-		life_fork_passed(r, t, c->sys.call == TRACE_CALL_MADVISE ? c->sys.arg[0] :
-									   LIFE_ANYWHERE);
+		life_fork_passed(r, t,
+				 c->sys.call == TRACE_CALL_MADVISE ? c->sys.arg[0] : LIFE_ANYWHERE);
 	before = counts_of(t->space);
 	if (t->op.space != t->space) {
 		plan_begin(&t->op, t->space);

@@ -106,13 +106,20 @@ void plan_applied(struct plan *p, const struct counts *total)
 		p->space->adjust.n[i] -= total->n[i];
 }
 
-/* The operation is over. What the kernel has not reported by now, it has not done. */
+/* The operation is over. What the kernel has not reported by now, it has not done: the counts differ from here on. */
 void plan_drop(struct plan *p)
 {
 	struct space *s = p->space;
 
-	for (int i = 0; s && i < AVM_NR_RSS; i++)
-		s->adjust.n[i] += (p->applied ? p->total.n[i] : 0) - p->done.n[i];
+	for (int i = 0; s && i < AVM_NR_RSS; i++) {
+		int64_t rest = (p->applied ? p->total.n[i] : 0) - p->done.n[i];
+
+		s->adjust.n[i] += rest;
+		if (!rest)
+			continue;
+		s->drift_by[i] = (s->drift[i] ? s->drift_by[i] : 0) - rest;
+		s->drift[i] = s->drift_by[i] ? "" : NULL;
+	}
 	p->space = NULL;
 	p->nr = p->next = 0;
 	p->total = p->done = (struct counts){ { 0 } };
@@ -181,5 +188,5 @@ void plan_report(struct replay *r, struct task *t, struct plan *p, enum avm_rss 
 	p->done.n[type] += delta;
 	s->adjust.n[type] += delta;
 	s->reported[s->nr_reported++ % REPORTED] =
-		(struct reported){ r->state->seq, t->tid, type, delta };
+		(struct reported){ r->state->seq, r->state->time, t->tid, type, delta };
 }

@@ -71,7 +71,7 @@ struct plan {
 
 /* A change that the kernel has reported. */
 struct reported {
-	uint64_t seq; /* number of the event */
+	uint64_t seq, time; /* of the event */
 	int32_t tid;
 	enum avm_rss type;
 	int64_t delta;
@@ -183,7 +183,7 @@ struct replay_state {
 	struct space_list ids[BUCKETS];
 	struct space_list spaces;
 	struct file_list files[BUCKETS];
-	uint64_t seq;
+	uint64_t seq, time;
 	uint64_t line; /* of the event at work */
 	const char *doing; /* NULL: serving a fault */
 	bool strace;

@@ -6,8 +6,8 @@
  *
  *  - Operations go step by step. A sample inside of one must be the state after its next step, no other; a step may be
  *    torn where the kernel lets others run in the middle of a page table, but never goes back, and nothing is skipped.
- *  - CPUs run beside each other. The value was read after the task's event before and until the sample was written:
- *    what other tasks reported in between may be missing in it, and the next step of each may be there already.
+ *  - CPUs run beside each other. The value is read a moment before the sample is written, after the task's event before:
+ *    what other tasks reported in that moment may be missing in it, and the next step of each may be there already.
  *  - Arguments of exec are charged to the old address space until it is left.
  *
  * A sample that fits none of that is unequal, and so is every later one until the counts meet again: nothing is
@@ -18,6 +18,8 @@
 #include <string.h>
 
 #include "replay_priv.h"
+
+#define BESIDE_NS 10000u /* between the two there is nothing but an interrupt, perhaps */
 
 static enum avm_rss type_of(enum trace_rss_type t)
 {
@@ -71,6 +73,12 @@ static bool take_torn(struct replay *r, struct task *t, struct plan *p, enum avm
 	return true;
 }
 
+/* While counts differ, a number of pages that only the sample tells would make up for the difference. */
+static bool would_make_up(const struct plan *p, enum avm_rss type)
+{
+	return p->open && p->space->drift[type] && (type == AVM_RSS_FILE || type == AVM_RSS_SHMEM);
+}
+
 /* Can this be the task's next step? Takes it if so. */
 static bool take_step(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
 		      int64_t delta)
@@ -80,7 +88,7 @@ static bool take_step(struct replay *r, struct task *t, struct space *s, enum av
 	for (int i = 0; i < 2; i++) {
 		struct plan *p = plans[i];
 
-		if (p->space != s)
+		if (p->space != s || would_make_up(p, type))
 			continue;
 		if (p->open && delta > 0 && take_around(r, t, p, type, delta))
 			return true;
@@ -98,7 +106,7 @@ static bool found_nothing(struct task *t, const struct space *s, enum avm_rss ty
 {
 	if (type != AVM_RSS_FILE && type != AVM_RSS_SHMEM)
 		return false;
-	return (t->fault.space == s && t->fault.open) ||
+	return (t->fault.space == s && t->fault.open && !s->drift[type]) ||
 	       (t->op.space == s && plan_next(&t->op, type) > 0);
 }
 
@@ -109,8 +117,8 @@ static bool expects_step(struct task *t, const struct space *s, enum avm_rss typ
 }
 
 /* What other tasks reported since this one's last event, and may not have been in the value: all, or the last few. */
-static size_t others_done(struct task *t, const struct space *s, enum avm_rss type, int64_t *out,
-			  size_t max)
+static size_t others_done(const struct replay *r, const struct task *t, const struct space *s,
+			  enum avm_rss type, int64_t *out, size_t max)
 {
 	int64_t sum = 0;
 	size_t n = 0;
@@ -118,7 +126,7 @@ static size_t others_done(struct task *t, const struct space *s, enum avm_rss ty
 	for (unsigned i = 0; i < REPORTED && i < s->nr_reported && n < max; i++) {
 		const struct reported *d = &s->reported[(s->nr_reported - 1 - i) % REPORTED];
 
-		if (d->seq <= t->prev_seq)
+		if (d->seq <= t->prev_seq || r->state->time - d->time > BESIDE_NS)
 			break;
 		if (d->tid == t->tid || d->type != type)
 			continue;
@@ -163,7 +171,7 @@ static bool take_seen(struct replay *r, struct task *t, struct space *s, enum av
 		      int64_t delta)
 {
 	int64_t less[BESIDE + 1] = { 0 }, more[BESIDE + 1] = { 0 };
-	size_t nl = 1 + others_done(t, s, type, less + 1, BESIDE);
+	size_t nl = 1 + others_done(r, t, s, type, less + 1, BESIDE);
 	size_t nm = 1 + others_next(r, t, s, type, more + 1, BESIDE);
 	bool expected = expects_step(t, s, type);
 
@@ -251,7 +259,8 @@ static const char *difference(const struct replay *r, const struct task *t, cons
 		return "rss: events were lost";
 	if (t->space != s && t->child != s)
 		return "rss: changed by another process, a debugger perhaps";
-	return s->drift[type] && s->drift_by[type] == by ? lasting[type] : names[type];
+	return s->drift[type] && *s->drift[type] && s->drift_by[type] == by ? lasting[type] :
+									      names[type];
 }
 
 static void unequal(struct replay *r, struct task *t, struct space *s, enum avm_rss type,
@@ -329,7 +338,7 @@ static bool exec_charge(struct replay *r, struct task *t, const struct sample *m
 	t->exec.charged += delta;
 	s->adjust.n[AVM_RSS_ANON] += delta;
 	s->reported[s->nr_reported++ % REPORTED] =
-		(struct reported){ r->state->seq, t->tid, AVM_RSS_ANON, delta };
+		(struct reported){ r->state->seq, r->state->time, t->tid, AVM_RSS_ANON, delta };
 	told(r, m->type, true, "");
 	return true;
 }

@@ -152,6 +152,7 @@ static void replay_event(struct replay *r, const struct trace_event *ev)
 
 	r->state->seq++;
 	r->state->line = ev->line;
+	r->state->time = ev->time;
 	t = task_of(r, ev);
 	if (t) {
 		begin_event(r, t, ev);
