@@ -7,15 +7,15 @@
  * changes nothing at all.
  */
 #include "anonvm/ops.h"
+#include "fault.h"
 #include "file.h"
-#include "mlock.h"
 #include "mm.h"
 #include "mmu_gather.h"
 #include "page.h"
 #include "pgtable.h"
 #include "vma.h"
 
-#define PROT_KNOWN (AVM_PROT_ALL | AVM_PROT_GROWSDOWN | AVM_PROT_GROWSUP)
+#define PROT_GROWS (AVM_PROT_GROWSDOWN | AVM_PROT_GROWSUP)
 
 /* May-bits stand four bits above the bits they permit. */
 static bool permitted(uint64_t flags)
@@ -45,18 +45,11 @@ struct plan {
 	int err; /* ... because of this; 0: all of it */
 	uint64_t charge; /* pages to be promised */
 	uint64_t data; /* pages that become private and writable, stacks excepted */
-	bool populate; /* locked memory among them: it is to have its own pages, now as before */
 };
 
 static uint64_t pages_of(avm_addr_t start, avm_addr_t end)
 {
 	return (end - start) >> AVM_PAGE_SHIFT;
-}
-
-static bool is_locked_read_only(const struct avm_vma *vma)
-{
-	return (vma->flags & (AVM_VM_WRITE | AVM_VM_SHARED | AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)) ==
-	       AVM_VM_LOCKED;
 }
 
 static struct plan look(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint32_t prot)
@@ -82,8 +75,6 @@ static struct plan look(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uin
 		if ((flags & (AVM_VM_WRITE | AVM_VM_SHARED | AVM_VM_GROWSDOWN)) == AVM_VM_WRITE &&
 		    !(vma->flags & AVM_VM_WRITE))
 			p.data += pages_of(p.stop, to);
-		if ((flags & AVM_VM_WRITE) && is_locked_read_only(vma))
-			p.populate = true;
 		p.stop = to;
 	}
 	return p;
@@ -128,6 +119,28 @@ static void change_entries(struct avm_vma *vma, avm_addr_t start, avm_addr_t end
 	}
 }
 
+/*
+ * Locked memory has its pages, and private memory its own ones once it is writable: has this just become both? What was
+ * writable before is not asked again: it may share pages with a child, and that is how it stays.
+ */
+static bool wants_own_pages(uint64_t old, uint64_t now)
+{
+	uint64_t kind = AVM_VM_WRITE | AVM_VM_SHARED | AVM_VM_LOCKED | AVM_VM_LOCKONFAULT;
+
+	return (old & kind) == AVM_VM_LOCKED && (now & AVM_VM_WRITE);
+}
+
+/* As far as there is memory: only a promise to try. */
+static void give_own_pages(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+{
+	for (; start < end; start += AVM_PAGE_SIZE) {
+		unsigned bits = avm_fault_locked(vma, start, AVM_ACCESS_WRITE, AVM_FORCE_NO, NULL);
+
+		if (bits & (AVM_FAULT_ERROR | AVM_FAULT_RETRY))
+			return;
+	}
+}
+
 /* ---- the operation ---------------------------------------------------------------------------------------- */
 
 /* Cannot fail: reserved, promised. */
@@ -150,15 +163,16 @@ static void change(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, a
 			if ((old & AVM_VM_ACCOUNT) && !(attrs.flags & AVM_VM_ACCOUNT))
 				avm_uncommit(mm->machine, pages);
 			change_entries(vma, start, to);
+			if (wants_own_pages(old, attrs.flags))
+				give_own_pages(vma, start, to);
 		}
 		start = to;
 		vma = vma->end > start ? vma : avm_vma_next(vma);
 	}
 }
 
-/* => mmap_lock write. *populate_end: locked memory up to here wants its pages; else as it was. */
-static int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint32_t prot,
-			   avm_addr_t *populate_end)
+/* => mmap_lock write. */
+static int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint32_t prot)
 {
 	struct plan p = look(mm, start, end, prot);
 	struct avm_pool pool;
@@ -179,8 +193,6 @@ static int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, 
 	avm_tlb_flush(mm, start, p.stop);
 	avm_notify_end(mm, start, p.stop);
 	avm_pool_drain(mm, &pool);
-	if (p.populate)
-		*populate_end = p.stop;
 	return p.err;
 }
 
@@ -200,23 +212,26 @@ static int extend_down(struct avm_mm *mm, avm_addr_t *start, avm_addr_t end)
 int avm_mprotect(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t prot)
 {
 	avm_addr_t end = addr + avm_page_up(len);
-	avm_addr_t populate_end = 0;
 	int err;
 
-	if ((prot & ~(uint32_t)PROT_KNOWN) || !avm_page_aligned(addr) || (prot & AVM_PROT_GROWSUP))
+	/* Of several errors, the one that Linux finds first. */
+	if ((prot & PROT_GROWS) == PROT_GROWS || !avm_page_aligned(addr))
 		return -AVM_EINVAL;
 	if (!len)
 		return 0;
 	if (end <= addr)
 		return -AVM_ENOMEM;
+	if (prot & ~(uint32_t)(AVM_PROT_ALL | PROT_GROWS))
+		return -AVM_EINVAL;
 	err = avm_mmap_write_lock(mm);
 	if (err)
 		return err;
 	if (prot & AVM_PROT_GROWSDOWN)
 		err = extend_down(mm, &addr, end);
+	else if (prot & AVM_PROT_GROWSUP) /* nothing here does */
+		err = avm_mm_find_exact(mm, addr) ? -AVM_EINVAL : -AVM_ENOMEM;
 	if (!err)
-		err = mprotect_locked(mm, addr, end, prot & AVM_PROT_ALL, &populate_end);
+		err = mprotect_locked(mm, addr, end, prot & AVM_PROT_ALL);
 	avm_mmap_write_unlock(mm);
-	(void)avm_mlock_populate(mm, addr, populate_end, AVM_MLOCK_GO_ON);
 	return err;
 }
