@@ -83,8 +83,7 @@ static inline struct avm_anon_vma *avm_family_root(const struct avm_anon_vma *av
 /* R2.2: faulted, with more than one entry on its chain. */
 static inline bool avm_vma_is_fork_child(const struct avm_vma *vma)
 {
-	return avm_vma_anon(vma) &&
-	       atomic_load_explicit(&vma->chain_len, memory_order_relaxed) > 1;
+	return avm_vma_anon(vma) && atomic_load_explicit(&vma->chain_len, memory_order_relaxed) > 1;
 }
 
 void avm_family_init(struct avm *m); /* the caches */
@@ -108,7 +107,8 @@ struct avm_avc_pool {
 };
 
 void avm_avc_pool_init(struct avm_avc_pool *pool);
-int avm_avc_pool_fill(struct avm *m, struct avm_avc_pool *pool, uint64_t nr); /* adds; -ENOMEM: adds none */
+int avm_avc_pool_fill(struct avm *m, struct avm_avc_pool *pool,
+		      uint64_t nr); /* adds; -ENOMEM: adds none */
 void avm_avc_pool_drain(struct avm *m, struct avm_avc_pool *pool);
 
 /* The family lock of a faulted VMA; nothing for an unfaulted one. */
@@ -155,7 +155,8 @@ enum avm_placement {
  * Sets mapping and index of a page about to be mapped at addr in a faulted VMA (R5.1).
  * => the page is new and private, or locked.
  */
-void avm_family_place(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr, enum avm_placement how);
+void avm_family_place(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr,
+		      enum avm_placement how);
 
 /* ---- from a page to its family (R6, R7) --------------------------------------------------------------- */
 

@@ -14,7 +14,8 @@ static int map_private(struct avm_mm *mm, const struct avm_segment *s, uint64_t 
 {
 	struct avm_range r = { .start = s->start, .file = s->file, .pgoff = s->pgoff };
 
-	if (!s->pages || s->pages > mm->task_size >> AVM_PAGE_SHIFT || (s->prot & ~(uint32_t)AVM_PROT_ALL))
+	if (!s->pages || s->pages > mm->task_size >> AVM_PAGE_SHIFT ||
+	    (s->prot & ~(uint32_t)AVM_PROT_ALL))
 		return -AVM_EINVAL;
 	if (!avm_range_ok(s->start, s->pages << AVM_PAGE_SHIFT, mm->task_size, &r.end) ||
 	    s->start < mm->lowest || avm_mm_find_in(mm, r.start, r.end))

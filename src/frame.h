@@ -28,8 +28,8 @@ static inline void avm_port_frame_read(struct avm *m, avm_pfn_t pfn, size_t offs
 	memcpy(buf, (char *)avm_port_frame_ptr(m, pfn) + offset, len);
 }
 
-static inline void avm_port_frame_write(struct avm *m, avm_pfn_t pfn, size_t offset, const void *buf,
-					size_t len)
+static inline void avm_port_frame_write(struct avm *m, avm_pfn_t pfn, size_t offset,
+					const void *buf, size_t len)
 {
 	memcpy((char *)avm_port_frame_ptr(m, pfn) + offset, buf, len);
 }

@@ -19,7 +19,7 @@ int avm_move_reserve(struct avm_mm *mm, avm_addr_t from, avm_addr_t to, uint64_t
  * are dropped. Tables have been reserved: cannot fail. Notifiers, and the tables left empty, are the caller's.
  * => mmap_lock write.
  */
-void avm_move_range(struct avm_vma *old_vma, avm_addr_t from, struct avm_vma *new_vma, avm_addr_t to,
-		    uint64_t len);
+void avm_move_range(struct avm_vma *old_vma, avm_addr_t from, struct avm_vma *new_vma,
+		    avm_addr_t to, uint64_t len);
 
 #endif

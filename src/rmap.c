@@ -18,7 +18,7 @@
 
 /* Is the anon_vma that the page names on the VMA's chain? (V20, at the moment of mapping; gallery 10) */
 static inline __attribute__((unused)) bool placed_in_chain(const struct avm_page *page,
-							    const struct avm_vma *vma)
+							   const struct avm_vma *vma)
 {
 	uintptr_t mapping = atomic_load_explicit(&page->mapping, memory_order_relaxed);
 	const struct avm_anon_vma_chain *avc;
@@ -136,9 +136,8 @@ static struct avm_vma *next_vma(struct avm_rmap_walk *w)
 		w->position = avc;
 		return avc ? avc->vma : NULL;
 	}
-	w->position = w->position ?
-			      avm_mappings_iter_next(w->position, w->index, w->index) :
-			      avm_mappings_iter_first(&w->file->mappings, w->index, w->index);
+	w->position = w->position ? avm_mappings_iter_next(w->position, w->index, w->index) :
+				    avm_mappings_iter_first(&w->file->mappings, w->index, w->index);
 	return w->position;
 }
 

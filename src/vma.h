@@ -75,7 +75,8 @@ struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const stru
 /*
  * Splits at addr (R3.1): returns the upper part. Needs 1 VMA and vma->chain_len chain entries. Cannot fail.
  */
-struct avm_vma *avm_vma_split(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma, avm_addr_t addr);
+struct avm_vma *avm_vma_split(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
+			      avm_addr_t addr);
 
 /*
  * Gives [start, end) of `vma` new flags, name and policy, merging and splitting (R2.5). Needs what
@@ -93,7 +94,8 @@ struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct 
  * for every boundary at which exactly one side is faulted (a merge clones only chains of one entry, R2.2).
  * Also -ENOMEM when the splits would exceed mm's limit of VMAs.
  */
-int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end);
+int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start,
+			   avm_addr_t end);
 
 /* Moves `end` up, or `start` down, of a VMA into free space, with nobody to merge with. Cannot fail. */
 void avm_vma_expand(struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
@@ -108,7 +110,8 @@ void avm_vma_remove(struct avm_mm *mm, struct avm_vma *vma);
  * Makes one VMA of two touching ones that split made, or that may merge: the upper goes. Cannot fail when
  * their chains are equal; otherwise needs one chain entry in the pool.
  */
-void avm_vma_join(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *lower, struct avm_vma *upper);
+void avm_vma_join(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *lower,
+		  struct avm_vma *upper);
 
 /* May this many more VMAs be made? (R17) */
 bool avm_vma_room(const struct avm_mm *mm, unsigned more);

@@ -33,7 +33,8 @@ struct avm_limits {
 /* Zero is a good value for every field. */
 struct avm_mm_config {
 	void *context; /* the embedder's; mm->context */
-	void (*release)(struct avm_mm *mm); /* the last reference is gone: the struct is yours again */
+	void (*release)(
+		struct avm_mm *mm); /* the last reference is gone: the struct is yours again */
 	avm_addr_t lowest; /* lowest address to be mapped; 0: 64 KiB, as mmap_min_addr */
 	avm_addr_t task_size; /* end of user addresses; 0: the arch's */
 	avm_addr_t mmap_base; /* placement goes top-down from here; 0: 128 MiB below task_size */
@@ -61,7 +62,8 @@ struct avm_mm {
 
 	_Atomic uint32_t users; /* avm_mm_get, avm_mm_put */
 	struct avm_rwsem mmap_lock; /* order 1: the set of VMAs and their chains */
-	_Atomic uint32_t write_seq; /* odd while mmap_lock is held for write; see avm_vma.write_seq */
+	_Atomic uint32_t
+		write_seq; /* odd while mmap_lock is held for write; see avm_vma.write_seq */
 	struct avm_spinlock page_table_lock; /* order 6: upper tables; the step chain empty -> one */
 
 	struct avm_vma_tree vmas; /* mmap_lock */

@@ -139,8 +139,7 @@ enum avm_fault_result {
 	AVM_FAULT_MAPERR = 1 << 9, /* SIGSEGV, SEGV_MAPERR: nothing mapped there */
 	AVM_FAULT_ACCERR = 1 << 10, /* SIGSEGV, SEGV_ACCERR: mapped, but not for this access */
 };
-#define AVM_FAULT_ERROR \
-	(AVM_FAULT_OOM | AVM_FAULT_SIGBUS | AVM_FAULT_MAPERR | AVM_FAULT_ACCERR)
+#define AVM_FAULT_ERROR (AVM_FAULT_OOM | AVM_FAULT_SIGBUS | AVM_FAULT_MAPERR | AVM_FAULT_ACCERR)
 
 /* ---- flags of a VMA (R1.1) ----------------------------------------------------------------------- */
 

@@ -23,9 +23,9 @@ static void a_layout_that_makes_no_sense_is_refused(void **state)
 	assert_int_equal(try_init(&w, (struct avm_mm_config){ .task_size = ~0ull << 12 }),
 			 -AVM_EINVAL);
 	assert_int_equal(try_init(&w, (struct avm_mm_config){ .mmap_base = 0x1000 }), -AVM_EINVAL);
-	assert_int_equal(try_init(&w, (struct avm_mm_config){ .task_size = 0x40000,
-							      .mmap_base = 0x50000 }),
-			 -AVM_EINVAL);
+	assert_int_equal(
+		try_init(&w, (struct avm_mm_config){ .task_size = 0x40000, .mmap_base = 0x50000 }),
+		-AVM_EINVAL);
 	assert_int_equal(try_init(&w, (struct avm_mm_config){ .task_size = 0x40000 }), 0);
 	sim_fail_alloc(w.s, 1, 1);
 	assert_int_equal(try_init(&w, (struct avm_mm_config){ 0 }), -AVM_ENOMEM);
@@ -89,7 +89,8 @@ static struct avm_segment segments[3];
 
 static struct avm_image image_of(struct test_file *tf)
 {
-	segments[0] = (struct avm_segment){ 0x400000, 2, AVM_PROT_READ | AVM_PROT_EXEC, &tf->file, 0 };
+	segments[0] =
+		(struct avm_segment){ 0x400000, 2, AVM_PROT_READ | AVM_PROT_EXEC, &tf->file, 0 };
 	segments[1] = (struct avm_segment){ 0x402000, 2, RW, &tf->file, 2 };
 	segments[2] = (struct avm_segment){ 0x404000, 4, RW, NULL, 0 };
 	return (struct avm_image){ .segments = segments,

@@ -55,8 +55,8 @@ static void bad_arguments_have_the_errno_of_the_manual_page(void **state)
 	assert_int_equal(TRY(.len = PAGE, .prot = RW,
 			     .flags = AVM_MAP_SHARED | AVM_MAP_ANONYMOUS | AVM_MAP_GROWSDOWN),
 			 -AVM_EINVAL);
-	assert_int_equal(TRY(.len = PAGE, .prot = 1, .flags = AVM_MAP_PRIVATE,
-			     .file = &tf->file, .open_mode = AVM_PROT_WRITE),
+	assert_int_equal(TRY(.len = PAGE, .prot = 1, .flags = AVM_MAP_PRIVATE, .file = &tf->file,
+			     .open_mode = AVM_PROT_WRITE),
 			 -AVM_EACCES);
 	assert_int_equal(TRY(.len = PAGE, .prot = RW, .flags = AVM_MAP_SHARED, .file = &tf->file,
 			     .open_mode = AVM_PROT_READ),
@@ -79,18 +79,20 @@ static void fixed_addresses_are_checked(void **state)
 	assert_int_equal(TRY(.addr = w.mm->task_size - PAGE, .len = 2 * PAGE,
 			     .flags = ANON | AVM_MAP_FIXED),
 			 -AVM_ENOMEM);
-	assert_int_equal(TRY(.addr = BASE, .len = PAGE, .flags = ANON | AVM_MAP_FIXED_NOREPLACE), 0);
+	assert_int_equal(TRY(.addr = BASE, .len = PAGE, .flags = ANON | AVM_MAP_FIXED_NOREPLACE),
+			 0);
 	assert_int_equal(TRY(.addr = BASE, .len = PAGE, .flags = ANON | AVM_MAP_FIXED_NOREPLACE),
 			 -AVM_EEXIST);
-	assert_int_equal(TRY(.addr = w.mm->task_size - PAGE, .len = PAGE,
-			     .flags = ANON | AVM_MAP_FIXED),
-			 0);
+	assert_int_equal(
+		TRY(.addr = w.mm->task_size - PAGE, .len = PAGE, .flags = ANON | AVM_MAP_FIXED), 0);
 	world_close(&w);
 }
 
 static void a_read_only_shared_file_can_never_be_made_writable(void **state)
 {
-	struct avm_mmap args = { .len = PAGE, .prot = AVM_PROT_READ, .flags = AVM_MAP_SHARED,
+	struct avm_mmap args = { .len = PAGE,
+				 .prot = AVM_PROT_READ,
+				 .flags = AVM_MAP_SHARED,
 				 .open_mode = AVM_PROT_READ };
 	struct test_file *tf;
 	struct world w;
@@ -164,7 +166,8 @@ static void the_guard_below_a_stack_stays_free(void **state)
 
 static void when_all_below_the_base_is_full_the_room_above_it_is_used(void **state)
 {
-	const struct avm_mm_config config = { .lowest = 0x10000, .mmap_base = 0x20000,
+	const struct avm_mm_config config = { .lowest = 0x10000,
+					      .mmap_base = 0x20000,
 					      .task_size = 0x40000 };
 	struct avm_mmap args = { .len = 16 * PAGE, .flags = ANON };
 	struct sim_proc *p;
@@ -198,8 +201,8 @@ static void limits_of_the_address_space_are_kept(void **state)
 	assert_int_equal(TRY(.addr = BASE, .len = 8 * PAGE, .flags = ANON | AVM_MAP_FIXED), 0);
 	assert_int_equal(TRY(.len = PAGE, .flags = ANON), -AVM_ENOMEM);
 	/* What is replaced does not count twice. */
-	assert_int_equal(TRY(.addr = BASE, .len = 8 * PAGE, .prot = RW, .flags = ANON | AVM_MAP_FIXED),
-			 0);
+	assert_int_equal(
+		TRY(.addr = BASE, .len = 8 * PAGE, .prot = RW, .flags = ANON | AVM_MAP_FIXED), 0);
 	world_close(&w);
 }
 
@@ -211,8 +214,8 @@ static void the_data_limit_bounds_private_writable_memory(void **state)
 	world_open(&w);
 	limits_are(&w, AVM_NO_LIMIT, 4 * PAGE, AVM_NO_LIMIT);
 	assert_int_equal(TRY(.len = 5 * PAGE, .prot = RW, .flags = ANON), -AVM_ENOMEM);
-	assert_int_equal(TRY(.addr = BASE, .len = 5 * PAGE, .prot = 1, .flags = ANON | AVM_MAP_FIXED),
-			 0);
+	assert_int_equal(
+		TRY(.addr = BASE, .len = 5 * PAGE, .prot = 1, .flags = ANON | AVM_MAP_FIXED), 0);
 	assert_int_equal(avm_mprotect(w.mm, BASE, 5 * PAGE, RW), -AVM_ENOMEM);
 	assert_int_equal(avm_mprotect(w.mm, BASE, 4 * PAGE, RW), 0);
 	assert_int_equal(w.mm->data_vm, 4);
@@ -246,7 +249,8 @@ static void the_number_of_vmas_is_limited(void **state)
 	assert_int_equal(avm_mprotect(w.mm, AT(1), PAGE, AVM_PROT_READ), 0);
 	assert_layout(w.mm, BASE, "0+1:rw 1+1:r 3+2:rw");
 	assert_int_equal(avm_mprotect(w.mm, AT(3), PAGE, AVM_PROT_READ), -AVM_ENOMEM);
-	assert_int_equal(TRY(.addr = AT(9), .len = PAGE, .flags = ANON | AVM_MAP_FIXED), -AVM_ENOMEM);
+	assert_int_equal(TRY(.addr = AT(9), .len = PAGE, .flags = ANON | AVM_MAP_FIXED),
+			 -AVM_ENOMEM);
 	assert_int_equal(avm_munmap(w.mm, AT(3), PAGE), 0);
 	assert_layout(w.mm, BASE, "0+1:rw 1+1:r 4+1:rw");
 	world_close(&w);
@@ -263,8 +267,8 @@ static void strict_commit_refuses_what_frames_could_not_back(void **state)
 	assert_int_equal(TRY(.len = 101 * PAGE, .prot = RW, .flags = ANON), -AVM_ENOMEM);
 	assert_int_equal(TRY(.len = 101 * PAGE, .prot = RW, .flags = ANON | AVM_MAP_NORESERVE),
 			 -AVM_ENOMEM);
-	assert_int_equal(TRY(.addr = BASE, .len = 101 * PAGE, .prot = 1, .flags = ANON | AVM_MAP_FIXED),
-			 0);
+	assert_int_equal(
+		TRY(.addr = BASE, .len = 101 * PAGE, .prot = 1, .flags = ANON | AVM_MAP_FIXED), 0);
 	assert_int_equal(avm_mprotect(w.mm, BASE, 101 * PAGE, RW), -AVM_ENOMEM);
 	assert_int_equal(avm_mprotect(w.mm, BASE, 60 * PAGE, RW), 0);
 	assert_int_equal(atomic_load(&w.m->committed), 60);
@@ -286,8 +290,8 @@ static void fork_is_promised_whole_or_refused(void **state)
 	struct world w;
 
 	(void)state;
-	world_open_with(&w, &(struct sim_config){ .frames = 100,
-						  .core.commit = AVM_COMMIT_STRICT });
+	world_open_with(&w,
+			&(struct sim_config){ .frames = 100, .core.commit = AVM_COMMIT_STRICT });
 	map(&w, 0, 60, RW);
 	assert_int_equal(sim_proc_fork(w.a, &b), -AVM_ENOMEM);
 	assert_int_equal(atomic_load(&w.m->committed), 60);

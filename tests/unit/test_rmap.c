@@ -128,8 +128,8 @@ static void every_generation_sees_its_ancestors_oldest_last(void **state)
 	struct world w;
 
 	(void)state;
-	world_open_with(&w, &(struct sim_config){ .frames = 1024,
-						  .core.family = AVM_FAMILY_CHAIN });
+	world_open_with(&w,
+			&(struct sim_config){ .frames = 1024, .core.family = AVM_FAMILY_CHAIN });
 	map(&w, 0, 1, RW);
 	mark(&w, 0, 1);
 	p = w.a;
@@ -182,8 +182,7 @@ static void flat_families_share_one_anon_vma(void **state)
 	struct world w;
 
 	(void)state;
-	world_open_with(&w, &(struct sim_config){ .frames = 1024,
-						  .core.family = AVM_FAMILY_FLAT });
+	world_open_with(&w, &(struct sim_config){ .frames = 1024, .core.family = AVM_FAMILY_FLAT });
 	map(&w, 0, 2, RW);
 	mark(&w, 0, 2);
 	b = fork_of(w.a);
@@ -238,7 +237,8 @@ static void a_fork_that_fails_leaves_no_child_and_links_nothing(void **state)
 	uint64_t failures = 0;
 
 	(void)state;
-	world_open_with(&w, &(struct sim_config){ .frames = 1024, .check_tlb = true,
+	world_open_with(&w, &(struct sim_config){ .frames = 1024,
+						  .check_tlb = true,
 						  .core.family = AVM_FAMILY_CHAIN });
 	tf = test_file_open(&w, 4 * PAGE);
 	for (unsigned i = 0; i < 12; i++)
