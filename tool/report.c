@@ -45,9 +45,13 @@ bool replay_good(const struct replay *r, char *why, size_t size)
 
 /* ---- the parts of the report ---------------------------------------------------------------------------- */
 
-static double percent(uint64_t part, uint64_t of)
+/* " 99.123 %", or "-" of nothing. */
+static const char *percent(char buf[16], uint64_t part, uint64_t of)
 {
-	return of ? 100.0 * (double)part / (double)of : 100.0;
+	if (!of)
+		return "-";
+	snprintf(buf, 16, "%.3f %%", 100.0 * (double)part / (double)of);
+	return buf;
 }
 
 static double mib(uint64_t pages)
@@ -80,16 +84,28 @@ static void put_head(const struct replay *r)
 		       r->without_code);
 }
 
+static void put_pairs(const char *name, const struct replay_pairs *p)
+{
+	char buf[16];
+
+	if (p->recorded)
+		printf("  %-16s %10" PRIu64 " %11s\n", name, p->recorded,
+		       percent(buf, p->equal, p->recorded));
+}
+
 static void put_fidelity(const struct replay *r)
 {
+	char explained[16], exact[16], equal[16];
+
 	printf("\nas recorded?\n");
 	printf("  %-16s %10s %11s %11s %8s\n", "faults", "recorded", "explained", "exact", "raced");
 	for (int i = 0; i < REPLAY_NR_FAULTS; i++) {
 		const struct replay_faults *f = &r->faults[i];
 		uint64_t of = f->recorded - f->raced;
 
-		printf("  %-16s %10" PRIu64 " %9.3f %% %9.3f %% %8" PRIu64 "\n", fault_names[i],
-		       f->recorded, percent(f->explained, of), percent(f->exact, of), f->raced);
+		printf("  %-16s %10" PRIu64 " %11s %11s %8" PRIu64 "\n", fault_names[i],
+		       f->recorded, percent(explained, f->explained, of),
+		       percent(exact, f->exact, of), f->raced);
 	}
 	printf("  %-16s %10s %11s %11s %8s\n", "resident pages", "samples", "equal", "torn",
 	       "beside");
@@ -97,14 +113,20 @@ static void put_fidelity(const struct replay *r)
 		const struct replay_samples *s = &r->rss[i];
 
 		if (s->samples)
-			printf("  %-16s %10" PRIu64 " %9.3f %% %11" PRIu64 " %8" PRIu64 "\n",
-			       rss_names[i], s->samples, percent(s->equal, s->samples), s->torn,
-			       s->beside);
+			printf("  %-16s %10" PRIu64 " %11s %11" PRIu64 " %8" PRIu64 "\n",
+			       rss_names[i], s->samples, percent(equal, s->equal, s->samples),
+			       s->torn, s->beside);
 	}
-	printf("  %-16s %10" PRIu64 " %9.3f %%\n", "mappings", r->maps.recorded,
-	       percent(r->maps.equal, r->maps.recorded));
-	printf("  %-16s %10" PRIu64 " %9.3f %%\n", "results of calls", r->results.recorded,
-	       percent(r->results.equal, r->results.recorded));
+	put_pairs("mappings", &r->maps);
+	put_pairs("results of calls", &r->results);
+	if (r->around.blocks)
+		printf("  %" PRIu64 " faults mapped file pages around them, in %" PRIu64
+		       " cases fewer than there were; later faults told of %" PRIu64 " which\n",
+		       r->around.blocks, r->around.ambiguous, r->around.corrected);
+	if (r->not_served)
+		printf("  %" PRIu64 " faults of the kernel were not served: page faults were "
+		       "disabled\n",
+		       r->not_served);
 	if (!r->nr_causes)
 		return;
 	printf("  not as recorded, by cause:\n");

@@ -33,6 +33,7 @@ static json_t *faults(const struct replay *r)
 		json_object_set_new(all, names[i], o);
 	}
 	put(all, "without_code", r->without_code);
+	put(all, "not_served", r->not_served);
 	return all;
 }
 
@@ -51,6 +52,17 @@ static json_t *rss(const struct replay *r)
 		json_object_set_new(all, names[i], o);
 	}
 	return all;
+}
+
+/* Pages of files that the kernel maps around a fault: how often which ones was not certain. */
+static json_t *around(const struct replay *r)
+{
+	json_t *o = json_object();
+
+	put(o, "blocks", r->around.blocks);
+	put(o, "ambiguous", r->around.ambiguous);
+	put(o, "corrected", r->around.corrected);
+	return o;
 }
 
 static json_t *pairs(const struct replay_pairs *p)
@@ -156,6 +168,7 @@ int report_json(const struct replay *r, unsigned top)
 				    json_null());
 	put(o, "touches", r->touches);
 	json_object_set_new(o, "faults", faults(r));
+	json_object_set_new(o, "fault_around", around(r));
 	json_object_set_new(o, "rss", rss(r));
 	json_object_set_new(o, "maps", pairs(&r->maps));
 	json_object_set_new(o, "results", pairs(&r->results));
