@@ -151,6 +151,8 @@ static avm_noinline int grow(const struct request *q, struct avm_vma *vma)
 
 	if ((vma->flags & AVM_VM_ACCOUNT) && avm_commit(mm->machine, pages))
 		return -AVM_ENOMEM;
+	/* R2.2 keeps long chains from being cloned. Here none is: the VMA that grows stays, with its own. */
+	r.fork_child = false;
 	joins = avm_merge_plan(mm, &r, vma, next, NULL) == AVM_MERGE_BOTH;
 	avm_pool_init(&pool);
 	if (joins && avm_pool_fill(mm, &pool, 0, 1)) {

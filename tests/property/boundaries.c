@@ -279,13 +279,20 @@ static bool kin(const struct bounds_vma *a, const struct bounds_vma *b)
 	return !is_fork_child(a->own ? a : b);
 }
 
-bool bounds_put(struct bounds_mm *mm, const struct bounds_vma *v)
+/* R2.2 as well: a VMA that grows keeps its chain, however long, and what is above joins without one. */
+enum put_what {
+	PUT_RANGE,
+	PUT_GROWTH,
+};
+
+static bool put(struct bounds_mm *mm, const struct bounds_vma *v, enum put_what what)
 {
 	size_t i = bounds_index(mm, v->start);
 	struct bounds_vma *prev = i && mm->v[i - 1].end == v->start ? &mm->v[i - 1] : NULL;
 	struct bounds_vma *next = i < mm->n && mm->v[i].start == v->end ? &mm->v[i] : NULL;
 	bool left = prev && alike(prev, v) && kin(prev, v);
-	bool right = next && alike(v, next) && kin(v, next);
+	bool right = next && alike(v, next) &&
+		     (kin(v, next) || (what == PUT_GROWTH && v->own && !next->own));
 	struct bounds_vma all = *v;
 
 	if (left && right && prev->own && next->own && prev->own != next->own) /* R2.3 */
@@ -311,6 +318,16 @@ bool bounds_put(struct bounds_mm *mm, const struct bounds_vma *v)
 		erase(mm, i - 1);
 	insert(mm, left ? i - 1 : i, &all);
 	return left || right;
+}
+
+bool bounds_put(struct bounds_mm *mm, const struct bounds_vma *v)
+{
+	return put(mm, v, PUT_RANGE);
+}
+
+void bounds_put_growth(struct bounds_mm *mm, const struct bounds_vma *v)
+{
+	put(mm, v, PUT_GROWTH);
 }
 
 /* ---- R4.1 ------------------------------------------------------------------------------------------------- */

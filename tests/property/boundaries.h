@@ -160,6 +160,9 @@ void bounds_cut(struct bounds_mm *mm, avm_addr_t addr); /* makes addr a boundary
 void bounds_remove(struct bounds_mm *mm, avm_addr_t start, avm_addr_t end);
 /* Puts a range where nothing is, merging by R2. Takes over v->chain's reference. True when it merged. */
 bool bounds_put(struct bounds_mm *mm, const struct bounds_vma *v);
+
+/* The same for the range by which the VMA below grows in place: its attributes, its family. */
+void bounds_put_growth(struct bounds_mm *mm, const struct bounds_vma *v);
 struct bounds_chain *bounds_chain_get(struct bounds_chain *c);
 void bounds_chain_put(struct bounds_chain *c);
 void bounds_prepare(struct bounds_mm *mm, size_t i); /* R4.1 */

@@ -329,7 +329,7 @@ static struct bounds_result grow_in_place(struct bounds_mm *mm, const struct rem
 	    !bounds_may_commit(mm->machine, (more.end - more.start) / PAGE, 0))
 		return bounds_failed(-AVM_ENOMEM);
 	bounds_chain_get(more.chain);
-	bounds_put(mm, &more);
+	bounds_put_growth(mm, &more);
 	return bounds_done(0);
 }
 
