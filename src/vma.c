@@ -580,7 +580,7 @@ int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t 
 			avcs += chain;
 		}
 	}
-	if (!avm_vma_room(mm, splits))
+	if (splits && !avm_vma_room(mm, splits))
 		return -AVM_ENOMEM;
 	return avm_pool_fill(mm, pool, splits, avcs);
 }
