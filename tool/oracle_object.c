@@ -143,20 +143,19 @@ void oracle_punch(struct oracle_object *object, uint64_t first_page, uint64_t en
 
 void oracle_sync_pages(struct oracle_object *object, uint64_t first_page, uint64_t end_page)
 {
+	uint64_t last = object->size / object->oracle->page_size;
+	struct cell *cell = cells_find(&object->now, last);
+
 	if (!object->has_disk)
 		return;
+	/* What a mapping has scribbled behind the end of the file does not reach the disk, and goes. */
+	if (cell && last >= first_page && last < end_page)
+		cut(object, last, object->size, cell->may[0]);
 	/* What is not in memory (any more) is on the disk as it was. */
 	for (size_t i = cells_at(&object->now, first_page); i < cells_at(&object->now, end_page);
 	     i++)
 		cells_drop(&object->disk, object->now.v[i].index, object->now.v[i].index + 1);
 	cells_copy(&object->disk, &object->now, first_page, end_page, 0);
-
-	/* What a mapping scribbles behind the end of the file does not reach the disk. */
-	uint64_t last = object->size / object->oracle->page_size;
-	struct cell *cell = cells_find(&object->disk, last);
-
-	if (cell)
-		cut(object, last, object->size, cell->may[0]);
 }
 
 void oracle_sync(struct oracle_object *object)
