@@ -64,28 +64,41 @@ static struct bounds_result map(struct bounds_mm *mm, const struct bounds_vma *v
 
 static int check_mmap(const struct avm_mmap *a)
 {
+	bool anonymous = a->flags & AVM_MAP_ANONYMOUS;
+
+	if (!anonymous && !a->file)
+		return -AVM_EBADF;
+	if (!a->len || (a->prot & ~(uint32_t)AVM_PROT_ALL) || (anonymous && a->file))
+		return -AVM_EINVAL;
+	return page_up(a->len) ? 0 : -AVM_ENOMEM;
+}
+
+/* What Linux looks at once the place and the lock limit are known. */
+static int check_kind(const struct avm_mmap *a, uint32_t mode)
+{
 	const uint32_t known = AVM_MAP_TYPE | AVM_MAP_FIXED | AVM_MAP_ANONYMOUS |
 			       AVM_MAP_GROWSDOWN | AVM_MAP_DENYWRITE | AVM_MAP_EXECUTABLE |
 			       AVM_MAP_LOCKED | AVM_MAP_NORESERVE | AVM_MAP_POPULATE |
 			       AVM_MAP_NONBLOCK | AVM_MAP_STACK | AVM_MAP_FIXED_NOREPLACE;
 	uint32_t type = a->flags & AVM_MAP_TYPE;
+	bool shared = type == AVM_MAP_SHARED || type == AVM_MAP_SHARED_VALIDATE;
 
-	if (!a->len || (a->prot & ~(uint32_t)AVM_PROT_ALL) || !type ||
-	    type > AVM_MAP_SHARED_VALIDATE)
-		return -AVM_EINVAL;
-	if (!page_up(a->len))
-		return -AVM_ENOMEM;
-	if (a->file && a->pgoff + page_up(a->len) / PAGE < a->pgoff)
+	if (!a->file) {
+		if (type == AVM_MAP_SHARED)
+			return a->flags & AVM_MAP_GROWSDOWN ? -AVM_EINVAL : 0;
+		return type == AVM_MAP_PRIVATE ? 0 : -AVM_EINVAL;
+	}
+	if (a->pgoff + page_up(a->len) / PAGE > INT64_MAX / PAGE || a->pgoff > INT64_MAX / PAGE)
 		return -AVM_EOVERFLOW;
 	if (type == AVM_MAP_SHARED_VALIDATE && (a->flags & ~known))
 		return -AVM_EOPNOTSUPP;
-	if (a->file && (a->flags & AVM_MAP_ANONYMOUS))
+	if (!shared && type != AVM_MAP_PRIVATE)
 		return -AVM_EINVAL;
-	if (!a->file && !(a->flags & AVM_MAP_ANONYMOUS))
-		return -AVM_EBADF;
-	if ((a->flags & AVM_MAP_GROWSDOWN) && (a->file || type != AVM_MAP_PRIVATE))
-		return -AVM_EINVAL;
-	return 0;
+	if (shared && (a->prot & AVM_PROT_WRITE) && !(mode & AVM_PROT_WRITE))
+		return -AVM_EACCES;
+	if (!(mode & AVM_PROT_READ))
+		return -AVM_EACCES;
+	return a->flags & AVM_MAP_GROWSDOWN ? -AVM_EINVAL : 0;
 }
 
 static int mmap_place(const struct bounds_mm *mm, const struct avm_mmap *a, avm_addr_t *out)
@@ -110,30 +123,24 @@ static int mmap_place(const struct bounds_mm *mm, const struct avm_mmap *a, avm_
 	return 0;
 }
 
-static int mmap_flags(const struct bounds_mm *mm, const struct avm_mmap *a, uint64_t *flags)
+static uint64_t mmap_flags(const struct bounds_mm *mm, const struct avm_mmap *a, uint32_t mode)
 {
-	uint32_t mode = a->open_mode ? a->open_mode : AVM_PROT_READ | AVM_PROT_WRITE;
+	uint64_t flags = bounds_flags_of_prot(a->prot) | MAY_ALL | mm->default_flags;
 
-	*flags = bounds_flags_of_prot(a->prot) | MAY_ALL | mm->default_flags;
-	if (a->file && !(mode & AVM_PROT_READ))
-		return -AVM_EACCES;
 	if ((a->flags & AVM_MAP_TYPE) != AVM_MAP_PRIVATE) {
-		*flags |= AVM_VM_SHARED;
-		if (a->file && !(mode & AVM_PROT_WRITE)) {
-			*flags &= ~AVM_VM_MAYWRITE;
-			if (a->prot & AVM_PROT_WRITE)
-				return -AVM_EACCES;
-		}
+		flags |= AVM_VM_SHARED;
+		if (a->file && !(mode & AVM_PROT_WRITE))
+			flags &= ~AVM_VM_MAYWRITE;
 	}
 	if (a->flags & AVM_MAP_GROWSDOWN)
-		*flags |= AVM_VM_GROWSDOWN;
+		flags |= AVM_VM_GROWSDOWN;
 	if (a->flags & AVM_MAP_LOCKED)
-		*flags |= AVM_VM_LOCKED;
+		flags |= AVM_VM_LOCKED;
+	if (a->flags & AVM_MAP_STACK)
+		flags |= AVM_VM_NOHUGEPAGE;
 	if ((a->flags & AVM_MAP_NORESERVE) && !mm->machine->config.strict)
-		*flags |= AVM_VM_NORESERVE;
-	if (bounds_accountable(*flags))
-		*flags |= AVM_VM_ACCOUNT;
-	return 0;
+		flags |= AVM_VM_NORESERVE;
+	return bounds_accountable(flags) ? flags | AVM_VM_ACCOUNT : flags;
 }
 
 static void mmap_populate(struct bounds_mm *mm, const struct avm_mmap *a, uint64_t flags,
@@ -151,18 +158,20 @@ static void mmap_populate(struct bounds_mm *mm, const struct avm_mmap *a, uint64
 struct bounds_result bounds_mmap(struct bounds_mm *mm, const struct avm_mmap *a, uint32_t file,
 				 avm_addr_t *out)
 {
+	uint32_t mode = a->open_mode ? a->open_mode : AVM_PROT_READ | AVM_PROT_WRITE;
 	struct bounds_vma v = { .file = file, .policy = a->policy };
 	struct bounds_result result;
 	int err = check_mmap(a);
 
 	if (!err)
 		err = mmap_place(mm, a, &v.start);
-	if (!err)
-		err = mmap_flags(mm, a, &v.flags);
-	if (!err && (v.flags & AVM_VM_LOCKED))
+	if (!err && ((a->flags & AVM_MAP_LOCKED) || (mm->default_flags & AVM_VM_LOCKED)))
 		err = bounds_may_lock(mm, page_up(a->len) / PAGE);
+	if (!err)
+		err = check_kind(a, mode);
 	if (err)
 		return bounds_failed(err);
+	v.flags = mmap_flags(mm, a, mode);
 	v.end = v.start + page_up(a->len);
 	v.pgoff = a->file ? a->pgoff : v.start / PAGE;
 	if (!a->file && (v.flags & AVM_VM_SHARED)) {

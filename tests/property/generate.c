@@ -206,6 +206,10 @@ static void make_mmap(struct rng *r, const struct bounds_mm *mm, struct op *op)
 		op->flags |= AVM_MAP_NORESERVE;
 	if (rng_one_in(r, 12))
 		op->flags |= AVM_MAP_POPULATE;
+	if (rng_one_in(r, 60))
+		op->flags |= AVM_MAP_STACK;
+	if (rng_one_in(r, 60))
+		op->flags |= AVM_MAP_SHARED_VALIDATE;
 	if (rng_one_in(r, 30))
 		op->flags |= AVM_MAP_LOCKED;
 	if (rng_one_in(r, 30))
@@ -489,9 +493,9 @@ static void make(struct rng *r, struct world *w, struct op *op)
 	}
 }
 
-void generate(struct rng *r, struct world *w, struct op *op)
+void generate_kind(struct rng *r, struct world *w, enum op_kind kind, struct op *op)
 {
-	*op = (struct op){ .kind = draw_kind(r) };
+	*op = (struct op){ .kind = kind };
 	op->p = op->q = (uint8_t)draw_proc(r, w);
 	if (!w->procs[op->p].sim || op->kind == OP_PROCESS) {
 		op->kind = OP_PROCESS;
@@ -506,6 +510,11 @@ void generate(struct rng *r, struct world *w, struct op *op)
 		make(r, w, op);
 	if (op->kind == OP_COPY)
 		op->q = (uint8_t)draw_proc(r, w);
+}
+
+void generate(struct rng *r, struct world *w, struct op *op)
+{
+	generate_kind(r, w, draw_kind(r), op);
 	if (rng_one_in(r, 8)) {
 		op->fail_first = 1 + (uint32_t)rng_below(r, rng_one_in(r, 3) ? 12 : 2);
 		op->fail_count = (uint32_t)rng_below(r, 2);

@@ -248,14 +248,15 @@ static bool certain(const struct proc *p, avm_addr_t addr, uint8_t *bytes, uint6
 }
 
 /* Chunk for chunk: what is read, what of it is written. */
-static uint64_t copy_on_model(struct world *w, const struct op *op, const uint8_t *bytes)
+static uint64_t copy_on_model(struct world *w, const struct op *op, uint64_t len,
+			      const uint8_t *bytes)
 {
 	struct proc *from = &w->procs[op->p], *to = &w->procs[op->q];
 	bool force = op->flags & AVM_COPY_FORCE;
 	uint64_t done = 0;
 
-	while (done < op->len) {
-		uint64_t n = op->len - done < 256 ? op->len - done : 256;
+	while (done < len) {
+		uint64_t n = len - done < 256 ? len - done : 256;
 		uint64_t read = reach(w, from, op->addr + done, n, AVM_ACCESS_READ, force);
 		uint64_t written;
 
@@ -289,7 +290,7 @@ static bool aliases(const struct world *w, const struct op *op)
 				    op->to < op->addr + op->len + PAGE);
 }
 
-/* Only where it is certain beforehand what is copied, and memory does not run out. */
+/* Only where it is certain beforehand what is copied. */
 static void do_copy(struct world *w, const struct op *op)
 {
 	struct proc *from = &w->procs[op->p], *to = &w->procs[op->q];
@@ -299,7 +300,7 @@ static void do_copy(struct world *w, const struct op *op)
 	int64_t got;
 
 	w->expect = NOT_DONE;
-	if (!to->sim || w->content != PAGE || op->fail_first || aliases(w, op))
+	if (!to->sim || w->content != PAGE || aliases(w, op))
 		return;
 	while (mapped < op->len && has_content(from, op->addr + mapped))
 		mapped += rest_of_page(op->addr + mapped, op->len - mapped);
@@ -309,7 +310,22 @@ static void do_copy(struct world *w, const struct op *op)
 		return;
 	got = avm_copy_between(sim_mm(to->sim), op->to, sim_mm(from->sim), op->addr, op->len,
 			       op->flags);
-	check_copied(w, got, copy_on_model(w, op, bytes));
+	if (!world_alloc_failed(w) || got == (int64_t)op->len) {
+		check_copied(w, got, copy_on_model(w, op, op->len, bytes));
+		return;
+	}
+	w->expect = got < 0 ? (int)got : 0;
+	/* What could be read before memory ran out may go nowhere. */
+	if (got == -AVM_EFAULT &&
+	    !reach(w, to, op->to, 1, AVM_ACCESS_WRITE, op->flags & AVM_COPY_FORCE))
+		return;
+	if (got < 0 && got != -AVM_ENOMEM)
+		world_fail(w, CHECK_RESULT, "%lld, it must be no memory", (long long)got);
+	mapped = got > 0 ? (uint64_t)got : 0;
+	if (copy_on_model(w, op, mapped, bytes) != mapped)
+		world_fail(w, CHECK_RESULT, "%lld bytes, not so many can be copied",
+			   (long long)got);
+	no_memory(w, op->q, op->to + mapped, AVM_ACCESS_WRITE, op->flags & AVM_COPY_FORCE);
 }
 
 void perform_access(struct world *w, const struct op *op)

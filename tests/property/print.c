@@ -75,7 +75,9 @@ static void print_mmap(FILE *out, const struct op *op)
 	fprintf(out, "%c: mmap", name_of(op->p));
 	put_len(out, op->len);
 	put_prot(out, op->prot);
-	fprintf(out, (op->flags & AVM_MAP_TYPE) == AVM_MAP_SHARED ? " shared" : " private");
+	fprintf(out, (op->flags & AVM_MAP_TYPE) == AVM_MAP_SHARED  ? " shared" :
+		     (op->flags & AVM_MAP_TYPE) == AVM_MAP_PRIVATE ? " private" :
+								     " validate");
 	if (op->file)
 		fprintf(out, " file f%u+%llu", op->file - 1, (ull)op->to);
 	put_flag(out, op->flags, AVM_MAP_ANONYMOUS, "anon");
@@ -87,6 +89,7 @@ static void print_mmap(FILE *out, const struct op *op)
 	put_flag(out, op->flags, AVM_MAP_NORESERVE, "noreserve");
 	put_flag(out, op->flags, AVM_MAP_LOCKED, "locked");
 	put_flag(out, op->flags, AVM_MAP_POPULATE, "populate");
+	put_flag(out, op->flags, AVM_MAP_STACK, "stack");
 	if (op->mode & 0xff) {
 		fprintf(out, " open");
 		put_prot(out, op->mode & 0xff);

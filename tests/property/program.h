@@ -181,12 +181,32 @@ uint64_t rng_next(struct rng *r);
 uint64_t rng_below(struct rng *r, uint64_t n);
 bool rng_one_in(struct rng *r, uint64_t n);
 
-/* The next operation, given what is there. */
+/* The next operation, given what is there; one of a kind, if a process and what else it needs are there. */
 void generate(struct rng *r, struct world *w, struct op *op);
+void generate_kind(struct rng *r, struct world *w, enum op_kind kind, struct op *op);
+
+/* ---- running apart ----------------------------------------------------------------------------------- */
+
+#define OPS_MAX 4000
+
+/* What a program that runs in a process of its own leaves behind, even if it crashes. */
+struct outcome {
+	size_t n; /* operations generated */
+	size_t at; /* operation that runs */
+	enum check failed;
+	uint64_t injected;
+	char what[512];
+	struct op ops[OPS_MAX];
+};
+
+struct outcome *program_outcome(void); /* of the last run */
+
+/* n: operations to be made; 0: the program has its own. `quiet`: it prints nothing. */
+enum check program_run_apart(const struct program *pr, size_t n, bool quiet);
 
 /* ---- shrinking, printing -------------------------------------------------------------------------------- */
 
-/* Runs a fixed program in a process of its own (it may crash). The failed check; *what has room for 512. */
+/* Runs a program with its own operations. The failed check; *what has room for 512. */
 enum check program_run(const struct program *pr, size_t *at, char *what);
 
 /* Makes the program smaller while it fails by the same check. */

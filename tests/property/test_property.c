@@ -9,105 +9,9 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "program.h"
-
-#define OPS_MAX 4000
-
-/* What a program that runs in a process of its own leaves behind, even if it crashes. */
-struct outcome {
-	size_t n; /* operations generated */
-	size_t at; /* operation that runs */
-	enum check failed;
-	uint64_t injected;
-	char what[512];
-	struct op ops[OPS_MAX];
-};
-
-static struct outcome *outcome;
-
-static void finish(struct world *w)
-{
-	world_close(w);
-	outcome->injected = w->injected;
-	memcpy(outcome->what, w->what, sizeof(w->what));
-	outcome->failed = w->failed;
-}
-
-static void run_random(const struct program *pr, size_t n)
-{
-	struct rng r = { pr->seed ^ UINT64_C(0x5deece66d) };
-	struct world w;
-
-	world_open(&w, pr);
-	for (size_t i = 0; i < n && !w.failed; i++) {
-		generate(&r, &w, &outcome->ops[i]);
-		outcome->n = i + 1;
-		outcome->at = i;
-		world_step(&w, &outcome->ops[i]);
-		outcome->ops[i].expect = w.expect;
-	}
-	finish(&w);
-}
-
-static void run_fixed(const struct program *pr)
-{
-	struct world w;
-
-	world_open(&w, pr);
-	for (size_t i = 0; i < pr->n && !w.failed; i++) {
-		outcome->at = i;
-		world_step(&w, &pr->ops[i]);
-		outcome->ops[i].expect = w.expect;
-	}
-	finish(&w);
-}
-
-/* Runs one of the two above in a process of its own. n: operations to be made; 0: the program has its own. */
-static enum check run_apart(const struct program *pr, size_t n, bool quiet)
-{
-	int status;
-	pid_t pid;
-
-	memset(outcome, 0, offsetof(struct outcome, ops));
-	outcome->failed = CHECK_CRASH;
-	snprintf(outcome->what, sizeof(outcome->what), "the program ended the process");
-	fflush(NULL);
-	pid = fork();
-	if (pid < 0) {
-		perror("fork");
-		exit(2);
-	}
-	if (!pid) {
-		if (quiet && !freopen("/dev/null", "w", stderr))
-			exit(2);
-		alarm(120);
-		if (n)
-			run_random(pr, n);
-		else
-			run_fixed(pr);
-		exit(0);
-	}
-	waitpid(pid, &status, 0);
-	if ((!WIFEXITED(status) || WEXITSTATUS(status)) && !outcome->failed)
-		outcome->failed = CHECK_CRASH;
-	return outcome->failed;
-}
-
-enum check program_run(const struct program *pr, size_t *at, char *what)
-{
-	enum check failed = run_apart(pr, 0, true);
-
-	if (at)
-		*at = outcome->at;
-	if (what)
-		memcpy(what, outcome->what, sizeof(outcome->what));
-	return failed;
-}
 
 /* ---- many programs ---------------------------------------------------------------------------------------- */
 
@@ -124,21 +28,22 @@ static void take_ops(struct program *pr, size_t n)
 	pr->ops = calloc(n + 1, sizeof(*pr->ops));
 	if (!pr->ops)
 		exit(2);
-	memcpy(pr->ops, outcome->ops, n * sizeof(*pr->ops));
+	memcpy(pr->ops, program_outcome()->ops, n * sizeof(*pr->ops));
 }
 
-static void report(struct program *pr, enum check check)
+static void report(struct program *pr, enum check check, uint64_t ops)
 {
 	char what[512];
 
-	memcpy(what, outcome->what, sizeof(what));
-	take_ops(pr, outcome->n);
-	fprintf(stderr, "program %llu, operation %zu: %s: %s\n", (unsigned long long)pr->seed,
-		outcome->at, check_name(check), what);
+	memcpy(what, program_outcome()->what, sizeof(what));
+	take_ops(pr, program_outcome()->n);
+	fprintf(stderr, "program %llu, operation %zu (%llu in all): %s: %s\n",
+		(unsigned long long)pr->seed, program_outcome()->at, (unsigned long long)ops,
+		check_name(check), what);
 	program_shrink(pr, check, stderr);
 	program_run(pr, NULL, what);
 	for (size_t i = 0; i < pr->n; i++)
-		pr->ops[i].expect = outcome->ops[i].expect;
+		pr->ops[i].expect = program_outcome()->ops[i].expect;
 	printf("# %s: %s\n", check_name(check), what);
 	printf("# again: test_property --program %llu\n", (unsigned long long)pr->seed);
 	program_print(pr, stdout);
@@ -156,8 +61,8 @@ static int print_whole(uint64_t seed)
 	struct program pr;
 
 	program_init(&pr, seed);
-	run_apart(&pr, program_length(seed), false);
-	take_ops(&pr, outcome->n);
+	program_run_apart(&pr, program_length(seed), false);
+	take_ops(&pr, program_outcome()->n);
 	program_print(&pr, stdout);
 	program_free(&pr);
 	return 0;
@@ -170,11 +75,11 @@ static bool run_program(uint64_t seed, uint64_t *ops, uint64_t *injected)
 	size_t n = program_length(seed);
 
 	program_init(&pr, seed);
-	check = run_apart(&pr, n, false);
-	*ops += outcome->n;
-	*injected += outcome->injected;
+	check = program_run_apart(&pr, n, false);
+	*ops += program_outcome()->n;
+	*injected += program_outcome()->injected;
 	if (check)
-		report(&pr, check);
+		report(&pr, check, *ops);
 	return !check;
 }
 
@@ -238,12 +143,6 @@ int main(int argc, char **argv)
 	if (!parse(argc, argv, &o)) {
 		fprintf(stderr,
 			"usage: test_property [--seed N] [--ops N] [--program SEED [--print]]\n");
-		return 2;
-	}
-	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-		       -1, 0);
-	if (outcome == MAP_FAILED) {
-		perror("mmap");
 		return 2;
 	}
 	return o.print ? print_whole(o.program) : run_all(&o);

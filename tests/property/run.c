@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/* run.c - a program in a process of its own, which may crash; what it leaves behind lies in shared memory. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "program.h"
+
+static struct outcome *outcome;
+
+struct outcome *program_outcome(void)
+{
+	if (outcome)
+		return outcome;
+	outcome = mmap(NULL, sizeof(*outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
+	if (outcome == MAP_FAILED) {
+		perror("mmap");
+		exit(2);
+	}
+	return outcome;
+}
+
+static void finish(struct world *w)
+{
+	world_close(w);
+	outcome->injected = w->injected;
+	memcpy(outcome->what, w->what, sizeof(w->what));
+	outcome->failed = w->failed;
+}
+
+static void run_random(const struct program *pr, size_t n)
+{
+	struct rng r = { pr->seed ^ UINT64_C(0x5deece66d) };
+	struct world w;
+
+	world_open(&w, pr);
+	for (size_t i = 0; i < n && !w.failed; i++) {
+		generate(&r, &w, &outcome->ops[i]);
+		outcome->n = i + 1;
+		outcome->at = i;
+		world_step(&w, &outcome->ops[i]);
+		outcome->ops[i].expect = w.expect;
+	}
+	finish(&w);
+}
+
+static void run_fixed(const struct program *pr)
+{
+	struct world w;
+
+	world_open(&w, pr);
+	for (size_t i = 0; i < pr->n && !w.failed; i++) {
+		outcome->at = i;
+		world_step(&w, &pr->ops[i]);
+		outcome->ops[i].expect = w.expect;
+	}
+	finish(&w);
+}
+
+enum check program_run_apart(const struct program *pr, size_t n, bool quiet)
+{
+	int status;
+	pid_t pid;
+
+	program_outcome();
+	memset(outcome, 0, offsetof(struct outcome, ops));
+	outcome->failed = CHECK_CRASH;
+	snprintf(outcome->what, sizeof(outcome->what), "the program ended the process");
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0) {
+		perror("fork");
+		exit(2);
+	}
+	if (!pid) {
+		if (quiet && !freopen("/dev/null", "w", stderr))
+			exit(2);
+		alarm(120);
+		if (n)
+			run_random(pr, n);
+		else
+			run_fixed(pr);
+		exit(0);
+	}
+	waitpid(pid, &status, 0);
+	if ((!WIFEXITED(status) || WEXITSTATUS(status)) && !outcome->failed)
+		outcome->failed = CHECK_CRASH;
+	return outcome->failed;
+}
+
+enum check program_run(const struct program *pr, size_t *at, char *what)
+{
+	enum check failed = program_run_apart(pr, 0, true);
+
+	if (at)
+		*at = outcome->at;
+	if (what)
+		memcpy(what, outcome->what, sizeof(outcome->what));
+	return failed;
+}
