@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := release-tool
 .PHONY: help release-tool demo check coverage freestanding format format-check tidy cppcheck lint \
-	bench install clean $(PRESETS:%=check-%)
+	bench install clean rules-can-fail $(PRESETS:%=check-%)
 
 help:
 	@echo 'make               the release tool: build/anonvm'
@@ -24,6 +24,7 @@ help:
 	@echo 'make freestanding  the proof that the core needs no libc; sizes and stack'
 	@echo 'make lint          format-check, tidy, cppcheck, and the checks of scripts/'
 	@echo 'make format        lay out the sources'
+	@echo 'make rules-can-fail  breaks rules of docs/rules.md, one by one, and sees tests fail'
 	@echo 'make bench         measure'
 	@echo 'make install       to PREFIX=$(PREFIX), below DESTDIR'
 	@echo 'make clean         remove build/'
@@ -62,6 +63,10 @@ lint: format-check tidy cppcheck
 	@scripts/check-layers
 	@scripts/check-port-size
 	@scripts/check-prose
+
+rules-can-fail:
+	@scripts/setup check
+	@scripts/rules-can-fail --jobs $(JOBS) $(ARGS)
 
 bench: release-tool
 	@cmake --build --preset release --target microbenchmarks -j $(JOBS) >/dev/null

@@ -81,6 +81,9 @@ void avm_anon_vma_put(struct avm *m, struct avm_anon_vma *av)
 		struct avm_anon_vma *root = avm_family_root(av);
 
 		AVM_ASSERT(m, avm_itree_empty(&av->tree));
+		/* R4.4: given up after the lock. A stale walker may hold it, for read only (R6). */
+		AVM_ASSERT(m, !(atomic_load_explicit(&av->lock.word, memory_order_relaxed) &
+				AVM_RW_WRITER));
 		avm_cache_free(m, &m->anon_vmas, av);
 		if (root == av)
 			return;
@@ -498,22 +501,31 @@ static bool still_mapped_by(const struct avm_page *page, uintptr_t mapping)
 static int resolve_slowly(struct avm *m, struct avm_page *page, uintptr_t mapping,
 			  struct avm_anon_vma *av, uintptr_t rcu)
 {
-	bool mapped;
+	struct avm_anon_vma *root = NULL;
 
 	if (!anon_vma_tryget(av)) {
 		avm_rcu_exit(m, rcu);
 		return -AVM_ENOENT;
 	}
+	/*
+	 * What the reference is on may have been recycled before it was taken: another family's, or just being made, with
+	 * a root that is still to change. While the page is mapped through av, av is the page's, and its root is settled.
+	 */
+	if (still_mapped_by(page, mapping))
+		root = avm_family_root(av);
 	avm_rcu_exit(m, rcu);
-	/* The reference holds av, av holds its root: no recycling from here on. */
-	while (avm_rw_read(m, &avm_family_root(av)->lock, AVM_LOCK_FAMILY))
-		;
-	mapped = still_mapped_by(page, mapping);
-	if (!mapped)
-		avm_family_unlock_read(m, av);
+	if (root) {
+		/* The reference holds av, av holds its root: no recycling from here on. */
+		while (avm_rw_read(m, &root->lock, AVM_LOCK_FAMILY))
+			;
+		if (!still_mapped_by(page, mapping)) {
+			avm_rw_unlock_read(m, &root->lock, AVM_LOCK_FAMILY);
+			root = NULL;
+		}
+	}
 	/* While the page is mapped and the family locked the tree is not empty: never the last reference. */
 	avm_anon_vma_put(m, av);
-	return mapped ? 0 : -AVM_ENOENT;
+	return root ? 0 : -AVM_ENOENT;
 }
 
 int avm_family_resolve(struct avm *m, struct avm_page *page, enum avm_resolve_mode mode,
