@@ -63,48 +63,76 @@ int avm_map_range(struct avm_mm *mm, const struct avm_range *r)
 	 AVM_MAP_POPULATE | AVM_MAP_NONBLOCK | AVM_MAP_STACK | AVM_MAP_FIXED_NOREPLACE)
 #define FIXED_FLAGS (AVM_MAP_FIXED | AVM_MAP_FIXED_NOREPLACE)
 
-/* The part of the request that does not depend on the address space. */
+/*
+ * The part of the request that does not depend on the address space. Where several errors apply, the one that Linux
+ * finds first is returned: here, in choose_place(), in check_file() and check_anonymous().
+ */
 static int check_args(const struct avm_mmap *a)
 {
-	uint32_t type = a->flags & AVM_MAP_TYPE;
-	uint64_t pages = avm_page_up(a->len) >> AVM_PAGE_SHIFT;
-
+	if (!(a->flags & AVM_MAP_ANONYMOUS) && !a->file)
+		return -AVM_EBADF;
 	if (!a->len || (a->prot & ~(uint32_t)AVM_PROT_ALL))
 		return -AVM_EINVAL;
-	if (type != AVM_MAP_SHARED && type != AVM_MAP_PRIVATE && type != AVM_MAP_SHARED_VALIDATE)
+	if ((a->flags & AVM_MAP_ANONYMOUS) && a->file)
 		return -AVM_EINVAL;
-	if (!pages) /* rounding up went past the end */
+	if (!avm_page_up(a->len)) /* rounding up went past the end */
 		return -AVM_ENOMEM;
-	if (!(a->flags & AVM_MAP_ANONYMOUS) && a->pgoff + pages < a->pgoff)
+	return 0;
+}
+
+/* Files end at INT64_MAX bytes. Devices that give bare frames have offsets of their own. */
+static bool offset_overflows(const struct avm_mmap *a)
+{
+	uint64_t pages = avm_page_up(a->len) >> AVM_PAGE_SHIFT;
+	bool device = a->file->ops && a->file->ops->get_frame;
+	uint64_t last = device ? UINT64_MAX : INT64_MAX >> AVM_PAGE_SHIFT;
+
+	return pages > last || a->pgoff > last - pages;
+}
+
+static int check_file(const struct avm_mmap *a, uint32_t mode)
+{
+	uint32_t type = a->flags & AVM_MAP_TYPE;
+
+	if (offset_overflows(a))
 		return -AVM_EOVERFLOW;
-	if (type == AVM_MAP_SHARED_VALIDATE && (a->flags & AVM_MAP_ANONYMOUS))
-		return -AVM_EINVAL; /* there is no file that could know the flags */
 	if (type == AVM_MAP_SHARED_VALIDATE && (a->flags & ~(uint32_t)KNOWN_FLAGS))
 		return -AVM_EOPNOTSUPP;
-	if (!(a->flags & AVM_MAP_ANONYMOUS) == !a->file)
-		return a->file ? -AVM_EINVAL : -AVM_EBADF;
-	if ((a->flags & AVM_MAP_GROWSDOWN) && (a->file || type != AVM_MAP_PRIVATE))
+	if (type == AVM_MAP_SHARED || type == AVM_MAP_SHARED_VALIDATE) {
+		if ((a->prot & AVM_PROT_WRITE) && !(mode & AVM_PROT_WRITE))
+			return -AVM_EACCES;
+	} else if (type != AVM_MAP_PRIVATE) {
 		return -AVM_EINVAL;
-	return 0;
+	}
+	if (!(mode & AVM_PROT_READ))
+		return -AVM_EACCES;
+	return a->flags & AVM_MAP_GROWSDOWN ? -AVM_EINVAL : 0;
+}
+
+/* There is no file that could know the flags of SHARED_VALIDATE. */
+static int check_anonymous(const struct avm_mmap *a)
+{
+	uint32_t type = a->flags & AVM_MAP_TYPE;
+
+	if (type == AVM_MAP_SHARED)
+		return a->flags & AVM_MAP_GROWSDOWN ? -AVM_EINVAL : 0;
+	return type == AVM_MAP_PRIVATE ? 0 : -AVM_EINVAL;
 }
 
 /* R1.1: flags of the VMA to be. 0 or a negative errno. */
 static int vma_flags(const struct avm_mm *mm, const struct avm_mmap *a, uint64_t *out)
 {
 	uint32_t mode = a->open_mode ? a->open_mode : AVM_PROT_READ | AVM_PROT_WRITE;
-	bool shared = (a->flags & AVM_MAP_TYPE) != AVM_MAP_PRIVATE;
 	uint64_t flags = avm_flags_of_prot(a->prot) | mm->default_flags | AVM_VM_MAYREAD |
 			 AVM_VM_MAYWRITE | AVM_VM_MAYEXEC;
+	int err = a->file ? check_file(a, mode) : check_anonymous(a);
 
-	if (a->file && !(mode & AVM_PROT_READ))
-		return -AVM_EACCES;
-	if (shared) {
+	if (err)
+		return err;
+	if ((a->flags & AVM_MAP_TYPE) != AVM_MAP_PRIVATE) {
 		flags |= AVM_VM_SHARED;
-		if (a->file && !(mode & AVM_PROT_WRITE)) {
-			if (a->prot & AVM_PROT_WRITE)
-				return -AVM_EACCES;
+		if (a->file && !(mode & AVM_PROT_WRITE))
 			flags &= ~AVM_VM_MAYWRITE;
-		}
 	}
 	if (a->flags & AVM_MAP_GROWSDOWN)
 		flags |= AVM_VM_GROWSDOWN;
@@ -185,14 +213,14 @@ static int mmap_locked(struct avm_mm *mm, const struct avm_mmap *a, avm_addr_t *
 	err = choose_place(mm, a, len, &start);
 	if (err)
 		return err;
-	err = vma_flags(mm, a, flags);
-	if (err)
-		return err;
-	if (*flags & AVM_VM_LOCKED) {
+	if ((a->flags & AVM_MAP_LOCKED) || (mm->default_flags & AVM_VM_LOCKED)) {
 		err = avm_mm_may_lock(mm, len >> AVM_PAGE_SHIFT);
 		if (err)
 			return err;
 	}
+	err = vma_flags(mm, a, flags);
+	if (err)
+		return err;
 	err = ask_file(a->file, flags);
 	if (err)
 		return err;
