@@ -153,14 +153,22 @@ static void tally(struct replay *r, const struct trace_event *ev, const struct l
 /* ---- serving it ---------------------------------------------------------------------------------------- */
 
 /*
- * A page that was there before the trace began: the kernel found it present, so let the model have it. That is told
- * as unexplained all the same.
+ * A page that was there before the trace began: the kernel found it present, so let the model have it, beside the count
+ * that has it already. That is told as unexplained all the same.
  */
 static void adopt_page(const struct look *k, const struct trace_fault *f)
 {
-	if (!k->space->before_trace || !(f->code & TRACE_PF_PRESENT) || k->present)
+	struct space *s = k->space;
+	struct counts before, more;
+
+	if (!s->before_trace || !(f->code & TRACE_PF_PRESENT) || k->present)
 		return;
-	(void)sim_touch(k->space->proc, k->addr, AVM_ACCESS_READ, NULL);
+	before = counts_of(s);
+	(void)sim_touch(s->proc, k->addr, k->vma && k->vma->file ? AVM_ACCESS_READ : k->access,
+			NULL);
+	more = counts_of(s);
+	for (int i = 0; i < AVM_NR_RSS; i++)
+		s->adjust.n[i] -= more.n[i] - before.n[i];
 }
 
 void fault_serve(struct replay *r, struct task *t)

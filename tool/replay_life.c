@@ -32,6 +32,7 @@ static void copy_comm(char to[20], struct trace_str comm)
  */
 void life_fork(struct replay *r, struct task *t, uint64_t mm_id)
 {
+	life_fork_fails(r, t);
 	if (!t->space || !t->space->proc)
 		return;
 	t->child = space_new(r, t->space, 0, t->space->row->comm);
@@ -292,11 +293,15 @@ static void map_segment(struct replay *r, struct space *s, const struct trace_mm
 				       (rec->shared ? AVM_MAP_SHARED : AVM_MAP_PRIVATE),
 			      .pgoff = rec->pgoff >> PAGE_SHIFT };
 
+	if (rec->start >= space_mm(s)->task_size)
+		return; /* the kernel's own, for everybody to see: [vsyscall] */
 	m.file = f ? f->file : NULL;
 	m.private_data = (uintptr_t)f;
 	if (!m.file) {
 		m.flags |= AVM_MAP_ANONYMOUS;
 		m.pgoff = 0;
+		if (f && !strcmp(f->name, "[stack]"))
+			m.flags |= AVM_MAP_GROWSDOWN;
 	}
 	r->state->doing = "exec";
 	if (op_map(r, s, &m))
@@ -304,11 +309,18 @@ static void map_segment(struct replay *r, struct space *s, const struct trace_mm
 	note_called(r, s, m.addr, m.addr + m.len);
 }
 
+/* Mapped before the trace began: perf lists what it finds in /proc. */
+static bool is_inherited(const struct space *s, const struct trace_mmap *m)
+{
+	const struct avm_vma *v = avm_find_vma(space_mm(s), m->start);
+
+	return !v || v->start >= m->start + m->len;
+}
+
 /* A record outside of any call: exec's mappings; a stack that has grown; what was there before the trace. */
 void life_map(struct replay *r, struct task *t, const struct trace_event *ev)
 {
 	const struct trace_mmap *m = &ev->mmap;
-	const struct avm_vma *v;
 
 	if (!t->space || !t->space->proc)
 		return;
@@ -326,10 +338,9 @@ void life_map(struct replay *r, struct task *t, const struct trace_event *ev)
 	} else if (t->exec.mapping) {
 		cut_reserve(r, t, m);
 		map_segment(r, t->space, m);
-	} else if (t->space->unknown_image) {
-		v = avm_find_vma(space_mm(t->space), m->start);
-		if (!v || v->start >= m->start + m->len)
-			map_segment(r, t->space, m);
+	} else if (t->space->unknown_image && is_inherited(t->space, m)) {
+		map_segment(r, t->space, m);
+		return;
 	}
 	r->state->changed = true;
 	space_note(r, t->space);

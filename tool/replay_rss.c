@@ -271,6 +271,13 @@ static void unequal(struct replay *r, struct task *t, struct space *s, enum avm_
 
 	if (is_huge(r, t, s, type, pages))
 		return;
+	if (s->before_trace) {
+		/* Only changes can be compared: what there was before is not known. */
+		note_cause(r, difference(r, t, s, type, 0));
+		skip_step(r, t, s, type);
+		s->adjust.n[type] += pages - view(s, type);
+		return;
+	}
 	follow_around(r, t, s, type, pages);
 	skip_step(r, t, s, type);
 	by = pages - view(s, type);
