@@ -126,6 +126,14 @@ uint64_t sim_allocs_failed(const struct sim *s); /* by injection, so far */
  */
 void sim_set_wait_eintr(struct sim *s, bool eintr);
 
+/*
+ * Another CPU, for tests of what may happen in between: `other` is called whenever the core is about to take, try or
+ * drop a lock, and may do whatever somebody else could do at that moment, calls of the core included (from which it is
+ * not called again). NULL: nobody. Debug builds only: false elsewhere. Events and classes are those of anonvm/port.h.
+ */
+typedef void sim_other_cpu(void *context, int event, int lock_class, const volatile void *lock);
+bool sim_set_other_cpu(struct sim *s, sim_other_cpu *other, void *context);
+
 /* avm_verify() with every line printed to `out` (NULL: nowhere); plus the simulator's own errors. */
 int64_t sim_verify(struct sim *s, enum avm_verify_level level, FILE *out);
 

@@ -235,12 +235,32 @@ static void rcu_exit(struct sim *s, struct sim_locks *l)
 
 /* ---- the hook ------------------------------------------------------------------------------------------ */
 
+bool sim_set_other_cpu(struct sim *s, sim_other_cpu *other, void *context)
+{
+	s->other_cpu = other;
+	s->other_context = context;
+	return true;
+}
+
+static void run_other_cpu(struct sim *s, int event, int class, const volatile void *lock)
+{
+	sim_other_cpu *other = s->other_cpu;
+
+	if (!other)
+		return;
+	s->other_cpu = NULL;
+	other(s->other_context, event, class, lock);
+	if (!s->other_cpu)
+		s->other_cpu = other;
+}
+
 void sim_lock_event(struct avm *m, int event, int class_number, const volatile void *lock)
 {
 	struct sim *s = sim_of(m);
 	struct sim_locks *l = locks_of(s);
 	enum avm_lock_class class = (enum avm_lock_class)class_number;
 
+	run_other_cpu(s, event, class_number, lock);
 	switch ((enum avm_lock_event)event) {
 	case AVM_LOCK_EV_READ:
 		take(s, l, class, lock, HELD_READ, WAITING);
@@ -306,6 +326,14 @@ void sim_locks_fini(struct sim *s)
 }
 
 #else
+
+bool sim_set_other_cpu(struct sim *s, sim_other_cpu *other, void *context)
+{
+	(void)s;
+	(void)other;
+	(void)context;
+	return false;
+}
 
 void sim_locks_check(struct sim *s, const char *where)
 {

@@ -84,6 +84,8 @@ struct sim {
 	struct avm_deferred *deferred, **deferred_end;
 	bool wait_eintr;
 	struct sim_locks *locks; /* debug builds */
+	sim_other_cpu *other_cpu;
+	void *other_context;
 };
 
 /* What goes wrong is counted, remembered and logged; the simulation goes on. */

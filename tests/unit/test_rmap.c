@@ -317,6 +317,31 @@ static void a_walk_finds_every_mapping_and_a_childs_own_page_asks_nobody_else(vo
 	world_close(&w);
 }
 
+/* R7: parts of one VMA share a tree; only the part that holds the index is visited, and named. */
+static void a_walk_visits_only_vmas_that_overlap_the_index(void **state)
+{
+	struct avm_rmap_walk walk;
+	struct avm_page *page;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	map(&w, 0, 6, RW);
+	mark(&w, 0, 6);
+	assert_int_equal(avm_mprotect(w.mm, AT(2), 2 * PAGE, AVM_PROT_READ), 0);
+	for (unsigned i = 0; i < 6; i++) {
+		page = page_at(w.mm, AT(i));
+		avm_page_lock(w.m, page);
+		assert_int_equal(avm_rmap_begin(&walk, w.m, page, AVM_RESOLVE_WAIT), 0);
+		assert_true(avm_rmap_next(&walk));
+		assert_ptr_equal(walk.vma, avm_find_vma(w.mm, AT(i)));
+		assert_int_equal(walk.visited, 1);
+		avm_rmap_end(&walk);
+		avm_page_unlock(w.m, page);
+	}
+	world_close(&w);
+}
+
 static void a_walk_may_be_left_in_the_middle(void **state)
 {
 	struct avm_rmap_walk walk;
@@ -412,6 +437,7 @@ int main(void)
 			a_fresh_vma_takes_a_neighbours_anon_vma_only_if_its_chain_is_singular),
 		cmocka_unit_test(a_fork_that_fails_leaves_no_child_and_links_nothing),
 		cmocka_unit_test(a_walk_finds_every_mapping_and_a_childs_own_page_asks_nobody_else),
+		cmocka_unit_test(a_walk_visits_only_vmas_that_overlap_the_index),
 		cmocka_unit_test(a_walk_may_be_left_in_the_middle),
 		cmocka_unit_test(referenced_counts_young_entries_once_and_tells_who_locks),
 		cmocka_unit_test(mkclean_protects_shared_mappings_and_reports_dirt),

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_races.c - what somebody else may do between two steps, done at just that moment by the other CPU of the
+ * simulated machine (sim_set_other_cpu; debug builds). Each test says which look it makes necessary.
+ */
+#include "anon_vma.h"
+#include "fault.h"
+#include "ops.h"
+#include "rmap.h"
+
+/* What the other CPU waits for, and what it does then, once. */
+struct rival {
+	enum avm_lock_event event;
+	enum avm_lock_class class;
+	void (*act)(struct rival *r);
+	unsigned acts;
+	struct world w;
+	struct avm_page *page;
+	struct avm_anon_vma *av;
+	const char *missing; /* what a look found wrong */
+};
+
+static void wait_for_it(void *context, int event, int lock_class, const volatile void *lock)
+{
+	struct rival *r = context;
+
+	(void)lock;
+	if (event != (int)r->event || lock_class != (int)r->class || r->acts)
+		return;
+	r->acts++;
+	r->act(r);
+}
+
+/* One faulted page at AT(0). False, and the test is skipped, in a release build. */
+static void rival_open(struct rival *r, enum avm_lock_event event, enum avm_lock_class class,
+		       void (*act)(struct rival *r))
+{
+	*r = (struct rival){ .event = event, .class = class, .act = act };
+	world_open(&r->w);
+	if (!sim_set_other_cpu(r->w.s, wait_for_it, r)) {
+		world_close(&r->w);
+		skip();
+	}
+	sim_set_other_cpu(r->w.s, NULL, NULL);
+	map(&r->w, 0, 1, RW);
+	mark(&r->w, 0, 1);
+	r->page = page_at(r->w.mm, AT(0));
+	r->av = avm_vma_anon(avm_find_vma(r->w.mm, AT(0)));
+}
+
+static void rival_starts(struct rival *r)
+{
+	sim_set_other_cpu(r->w.s, wait_for_it, r);
+}
+
+static void rival_ends(struct rival *r)
+{
+	sim_set_other_cpu(r->w.s, NULL, NULL);
+	assert_int_equal(r->acts, 1);
+}
+
+/* ---- R6: look again under the lock (gallery 09) --------------------------------------------------------- */
+
+static void unmap_page(struct rival *r)
+{
+	atomic_store(&r->page->mapcount, 0);
+}
+
+static void place_elsewhere(struct rival *r)
+{
+	atomic_fetch_add(&r->page->mapping, sizeof(struct avm_anon_vma));
+}
+
+/* The memory of the anon_vma was given to another family. */
+static void recycle(struct rival *r)
+{
+	atomic_store(&r->av->root, r->av + 1);
+}
+
+static void expect_nobody(void (*act)(struct rival *r))
+{
+	struct avm_anon_vma *root, *out;
+	uintptr_t mapping;
+	struct rival r;
+
+	rival_open(&r, AVM_LOCK_EV_TRY_READ, AVM_LOCK_FAMILY, act);
+	mapping = atomic_load(&r.page->mapping);
+	root = avm_family_root(r.av);
+	rival_starts(&r);
+	assert_int_equal(avm_family_resolve(r.w.m, r.page, AVM_RESOLVE_WAIT, &out), -AVM_ENOENT);
+	rival_ends(&r);
+	assert_int_equal(atomic_load(&root->lock.word), 0);
+	atomic_store(&r.page->mapcount, 1);
+	atomic_store(&r.page->mapping, mapping);
+	atomic_store(&r.av->root, root);
+	assert_int_equal(avm_family_resolve(r.w.m, r.page, AVM_RESOLVE_WAIT, &out), 0);
+	avm_family_unlock_read(r.w.m, out);
+	world_close(&r.w);
+}
+
+static void resolve_sees_that_the_page_was_unmapped(void **state)
+{
+	(void)state;
+	expect_nobody(unmap_page);
+}
+
+static void resolve_sees_that_the_page_is_another_s_now(void **state)
+{
+	(void)state;
+	expect_nobody(place_elsewhere);
+}
+
+static void resolve_sees_that_it_has_locked_a_stranger(void **state)
+{
+	(void)state;
+	expect_nobody(recycle);
+}
+
+/* ---- R4.1: two faults prepare one VMA (gallery 18) ----------------------------------------------------- */
+
+static void prepare_first(struct rival *r)
+{
+	assert_int_equal(avm_family_prepare(avm_find_vma(r->w.mm, AT(8))), 0);
+}
+
+static void whoever_prepares_second_frees_what_he_brought(void **state)
+{
+	const struct avm_vma *vma;
+	struct avm_stats before, after;
+	struct rival r;
+
+	(void)state;
+	rival_open(&r, AVM_LOCK_EV_WRITE, AVM_LOCK_FAMILY, prepare_first);
+	map(&r.w, 8, 1, RW);
+	avm_stats(r.w.m, &before);
+	rival_starts(&r);
+	assert_int_equal(fault_write(r.w.mm, AT(8)), AVM_FAULT_MINOR);
+	rival_ends(&r);
+	vma = avm_find_vma(r.w.mm, AT(8));
+	assert_int_equal(atomic_load(&vma->chain_len), 1);
+	assert_int_equal(avm_vma_anon(vma)->num_active_vmas, 1);
+	avm_stats(r.w.m, &after);
+	assert_int_equal(after.anon_vmas, before.anon_vmas + 1);
+	assert_int_equal(after.avcs, before.avcs + 1);
+	world_close(&r.w);
+}
+
+/* ---- R8.8: two faults at one address --------------------------------------------------------------------- */
+
+static void fault_first(struct rival *r)
+{
+	/* mmap_lock is held for read by the first fault: one more reader would be the same. */
+	assert_int_equal(avm_fault_locked(avm_find_vma(r->w.mm, AT(9)), AT(9), AVM_ACCESS_WRITE,
+					  AVM_FORCE_NO, NULL),
+			 AVM_FAULT_MINOR);
+	store(r->w.a, AT(9), 0x77);
+}
+
+static void the_second_of_two_faults_changes_nothing(void **state)
+{
+	uint64_t frames;
+	struct rival r;
+
+	(void)state;
+	rival_open(&r, AVM_LOCK_EV_WRITE, AVM_LOCK_TABLE, fault_first);
+	map(&r.w, 8, 2, RW);
+	store(r.w.a, AT(8), 1); /* prepared, and the table is there */
+	frames = sim_frames_used(r.w.s);
+	rival_starts(&r);
+	assert_int_equal(fault_write(r.w.mm, AT(9)), AVM_FAULT_MINOR | AVM_FAULT_SPURIOUS);
+	rival_ends(&r);
+	assert_int_equal(load(r.w.a, AT(9)), 0x77);
+	assert_int_equal(sim_frames_used(r.w.s), frames + 1);
+	world_close(&r.w);
+}
+
+/* ---- R13.3: entries move under the locks of the trees ---------------------------------------------------- */
+
+/* A walker that comes while entries move would see a page twice or not at all: it has to wait. */
+static void walk(struct rival *r)
+{
+	struct avm_rmap_walk w;
+
+	if (avm_rmap_begin(&w, r->w.m, r->page, AVM_RESOLVE_TRY) == -AVM_EBUSY)
+		return;
+	avm_rmap_end(&w);
+	r->missing = "the lock of the tree";
+}
+
+static void a_walker_waits_while_entries_move(void **state)
+{
+	struct avm_rmap_walk w;
+	avm_addr_t out;
+	struct rival r;
+
+	(void)state;
+	rival_open(&r, AVM_LOCK_EV_NEST, AVM_LOCK_TABLE, walk);
+	rival_starts(&r);
+	/* Into another table: the second table lock comes after both places are known. */
+	assert_int_equal(avm_mremap(r.w.mm, AT(0), PAGE, PAGE,
+				    AVM_MREMAP_MAYMOVE | AVM_MREMAP_FIXED, AT(1024), &out),
+			 0);
+	rival_ends(&r);
+	assert_null(r.missing);
+	assert_int_equal(avm_rmap_begin(&w, r.w.m, r.page, AVM_RESOLVE_TRY), 0);
+	assert_true(avm_rmap_next(&w));
+	assert_int_equal(w.c.addr, AT(1024));
+	assert_false(avm_rmap_next(&w));
+	avm_rmap_end(&w);
+	world_close(&r.w);
+}
+
+static void a_walker_of_a_file_waits_as_well(void **state)
+{
+	struct test_file *tf;
+	avm_addr_t at, out;
+	struct rival r;
+
+	(void)state;
+	rival_open(&r, AVM_LOCK_EV_NEST, AVM_LOCK_TABLE, walk);
+	tf = test_file_open(&r.w, PAGE);
+	at = map_file(r.w.mm, 1, RW, AVM_MAP_SHARED, &tf->file);
+	(void)load(r.w.a, at);
+	r.page = page_at(r.w.mm, at);
+	rival_starts(&r);
+	assert_int_equal(avm_mremap(r.w.mm, at, PAGE, PAGE, AVM_MREMAP_MAYMOVE | AVM_MREMAP_FIXED,
+				    AT(1024), &out),
+			 0);
+	rival_ends(&r);
+	assert_null(r.missing);
+	assert_int_equal(avm_munmap(r.w.mm, out, PAGE), 0);
+	test_file_close(tf);
+	world_close(&r.w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(resolve_sees_that_the_page_was_unmapped),
+		cmocka_unit_test(resolve_sees_that_the_page_is_another_s_now),
+		cmocka_unit_test(resolve_sees_that_it_has_locked_a_stranger),
+		cmocka_unit_test(whoever_prepares_second_frees_what_he_brought),
+		cmocka_unit_test(the_second_of_two_faults_changes_nothing),
+		cmocka_unit_test(a_walker_waits_while_entries_move),
+		cmocka_unit_test(a_walker_of_a_file_waits_as_well),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
