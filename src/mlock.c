@@ -17,14 +17,13 @@
 #include "pgtable.h"
 
 #define LOCK_FLAGS (AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)
-#define NEVER_LOCKED (AVM_VM_SPECIAL | AVM_VM_DONTEXPAND)
 
 /* ---- VMAs ------------------------------------------------------------------------------------ */
 
 static int decide_lock(const struct avm_attrs_change *change, const struct avm_vma *vma,
 		       struct avm_vma_attrs *attrs)
 {
-	if (vma->flags & NEVER_LOCKED)
+	if (vma->flags & AVM_NEVER_LOCKED)
 		return 0;
 	return avm_attrs_flags(change, vma, attrs);
 }
@@ -99,7 +98,7 @@ void avm_mlock_mark(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_
 {
 	for (struct avm_vma *vma = avm_mm_find_in(mm, start, end); vma && vma->start < end;
 	     vma = avm_vma_next(vma)) {
-		if (!(vma->flags & NEVER_LOCKED) && (vma->flags & AVM_VM_LOCKED) == state)
+		if (!(vma->flags & AVM_NEVER_LOCKED) && (vma->flags & AVM_VM_LOCKED) == state)
 			mark_pages(vma, vma->start > start ? vma->start : start,
 				   vma->end < end ? vma->end : end, state);
 	}
@@ -127,7 +126,7 @@ static bool next_to_populate(struct avm_mm *mm, avm_addr_t *start, avm_addr_t *e
 	if (avm_mmap_read_lock(mm))
 		return false;
 	for (vma = avm_mm_find(mm, *start); vma && vma->start < *end; vma = avm_vma_next(vma)) {
-		if ((vma->flags & LOCK_FLAGS) != AVM_VM_LOCKED || (vma->flags & NEVER_LOCKED))
+		if ((vma->flags & LOCK_FLAGS) != AVM_VM_LOCKED || (vma->flags & AVM_NEVER_LOCKED))
 			continue;
 		*start = vma->start > *start ? vma->start : *start;
 		*end = vma->end < *end ? vma->end : *end;

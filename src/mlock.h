@@ -5,6 +5,9 @@
 
 #include "anonvm/mm.h"
 
+/* Bare frames, and what a driver keeps in shape: asking to lock them does nothing. */
+#define AVM_NEVER_LOCKED (AVM_VM_SPECIAL | AVM_VM_DONTEXPAND)
+
 enum avm_mlock_errors {
 	AVM_MLOCK_GO_ON, /* the caller has only promised to try */
 	AVM_MLOCK_STOP,

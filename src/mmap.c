@@ -8,6 +8,7 @@
 #include "anonvm/file.h"
 #include "anonvm/ops.h"
 #include "file.h"
+#include "mlock.h"
 #include "mm.h"
 #include "munmap.h"
 
@@ -224,6 +225,8 @@ static int mmap_locked(struct avm_mm *mm, const struct avm_mmap *a, avm_addr_t *
 	err = ask_file(a->file, flags);
 	if (err)
 		return err;
+	if (*flags & AVM_NEVER_LOCKED)
+		*flags &= ~(AVM_VM_LOCKED | AVM_VM_LOCKONFAULT);
 	if (avm_flags_accountable(*flags))
 		*flags |= AVM_VM_ACCOUNT;
 	r = (struct avm_range){ .start = start,
@@ -239,6 +242,15 @@ static int mmap_locked(struct avm_mm *mm, const struct avm_mmap *a, avm_addr_t *
 		err = avm_map_range(mm, &r);
 	*out = start;
 	return err;
+}
+
+/* Memory that is locked as it is faulted in is not to be faulted in now, whatever is asked for. */
+static bool wants_pages(const struct avm_mmap *a, uint64_t flags)
+{
+	if (flags & AVM_VM_LOCKONFAULT)
+		return false;
+	return (flags & AVM_VM_LOCKED) ||
+	       (a->flags & (AVM_MAP_POPULATE | AVM_MAP_NONBLOCK)) == AVM_MAP_POPULATE;
 }
 
 int avm_mmap(struct avm_mm *mm, const struct avm_mmap *args, avm_addr_t *out)
@@ -257,8 +269,7 @@ int avm_mmap(struct avm_mm *mm, const struct avm_mmap *args, avm_addr_t *out)
 	if (err)
 		return err;
 	*out = start;
-	if ((flags & (AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)) == AVM_VM_LOCKED ||
-	    (args->flags & (AVM_MAP_POPULATE | AVM_MAP_NONBLOCK)) == AVM_MAP_POPULATE)
+	if (wants_pages(args, flags))
 		avm_populate(mm, start, args->len,
 			     (flags & (AVM_VM_WRITE | AVM_VM_SHARED)) == AVM_VM_WRITE ?
 				     AVM_ACCESS_WRITE :

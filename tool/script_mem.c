@@ -133,7 +133,8 @@ static void oracle_follows_mmap(struct run *run, struct run_proc *p, const struc
 	if (v && (v->flags & AVM_VM_LOCKED))
 		map.flags |= ORACLE_LOCKED;
 	oracle_mmap(p->oracle, &map);
-	if ((args->flags & (AVM_MAP_POPULATE | AVM_MAP_NONBLOCK)) == AVM_MAP_POPULATE)
+	if ((args->flags & (AVM_MAP_POPULATE | AVM_MAP_NONBLOCK)) == AVM_MAP_POPULATE &&
+	    !(v && (v->flags & AVM_VM_LOCKONFAULT)))
 		populated(run, p, map.start, map.end);
 	populate_locked(run, p, map.start, map.end);
 }

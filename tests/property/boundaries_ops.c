@@ -150,7 +150,7 @@ static void mmap_populate(struct bounds_mm *mm, const struct avm_mmap *a, uint64
 	bool locked = (flags & LOCK_FLAGS) == AVM_VM_LOCKED;
 	bool private_write = (flags & AVM_VM_WRITE) && !(flags & AVM_VM_SHARED);
 
-	if (asked || locked)
+	if (locked || (asked && !(flags & AVM_VM_LOCKONFAULT)))
 		bounds_populate(mm, at, page_up(a->len),
 				private_write ? AVM_ACCESS_WRITE : AVM_ACCESS_READ);
 }
