@@ -356,7 +356,7 @@ static void print_machine(const struct program *pr, FILE *out)
 		(ull)(pr->seed | 1), (ull)(25 * PAGE + 100), (ull)(pr->seed | 1));
 }
 
-void program_print(const struct program *pr, FILE *out)
+void program_print(const struct program *pr, const char *claim, FILE *out)
 {
 	print_machine(pr, out);
 	for (size_t i = 0; i < pr->n; i++) {
@@ -377,5 +377,5 @@ void program_print(const struct program *pr, FILE *out)
 		if (op->fail_first)
 			fprintf(out, "fail alloc 0\n");
 	}
-	fprintf(out, "verify\n");
+	fprintf(out, "verify\n%s%s", claim, *claim ? "\n" : "");
 }

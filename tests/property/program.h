@@ -138,6 +138,7 @@ struct world {
 	int expect; /* of the operation that runs; see struct op */
 	enum check failed;
 	char what[512];
+	char claim[4096]; /* the VMAs there must be, as a line of a script; when boundaries are wrong */
 };
 
 void world_open(struct world *w, const struct program *pr);
@@ -196,6 +197,7 @@ struct outcome {
 	enum check failed;
 	uint64_t injected;
 	char what[512];
+	char claim[4096];
 	struct op ops[OPS_MAX];
 };
 
@@ -212,7 +214,7 @@ enum check program_run(const struct program *pr, size_t *at, char *what);
 /* Makes the program smaller while it fails by the same check. */
 void program_shrink(struct program *pr, enum check check, FILE *progress);
 
-/* As an .avm script. */
-void program_print(const struct program *pr, FILE *out);
+/* As an .avm script, which ends with the claim. */
+void program_print(const struct program *pr, const char *claim, FILE *out);
 
 #endif

@@ -28,6 +28,7 @@ static void finish(struct world *w)
 	world_close(w);
 	outcome->injected = w->injected;
 	memcpy(outcome->what, w->what, sizeof(w->what));
+	memcpy(outcome->claim, w->claim, sizeof(w->claim));
 	outcome->failed = w->failed;
 }
 

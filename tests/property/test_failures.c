@@ -179,7 +179,7 @@ static void complain(const struct sweep *s, const struct world *w, const struct 
 	shown.ops[shown.n++] = *op;
 	fprintf(stderr, "state %s, allocation %u%s fails: %s: %s\n", s->name, op->fail_first,
 		op->fail_count ? "" : " and all after it", check_name(w->failed), w->what);
-	program_print(&shown, stderr);
+	program_print(&shown, w->claim, stderr);
 	free(shown.ops);
 }
 

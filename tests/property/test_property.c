@@ -46,7 +46,7 @@ static void report(struct program *pr, enum check check, uint64_t ops)
 		pr->ops[i].expect = program_outcome()->ops[i].expect;
 	printf("# %s: %s\n", check_name(check), what);
 	printf("# again: test_property --program %llu\n", (unsigned long long)pr->seed);
-	program_print(pr, stdout);
+	program_print(pr, program_outcome()->claim, stdout);
 	program_free(pr);
 }
 
@@ -63,7 +63,7 @@ static int print_whole(uint64_t seed)
 	program_init(&pr, seed);
 	program_run_apart(&pr, program_length(seed), false);
 	take_ops(&pr, program_outcome()->n);
-	program_print(&pr, stdout);
+	program_print(&pr, "", stdout);
 	program_free(&pr);
 	return 0;
 }

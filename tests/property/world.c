@@ -231,12 +231,36 @@ bool world_same_boundaries(struct world *w, unsigned p, char *what, size_t room)
 	return false;
 }
 
+/* maps A 0x40000000+0..4:rw ... */
+static void make_claim(struct world *w, unsigned p)
+{
+	const struct bounds_mm *mm = w->procs[p].bounds;
+	size_t room = sizeof(w->claim);
+	size_t n = (size_t)snprintf(w->claim, room, "maps %c", 'A' + (int)p);
+
+	for (size_t i = 0; i < mm->n && n < room; i++) {
+		const struct bounds_vma *v = &mm->v[i];
+
+		n += (size_t)snprintf(w->claim + n, room - n, " 0x%llx+0..%llu:%c%c%c%c",
+				      (unsigned long long)v->start,
+				      (unsigned long long)((v->end - v->start) / PAGE),
+				      v->flags & AVM_VM_READ ? 'r' : '-',
+				      v->flags & AVM_VM_WRITE ? 'w' : '-',
+				      v->flags & AVM_VM_EXEC ? 'x' : '-',
+				      v->flags & AVM_VM_SHARED ? 's' : 'p');
+	}
+	if (n >= room)
+		w->claim[0] = '\0';
+}
+
 void world_compare(struct world *w, unsigned p)
 {
 	char what[512];
 
-	if (w->procs[p].sim && !world_same_boundaries(w, p, what, sizeof(what)))
-		world_fail(w, CHECK_BOUNDARIES, "%s", what);
+	if (w->failed || !w->procs[p].sim || world_same_boundaries(w, p, what, sizeof(what)))
+		return;
+	world_fail(w, CHECK_BOUNDARIES, "%s", what);
+	make_claim(w, p);
 }
 
 /* ---- contents ---------------------------------------------------------------------------------------------- */
