@@ -126,8 +126,32 @@ static void exec_maps_the_image_and_makes_the_arguments_present(void **state)
 	assert_int_equal(pte(w.mm, 0x7fffffffc000).kind, AVM_PTE_NONE);
 	assert_int_equal(avm_brk(w.mm, 0x409000 + PAGE, &brk), 0);
 	assert_int_equal(brk, 0x409000 + PAGE);
-	assert_int_equal(avm_exec(w.mm, &image), -AVM_EINVAL); /* not empty */
 	avm_mm_unmap_all(w.mm);
+	test_file_close(tf);
+	world_close(&w);
+}
+
+/* R9.3: also when the image would find room beside what is there. */
+static void exec_fills_an_empty_address_space_only(void **state)
+{
+	struct avm_image image;
+	struct test_file *tf;
+	struct world w;
+	char *before, *after;
+
+	(void)state;
+	world_open(&w);
+	tf = test_file_open(&w, 8 * PAGE);
+	image = image_of(tf);
+	map(&w, 0, 1, RW);
+	mark(&w, 0, 1);
+	before = dump(w.mm);
+	assert_int_equal(avm_exec(w.mm, &image), -AVM_EINVAL);
+	after = dump(w.mm);
+	assert_string_equal(before, after);
+	assert_marked(&w, 0, 1, 0);
+	free(before);
+	free(after);
 	test_file_close(tf);
 	world_close(&w);
 }
@@ -319,6 +343,7 @@ int main(void)
 		cmocka_unit_test(the_last_user_ends_the_address_space),
 		cmocka_unit_test(unmap_all_leaves_an_empty_address_space_that_works),
 		cmocka_unit_test(exec_maps_the_image_and_makes_the_arguments_present),
+		cmocka_unit_test(exec_fills_an_empty_address_space_only),
 		cmocka_unit_test(an_image_that_makes_no_sense_is_refused_whole),
 		cmocka_unit_test(exec_without_memory_leaves_the_address_space_empty),
 		cmocka_unit_test(a_child_gets_what_madvise_left_it),
