@@ -136,6 +136,7 @@ struct replay_row {
 
 struct replay {
 	struct replay_config config;
+	char name[256]; /* of the trace, printable */
 	struct sim *sim;
 	struct trace *trace;
 	struct replay_state *state; /* replay_priv.h */
@@ -171,6 +172,9 @@ struct replay {
 	uint64_t wall_ns;
 	bool stopped; /* at config.stop */
 };
+
+/* The pointer; without memory the program ends with status 2. */
+void *replay_must(void *p);
 
 /* => NULL with a message in err. */
 struct replay *replay_new(const struct replay_config *config, char err[TRACE_ERR_MAX]);

@@ -108,9 +108,7 @@ static struct guess *add_guess(struct space *s, uint64_t start)
 	if (s->nr_guesses == s->cap_guesses) {
 		size_t cap = s->cap_guesses ? s->cap_guesses * 2 : 8;
 
-		g = realloc(s->guesses, cap * sizeof(*g));
-		if (!g)
-			abort();
+		g = replay_must(realloc(s->guesses, cap * sizeof(*g)));
 		s->guesses = g;
 		s->cap_guesses = cap;
 	}
@@ -254,9 +252,7 @@ void around_fork(struct space *child, const struct space *parent)
 
 	if (!n)
 		return;
-	child->guesses = malloc(n * sizeof(*child->guesses));
-	if (!child->guesses)
-		abort();
+	child->guesses = replay_must(malloc(n * sizeof(*child->guesses)));
 	memcpy(child->guesses, parent->guesses, n * sizeof(*child->guesses));
 	child->nr_guesses = child->cap_guesses = n;
 }

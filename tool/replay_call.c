@@ -5,7 +5,6 @@
  * When the trace shows the first sign of it: a changed count, an MMAP2 record, or its end. A mapping that another task
  * gets where this one is unmapping shows, too, that the unmapping is done.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "replay_priv.h"
@@ -29,8 +28,10 @@ static void apply(struct replay *r, struct task *t, uint64_t ret)
 	before = counts_of(t->space);
 	if (t->op.space != t->space) {
 		plan_begin(&t->op, t->space);
-		if (!op_range(c, &start, &end))
+		if (!op_range(c, &start, &end)) {
+			work_range(r, t->space, start, end);
 			plan_gather(&t->op, start, end, -1);
+		}
 	}
 	r->state->doing = trace_call_name(c->sys.call);
 	c->result = op_call(r, t, ret);
@@ -80,8 +81,8 @@ static void unmap_first(struct replay *r, struct task *t)
 	if (t->op.space || op_range(&t->call, &start, &end))
 		return;
 	plan_begin(&t->op, t->space);
+	work_range(r, t->space, start, end);
 	plan_gather(&t->op, start, end, -1);
-	(void)r;
 }
 
 void call_sample(struct replay *r, struct task *t)
@@ -104,25 +105,21 @@ bool call_others(struct replay *r, const struct task *t, const struct space *s, 
 
 	if (s->users < 2 || !s->proc)
 		return false;
-	for (size_t b = 0; b < BUCKETS; b++) {
-		struct task *o;
-
-		LIST_FOREACH(o, &r->state->tasks[b], link)
-		{
-			if (o == t || o->space != s)
-				continue;
-			if (look == CALL_MAY_BEGIN && o->faulting) {
-				fault_serve(r, o);
-				begun = true;
-			}
-			if (!o->call.active || o->call.applied)
-				continue;
-			if (look == CALL_MAY_BEGIN && !o->op.space) {
-				unmap_first(r, o);
-				begun |= o->op.nr != 0;
-			} else if (look == CALL_NOT_BEGUN && plan_untouched(&o->op)) {
-				plan_drop(&o->op);
-			}
+	(void)work_allow(r, BUCKETS / 8 + r->state->nr_tasks);
+	for (struct task *o = NULL; (o = task_next(r, o)) != NULL;) {
+		if (o == t || o->space != s)
+			continue;
+		if (look == CALL_MAY_BEGIN && o->faulting) {
+			fault_serve(r, o);
+			begun = true;
+		}
+		if (!o->call.active || o->call.applied)
+			continue;
+		if (look == CALL_MAY_BEGIN && !o->op.space) {
+			unmap_first(r, o);
+			begun |= o->op.nr != 0;
+		} else if (look == CALL_NOT_BEGUN && plan_untouched(&o->op)) {
+			plan_drop(&o->op);
 		}
 	}
 	return begun;
@@ -157,19 +154,15 @@ static void settle(struct replay *r, struct task *t, uint64_t start, uint64_t en
 {
 	if (t->space->users < 2)
 		return;
-	for (size_t b = 0; b < BUCKETS; b++) {
-		struct task *o;
+	(void)work_allow(r, BUCKETS / 8 + r->state->nr_tasks);
+	for (struct task *o = NULL; (o = task_next(r, o)) != NULL;) {
+		uint64_t from, to;
 
-		LIST_FOREACH(o, &r->state->tasks[b], link)
-		{
-			uint64_t from, to;
-
-			if (o == t || o->space != t->space || !o->call.active || o->call.applied ||
-			    o->call.sys.call != TRACE_CALL_MUNMAP)
-				continue;
-			if (!op_range(&o->call, &from, &to) && overlaps(from, to, start, end))
-				apply(r, o, 0);
-		}
+		if (o == t || o->space != t->space || !o->call.active || o->call.applied ||
+		    o->call.sys.call != TRACE_CALL_MUNMAP)
+			continue;
+		if (!op_range(&o->call, &from, &to) && overlaps(from, to, start, end))
+			apply(r, o, 0);
 	}
 }
 

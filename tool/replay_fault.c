@@ -2,7 +2,6 @@
 /*
  * replay_fault.c - a fault of the trace: would the model have faulted there, and then?
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "replay_priv.h"
@@ -278,7 +277,7 @@ static bool touch_vma(struct replay *r, struct space *s, const struct avm_vma *v
 	unsigned failed = 0;
 
 	/* What fails for another reason than memory fails at all pages that follow. */
-	for (; at < end && !failed; at += PAGE_SIZE) {
+	for (; at < end && !failed && work_allow(r, 8); at += PAGE_SIZE) {
 		uint64_t since = time_now();
 
 		failed = sim_touch(s->proc, at, access, NULL);

@@ -85,12 +85,22 @@ int op_changed(const struct call *c, uint64_t ret, uint64_t *start, uint64_t *en
 
 /* ---- mapping ------------------------------------------------------------------------------------------- */
 
+static bool populates(const struct avm_mm *mm, const struct avm_mmap *m)
+{
+	return m->prot && ((m->flags & (AVM_MAP_POPULATE | AVM_MAP_LOCKED)) ||
+			   (mm->default_flags & AVM_VM_LOCKED));
+}
+
 int op_map(struct replay *r, struct space *s, const struct avm_mmap *m)
 {
 	uint64_t since = time_now();
 	avm_addr_t out;
-	int err = avm_mmap(space_mm(s), m, &out);
+	int err;
 
+	if (populates(space_mm(s), m) &&
+	    !work_populate(r, page_up(m->len) / PAGE_SIZE, m->prot & AVM_PROT_WRITE))
+		return -AVM_ENOMEM;
+	err = avm_mmap(space_mm(s), m, &out);
 	time_add(r, REPLAY_OP_MMAP, since);
 	return err;
 }
@@ -213,8 +223,12 @@ static int do_shmdt(struct replay *r, struct task *t)
 static int protect(struct replay *r, struct space *s, uint64_t start, uint64_t len, uint32_t prot)
 {
 	uint64_t since = time_now();
-	int err = avm_mprotect(space_mm(s), start, len, prot);
+	int err;
 
+	if (space_mm(s)->locked_vm && (prot & AVM_PROT_WRITE) &&
+	    !work_populate_range(r, s, start, start + len))
+		return -AVM_ENOMEM;
+	err = avm_mprotect(space_mm(s), start, len, prot);
 	time_add(r, REPLAY_OP_MPROTECT, since);
 	if (!err && r->config.wrong == REPLAY_WRONG_MPROTECT)
 		(void)avm_madvise(space_mm(s), start, len, AVM_MADV_DONTNEED);
@@ -279,6 +293,13 @@ static int do_mprotect(struct replay *r, struct task *t)
 
 /* ---- moving -------------------------------------------------------------------------------------------- */
 
+static bool grows_locked(const struct space *s, uint64_t addr)
+{
+	const struct avm_vma *v = avm_find_vma(space_mm(s), addr);
+
+	return v && (v->flags & AVM_VM_LOCKED);
+}
+
 /* The core decides as the kernel did: it may not move what stayed, and goes where the kernel went. */
 static int do_mremap(struct replay *r, struct task *t, uint64_t ret)
 {
@@ -296,6 +317,9 @@ static int do_mremap(struct replay *r, struct task *t, uint64_t ret)
 	}
 	if (r->state->strace)
 		adopt_holes(r, t->space, a[0], page_up(a[0] + a[1]));
+	if (grows_locked(t->space, a[0]) && a[2] > a[1] &&
+	    !work_populate(r, (a[2] - a[1]) / PAGE_SIZE, false))
+		return -AVM_ENOMEM;
 	since = time_now();
 	err = avm_mremap(space_mm(t->space), a[0], a[1], a[2], flags, target, &out);
 	time_add(r, REPLAY_OP_MREMAP, since);
@@ -309,8 +333,15 @@ static int do_mremap(struct replay *r, struct task *t, uint64_t ret)
 static int do_madvise(struct replay *r, struct task *t)
 {
 	const uint64_t *a = t->call.sys.arg;
-	uint64_t since = time_now();
-	int err = avm_madvise(space_mm(t->space), a[0], a[1], (enum avm_advice)a[2]);
+	bool populates = a[2] == AVM_MADV_POPULATE_READ || a[2] == AVM_MADV_POPULATE_WRITE ||
+			 a[2] == AVM_MADV_WILLNEED;
+	uint64_t since;
+	int err;
+
+	if (populates && !work_populate_range(r, t->space, a[0], page_up(a[0] + a[1])))
+		return -AVM_ENOMEM;
+	since = time_now();
+	err = avm_madvise(space_mm(t->space), a[0], a[1], (enum avm_advice)a[2]);
 
 	time_add(r, REPLAY_OP_MADVISE, since);
 	if (!err && a[2] == AVM_MADV_DONTFORK && r->config.wrong == REPLAY_WRONG_DONTFORK)
@@ -336,10 +367,29 @@ static int do_brk(struct replay *r, struct task *t, uint64_t ret)
 	t->call.cursor = mm->brk;
 	if (want != ret)
 		return 0; /* refused, or only asked */
+	if ((mm->default_flags & AVM_VM_LOCKED) && want > mm->brk &&
+	    !work_populate(r, (want - mm->brk) / PAGE_SIZE, true))
+		return -AVM_ENOMEM;
 	since = time_now();
 	err = avm_brk(mm, want, &out);
 	time_add(r, REPLAY_OP_BRK, since);
 	return err;
+}
+
+static bool may_lock(struct replay *r, const struct task *t)
+{
+	const uint64_t *a = t->call.sys.arg;
+
+	switch (t->call.sys.call) {
+	case TRACE_CALL_MLOCK:
+	case TRACE_CALL_MLOCK2:
+		return work_populate_range(r, t->space, page_down(a[0]), page_up(a[0] + a[1]));
+	case TRACE_CALL_MLOCKALL:
+		return !(a[0] & AVM_MCL_CURRENT) ||
+		       work_populate_range(r, t->space, 0, space_mm(t->space)->task_size);
+	default:
+		return true;
+	}
 }
 
 static int do_lock(struct replay *r, struct task *t)
@@ -349,6 +399,8 @@ static int do_lock(struct replay *r, struct task *t)
 	uint64_t since = time_now();
 	int err = 0;
 
+	if (!may_lock(r, t))
+		return -AVM_ENOMEM;
 	switch (t->call.sys.call) {
 	case TRACE_CALL_MLOCK:
 		err = avm_mlock(mm, a[0], a[1], 0);

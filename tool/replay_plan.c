@@ -48,9 +48,7 @@ void plan_add(struct plan *p, const struct counts *c)
 		return;
 	if (p->nr == p->cap) {
 		p->cap = p->cap ? p->cap * 2 : 16;
-		p->steps = realloc(p->steps, p->cap * sizeof(*p->steps));
-		if (!p->steps)
-			abort();
+		p->steps = replay_must(realloc(p->steps, p->cap * sizeof(*p->steps)));
 	}
 	p->steps[p->nr++] = *c;
 }

@@ -188,6 +188,8 @@ struct replay_state {
 	const char *doing; /* NULL: serving a fault */
 	bool strace;
 	bool changed; /* the machine, since it was last verified */
+	uint64_t work; /* done: replay_work.c */
+	uint64_t nr_tasks; /* alive */
 };
 
 /* Tells whoever looks on, and that it is over. */
@@ -200,6 +202,7 @@ static inline struct avm_mm *space_mm(const struct space *s)
 
 /* replay_space.c */
 struct task *task_find(struct replay *r, int32_t tid);
+struct task *task_next(struct replay *r, struct task *t); /* all of them; NULL first */
 struct task *task_add(struct replay *r, int32_t tid, int32_t pid, struct space *space);
 /* The task, made as one that existed before the trace if need be. */
 struct task *task_get(struct replay *r, int32_t tid, int32_t pid);
@@ -292,6 +295,15 @@ void life_exit(struct replay *r, const struct trace_event *ev);
 void life_teardown(struct replay *r, struct task *t);
 void life_map(struct replay *r, struct task *t, const struct trace_event *ev); /* MMAP2 in exec */
 void map_check(struct replay *r, const struct space *s, const struct trace_mmap *m);
+
+/* replay_work.c: false means that the trace is about to be refused, so leave it */
+bool work_allow(struct replay *r, uint64_t n);
+bool work_exhausted(const struct replay *r);
+int work_refuse(struct replay *r);
+void work_whole(struct replay *r, const struct space *s);
+void work_range(struct replay *r, const struct space *s, uint64_t start, uint64_t end);
+bool work_populate(struct replay *r, uint64_t pages, bool written);
+bool work_populate_range(struct replay *r, const struct space *s, uint64_t start, uint64_t end);
 
 /* replay_time.c */
 uint64_t time_now(void);

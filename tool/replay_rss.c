@@ -144,22 +144,18 @@ static size_t others_next(struct replay *r, struct task *t, const struct space *
 
 	if (s->users < 2)
 		return 0;
-	for (size_t b = 0; b < BUCKETS && n < max; b++) {
-		struct task *o;
+	(void)work_allow(r, BUCKETS / 8 + r->state->nr_tasks);
+	for (struct task *o = NULL; n < max && (o = task_next(r, o)) != NULL;) {
+		int64_t next = 0;
 
-		LIST_FOREACH(o, &r->state->tasks[b], link)
-		{
-			int64_t next = 0;
-
-			if (o == t)
-				continue;
-			if (o->fault.space == s)
-				next = plan_next(&o->fault, type);
-			if (!next && o->op.space == s)
-				next = plan_next(&o->op, type);
-			if (next && n < max)
-				out[n++] = next;
-		}
+		if (o == t)
+			continue;
+		if (o->fault.space == s)
+			next = plan_next(&o->fault, type);
+		if (!next && o->op.space == s)
+			next = plan_next(&o->op, type);
+		if (next && n < max)
+			out[n++] = next;
 	}
 	return n;
 }

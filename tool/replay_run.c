@@ -10,6 +10,7 @@
 
 #include "replay_priv.h"
 
+#define META_FRAMES 16384u
 #define PROGRESS_EVERY 65536u
 
 uint64_t time_now(void)
@@ -83,7 +84,7 @@ static void begin_event(struct replay *r, struct task *t, const struct trace_eve
 		plan_drop(&t->fault);
 	if (ev->kind != TRACE_SYS_ENTER && (ev->kind != TRACE_FAULT || ev->fault.kernel))
 		return;
-	if (t->exec.active) {
+	if (t->exec.active && t->space) {
 		/* It has failed: the arguments are gone with the address space they were for. */
 		t->space->adjust.n[AVM_RSS_ANON] -= t->exec.charged;
 		t->exec = (struct exec){ 0 };
@@ -211,6 +212,10 @@ static int run_events(struct replay *r)
 	while ((rc = trace_next(r->trace, &ev)) > 0) {
 		replay_event(r, &ev);
 		r->events++;
+		if (work_exhausted(r)) {
+			rc = work_refuse(r);
+			break;
+		}
 		if (r->config.verify == REPLAY_VERIFY_EACH && r->state->changed)
 			verify(r);
 		if (r->config.progress && !(r->events % PROGRESS_EVERY))
@@ -259,9 +264,14 @@ int replay_run(struct replay *r)
 
 static int sim_start(struct replay *r)
 {
-	struct sim_config config = { .contents = SIM_STAMPS,
-				     .frames = r->config.frames ? r->config.frames : REPLAY_FRAMES,
-				     .check_tlb = r->config.verify == REPLAY_VERIFY_EACH };
+	uint64_t frames = r->config.frames ? r->config.frames : REPLAY_FRAMES;
+	struct sim_config config = {
+		.contents = SIM_STAMPS,
+		.frames = frames,
+		/* A quarter of the machine: enough for anybody but fork bombs. */
+		.meta_limit = (frames < META_FRAMES ? META_FRAMES : frames) * (PAGE_SIZE / 4),
+		.check_tlb = r->config.verify == REPLAY_VERIFY_EACH
+	};
 
 	/* The trace tells what the kernel mapped around a fault: the core is to map none itself. */
 	config.core.fault_around = 1;
@@ -282,6 +292,8 @@ struct replay *replay_new(const struct replay_config *config, char err[TRACE_ERR
 		return NULL;
 	}
 	r->config = *config;
+	trace_quote(r->name, sizeof(r->name),
+		    (struct trace_str){ config->path, strlen(config->path) });
 	if (trace_open(&r->trace, config->path, err)) {
 		free(r->state);
 		free(r);

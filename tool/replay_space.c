@@ -10,11 +10,11 @@
 
 #define STACK_LIMIT ((uint64_t)8 << 20)
 
-static void *must(void *p)
+void *replay_must(void *p)
 {
 	if (!p) {
-		fputs("anonvm: replay: out of memory\n", stderr);
-		abort();
+		fputs("anonvm: out of memory\n", stderr);
+		exit(2);
 	}
 	return p;
 }
@@ -42,7 +42,7 @@ void explain(const struct replay *r, const char *format, ...)
 
 	if (!r->config.explain)
 		return;
-	fprintf(stderr, "%s:%llu: ", r->config.path, (unsigned long long)r->state->line);
+	fprintf(stderr, "%s:%llu: ", r->name, (unsigned long long)r->state->line);
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);
@@ -53,7 +53,7 @@ void explain(const struct replay *r, const char *format, ...)
 
 static struct replay_row *row_new(struct replay *r, int32_t pid, const char *comm)
 {
-	struct replay_row *row = must(calloc(1, sizeof(*row)));
+	struct replay_row *row = replay_must(calloc(1, sizeof(*row)));
 
 	row->pid = pid;
 	snprintf(row->comm, sizeof(row->comm), "%s", comm);
@@ -104,6 +104,7 @@ static struct sim_proc *proc_new(struct replay *r, const struct space *parent)
 	int err;
 
 	if (parent) {
+		work_whole(r, parent);
 		err = sim_proc_fork(parent->proc, &proc);
 		time_add(r, REPLAY_OP_FORK, since);
 	} else {
@@ -118,7 +119,7 @@ static struct sim_proc *proc_new(struct replay *r, const struct space *parent)
 
 struct space *space_new(struct replay *r, const struct space *parent, int32_t pid, const char *comm)
 {
-	struct space *s = must(calloc(1, sizeof(*s)));
+	struct space *s = replay_must(calloc(1, sizeof(*s)));
 
 	if (parent) {
 		s->unknown_image = parent->unknown_image;
@@ -158,6 +159,7 @@ void space_end(struct replay *r, struct space *s)
 
 	if (!s->proc)
 		return;
+	work_whole(r, s);
 	space_note(r, s);
 	note_chains(r, s);
 	if (r->config.hooks && r->config.hooks->leaving)
@@ -185,12 +187,10 @@ struct space *space_by_id(struct replay *r, uint64_t mm_id)
 {
 	struct space *s;
 
-	LIST_FOREACH(s, &r->state->ids[mm_id % BUCKETS], by_id)
-	{
-		if (s->mm_id == mm_id)
-			return s;
-	}
-	return NULL;
+	s = LIST_FIRST(&r->state->ids[mm_id % BUCKETS]);
+	while (s && s->mm_id != mm_id)
+		s = LIST_NEXT(s, by_id);
+	return s;
 }
 
 void space_bind(struct replay *r, struct space *s, uint64_t mm_id)
@@ -208,21 +208,30 @@ struct task *task_find(struct replay *r, int32_t tid)
 {
 	struct task *t;
 
-	LIST_FOREACH(t, &r->state->tasks[(uint32_t)tid % BUCKETS], link)
-	{
-		if (t->tid == tid)
-			return t;
-	}
-	return NULL;
+	t = LIST_FIRST(&r->state->tasks[(uint32_t)tid % BUCKETS]);
+	while (t && t->tid != tid)
+		t = LIST_NEXT(t, link);
+	return t;
+}
+
+struct task *task_next(struct replay *r, struct task *t)
+{
+	size_t b = t ? (uint32_t)t->tid % BUCKETS + 1 : 0;
+
+	t = t ? LIST_NEXT(t, link) : NULL;
+	while (!t && b < BUCKETS)
+		t = LIST_FIRST(&r->state->tasks[b++]);
+	return t;
 }
 
 struct task *task_add(struct replay *r, int32_t tid, int32_t pid, struct space *space)
 {
-	struct task *t = must(calloc(1, sizeof(*t)));
+	struct task *t = replay_must(calloc(1, sizeof(*t)));
 
 	t->tid = tid;
 	t->pid = pid;
 	t->space = space;
+	r->state->nr_tasks++;
 	LIST_INSERT_HEAD(&r->state->tasks[(uint32_t)tid % BUCKETS], t, link);
 	if (tid == pid)
 		r->processes++;
@@ -258,6 +267,7 @@ void task_drop(struct replay *r, struct task *t)
 	free(t->op.steps);
 	life_fork_fails(r, t);
 	space_put(r, t->space);
+	r->state->nr_tasks--;
 	LIST_REMOVE(t, link);
 	free(t);
 }

@@ -66,7 +66,7 @@ static void put_head(const struct replay *r)
 
 	printf("%s: %" PRIu64 " events of %" PRIu64 " processes, %" PRIu64 " threads more, %" PRIu64
 	       " execs\n",
-	       r->config.path, r->events, r->processes, r->threads, r->execs);
+	       r->name, r->events, r->processes, r->threads, r->execs);
 	printf("replayed in %.3f s (%.0f events/s), of that in the core %.3f s; families: %s%s\n",
 	       s, s > 0 ? (double)r->events / s : 0, replay_core_seconds(r),
 	       replay_family_words[r->config.family], r->stopped ? "; stopped as asked" : "");

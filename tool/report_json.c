@@ -154,7 +154,7 @@ int report_json(const struct replay *r, unsigned top)
 	json_t *o = json_object();
 	int rc;
 
-	json_object_set_new(o, "trace", json_string(r->config.path));
+	json_object_set_new(o, "trace", json_string(r->name));
 	put(o, "events", r->events);
 	put(o, "lost", trace_stats(r->trace)->lost);
 	put(o, "bad_lines", trace_stats(r->trace)->bad_lines);

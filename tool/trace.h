@@ -267,6 +267,13 @@ int trace_open_mem(struct trace **out, const char *text, size_t len, const char 
  */
 int trace_next(struct trace *t, struct trace_event *ev);
 
+/*
+ * A user of the events finds that it cannot go on with them: trace_next() fails from here on, trace_error() says this.
+ * => -EINVAL
+ */
+__attribute__((format(printf, 3, 4))) int trace_refuse(struct trace *t, uint64_t line,
+						       const char *fmt, ...);
+
 /* The error of trace_next(), "FILE:LINE: text", printable whatever the trace contains. */
 const char *trace_error(const struct trace *t);
 

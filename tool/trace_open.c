@@ -144,6 +144,17 @@ int trace_fail(struct trace *t, int err, uint64_t line, const char *fmt, ...)
 	return err;
 }
 
+int trace_refuse(struct trace *t, uint64_t line, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	message(t, t->error, line, fmt, ap);
+	va_end(ap);
+	t->failed = -EINVAL;
+	return t->failed;
+}
+
 void trace_complain(struct trace *t, uint64_t line, const char *fmt, ...)
 {
 	uint64_t i = t->stats.bad_lines++;

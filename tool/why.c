@@ -50,9 +50,7 @@ struct why_group *why_group(struct why_groups *g, const char *reason, const char
 	}
 	if (g->nr == g->cap) {
 		g->cap = g->cap ? g->cap * 2 : 16;
-		g->v = realloc(g->v, g->cap * sizeof(*g->v));
-		if (!g->v)
-			abort();
+		g->v = replay_must(realloc(g->v, g->cap * sizeof(*g->v)));
 	}
 	g->v[g->nr] = (struct why_group){ 0 };
 	snprintf(g->v[g->nr].reason, sizeof(g->v[0].reason), "%s", reason);
@@ -194,7 +192,7 @@ static void on_called(void *context, struct avm_mm *mm, const char *what, avm_ad
 
 static void on_forked(void *context, struct avm_mm *parent, struct avm_mm *child)
 {
-	why_maps_fork(context, parent->id, child->id);
+	why_maps_fork(context, parent, child);
 }
 
 static void on_leaving(void *context, struct avm_mm *mm, const struct replay_row *row)
@@ -398,6 +396,7 @@ static int record_and_explain(struct settings *s, char **command)
 		fprintf(stderr, "anonvm: why: %s ended with status %d\n", command[0], status);
 	s->config.path = path;
 	status = explain(s) ? EXIT_USAGE : status ? EXIT_FAILED : EXIT_OK;
+	s->config.path = NULL;
 	unlink(path);
 	rmdir(dir);
 	return status;

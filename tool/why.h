@@ -7,6 +7,8 @@
 
 #include "replay.h"
 
+#define WHY_BUCKETS 1024
+
 /* Boundaries with one reason, made by one kind of call. */
 struct why_group {
 	char reason[64];
@@ -43,7 +45,7 @@ struct why {
 	uint64_t spaces;
 	char comm[64];
 	int32_t pid;
-	struct why_maps *maps; /* who made the boundaries of each address space */
+	struct why_maps *maps[WHY_BUCKETS]; /* who made the boundaries of each address space */
 	struct why_run runs[3];
 	unsigned nr_runs;
 };
@@ -60,7 +62,7 @@ struct why_origin {
 void why_maps_note(struct why *w, uint64_t mm_id, uint64_t address, const char *what,
 		   uint64_t line);
 struct why_origin why_maps_find(const struct why *w, uint64_t mm_id, uint64_t address);
-void why_maps_fork(struct why *w, uint64_t parent, uint64_t child);
+void why_maps_fork(struct why *w, const struct avm_mm *parent, struct avm_mm *child);
 void why_maps_drop(struct why *w, uint64_t mm_id);
 void why_maps_free(struct why *w);
 

@@ -15,18 +15,9 @@ struct why_maps {
 	size_t nr, cap; /* cap: a power of two */
 };
 
-static void *must(void *p)
-{
-	if (!p) {
-		fputs("anonvm: why: out of memory\n", stderr);
-		abort();
-	}
-	return p;
-}
-
 static struct why_maps *find_map(const struct why *w, uint64_t mm_id)
 {
-	struct why_maps *m = w->maps;
+	struct why_maps *m = w->maps[mm_id % WHY_BUCKETS];
 
 	while (m && m->mm_id != mm_id)
 		m = m->next;
@@ -45,7 +36,7 @@ static struct why_origin *slot(struct why_origin *slots, size_t cap, uint64_t ad
 static void grow(struct why_maps *m)
 {
 	size_t cap = m->cap ? m->cap * 2 : 64;
-	struct why_origin *slots = must(calloc(cap, sizeof(*slots)));
+	struct why_origin *slots = replay_must(calloc(cap, sizeof(*slots)));
 
 	for (size_t i = 0; i < m->cap; i++) {
 		if (m->slots[i].what)
@@ -62,10 +53,10 @@ void why_maps_note(struct why *w, uint64_t mm_id, uint64_t address, const char *
 	struct why_origin *o;
 
 	if (!m) {
-		m = must(calloc(1, sizeof(*m)));
+		m = replay_must(calloc(1, sizeof(*m)));
 		m->mm_id = mm_id;
-		m->next = w->maps;
-		w->maps = m;
+		m->next = w->maps[mm_id % WHY_BUCKETS];
+		w->maps[mm_id % WHY_BUCKETS] = m;
 	}
 	if (m->nr * 2 >= m->cap)
 		grow(m);
@@ -84,25 +75,23 @@ struct why_origin why_maps_find(const struct why *w, uint64_t mm_id, uint64_t ad
 	return *slot(m->slots, m->cap, address);
 }
 
-void why_maps_fork(struct why *w, uint64_t parent, uint64_t child)
+/* Of the boundaries that there are: what has been one is of no interest to a child. */
+void why_maps_fork(struct why *w, const struct avm_mm *parent, struct avm_mm *child)
 {
-	const struct why_maps *m = find_map(w, parent);
-	struct why_maps *c;
+	for (struct avm_vma *v = avm_next_vma(child, NULL); v; v = avm_next_vma(child, v)) {
+		struct why_origin start = why_maps_find(w, parent->id, v->start);
+		struct why_origin end = why_maps_find(w, parent->id, v->end);
 
-	if (!m || !m->cap)
-		return;
-	c = must(malloc(sizeof(*c)));
-	*c = *m;
-	c->slots = must(malloc(m->cap * sizeof(*m->slots)));
-	memcpy(c->slots, m->slots, m->cap * sizeof(*m->slots));
-	c->mm_id = child;
-	c->next = w->maps;
-	w->maps = c;
+		if (start.what)
+			why_maps_note(w, child->id, start.address, start.what, start.line);
+		if (end.what)
+			why_maps_note(w, child->id, end.address, end.what, end.line);
+	}
 }
 
 void why_maps_drop(struct why *w, uint64_t mm_id)
 {
-	for (struct why_maps **p = &w->maps; *p; p = &(*p)->next) {
+	for (struct why_maps **p = &w->maps[mm_id % WHY_BUCKETS]; *p; p = &(*p)->next) {
 		struct why_maps *m = *p;
 
 		if (m->mm_id != mm_id)
@@ -116,6 +105,8 @@ void why_maps_drop(struct why *w, uint64_t mm_id)
 
 void why_maps_free(struct why *w)
 {
-	while (w->maps)
-		why_maps_drop(w, w->maps->mm_id);
+	for (size_t i = 0; i < WHY_BUCKETS; i++) {
+		while (w->maps[i])
+			why_maps_drop(w, w->maps[i]->mm_id);
+	}
 }

@@ -78,7 +78,7 @@ static void put_runs(const struct why *w)
 
 void why_text(const struct why *w, const struct replay *r, unsigned top)
 {
-	printf("%s: %" PRIu64 " events of %" PRIu64 " processes\n", r->config.path, r->events,
+	printf("%s: %" PRIu64 " events of %" PRIu64 " processes\n", r->name, r->events,
 	       r->processes);
 	if (trace_format(r->trace) == TRACE_STRACE)
 		printf("strace tells of no faults: %" PRIu64 " touches synthesised (--touch=%s); "
@@ -141,7 +141,7 @@ int why_json(const struct why *w, const struct replay *r, unsigned top)
 	json_t *o = json_object(), *runs = json_object();
 	int rc;
 
-	put_string(o, "trace", r->config.path);
+	put_string(o, "trace", r->name);
 	put(o, "events", r->events);
 	put(o, "address_spaces", w->spaces);
 	if (!w->all) {

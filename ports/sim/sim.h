@@ -33,6 +33,7 @@ struct sim_config {
 	struct avm_config core;
 	uint64_t frames; /* 0: 65536 */
 	enum sim_contents contents;
+	uint64_t meta_limit; /* bytes of metadata: beyond, there is no memory for it; 0: no limit */
 	bool check_tlb; /* compare each TLB hit with the tables */
 	bool no_tlb; /* walk the tables on each access */
 	uint32_t tlb_entries; /* a power of two; 0: 256 for each process */

@@ -242,10 +242,14 @@ bool avm_port_frame_same(struct avm *m, avm_pfn_t a, avm_pfn_t b)
 
 void *avm_port_meta_alloc(struct avm *m, size_t size)
 {
-	void *p = aligned_alloc(size, size);
+	struct sim *s = sim_of(m);
+	void *p;
 
+	if (s->config.meta_limit && s->meta_bytes + size > s->config.meta_limit)
+		return NULL;
+	p = aligned_alloc(size, size);
 	if (p)
-		sim_of(m)->meta_bytes += size;
+		s->meta_bytes += size;
 	return p;
 }
 
