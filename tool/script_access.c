@@ -184,11 +184,12 @@ static struct run_proc *take_pages(struct run *run, const struct script_line *li
 				   avm_addr_t *addr, uint64_t *n)
 {
 	struct run_proc *p = run_line_proc(run);
+	uint32_t len = 8; /* of each page */
 
 	*n = line->args[1].number / SCRIPT_PAGE;
 	if (*n > MANY_PAGES)
 		run_bad(run, "at most %u pages", MANY_PAGES);
-	if (!p || !run_addr(run, &line->args[0].addr, addr) || run->over)
+	if (!p || !run_addr(run, &line->args[0].addr, addr) || run->over || !fit(run, *addr, &len))
 		return NULL;
 	return p;
 }
@@ -234,36 +235,63 @@ static struct oracle_answer copy_answer(const struct run_proc *p, avm_addr_t add
 		       oracle_access(p->oracle, addr, access);
 }
 
-/*
- * Bytes of [addr, addr + len) that a copy can reach; a growing stack and failing memory leave it
- * open.
- */
+/* Bytes of [addr, addr + len) that a copy can reach; *open: or more, if a stack grows. */
 static uint64_t reachable(const struct run_proc *p, avm_addr_t addr, uint64_t len,
 			  enum avm_access access, bool force, bool *open)
 {
 	uint64_t done = 0;
 
+	*open = false;
 	while (done < len) {
 		struct oracle_answer a = copy_answer(p, addr + done, access, force);
-		uint64_t part = SCRIPT_PAGE - (addr + done) % SCRIPT_PAGE;
 
-		if (a.may_grow)
-			*open = true;
+		*open = a.may_grow;
 		if (a.fault)
 			break;
-		done += part;
+		done += SCRIPT_PAGE - (addr + done) % SCRIPT_PAGE;
 	}
 	return done < len ? done : len;
 }
 
-static void check_count(struct run *run, int64_t got, uint64_t want, bool open)
+/* One side of a copy. */
+struct side {
+	struct run_proc *p;
+	avm_addr_t addr;
+	enum avm_access access;
+};
+
+/* The bytes that the oracle lets through on this side, now that `got` were copied. */
+static uint64_t let_through(const struct side *side, uint64_t len, uint64_t got, bool force)
+{
+	bool open;
+	uint64_t done = reachable(side->p, side->addr, len, side->access, force, &open);
+
+	/* So much was copied: then the stack did grow. */
+	while (done < got && open) {
+		oracle_grow(side->p->oracle, side->addr + done);
+		done = reachable(side->p, side->addr, len, side->access, force, &open);
+	}
+	return done;
+}
+
+static bool may_fall_short(const struct run *run, int64_t got)
+{
+	return got == -AVM_ENOMEM || run->io_fails || sim_allocs_failed(run->sim);
+}
+
+/* Compares how far a copy came with what the oracle lets through on each side; `two` may be NULL. */
+static void check_copy(struct run *run, int64_t got, uint64_t len, const struct side *one,
+		       const struct side *two, bool force)
 {
 	uint64_t done = got > 0 ? (uint64_t)got : 0;
+	uint64_t want = let_through(one, len, done, force);
+	uint64_t other = two ? let_through(two, len, done, force) : want;
 
+	if (other < want)
+		want = other;
 	if (got < 0 && got != -AVM_EFAULT && got != -AVM_ENOMEM)
 		run_fail(run, "a copy ends with %s", script_word_of(script_errnos, (uint64_t)-got));
-	else if (done > want || (done < want && !open && !run->io_fails && got != -AVM_ENOMEM &&
-				 !sim_allocs_failed(run->sim)))
+	else if (done > want || (done < want && !may_fall_short(run, got)))
 		run_fail(run, "%lld bytes copied, the oracle says %llu", (long long)got,
 			 (unsigned long long)want);
 }
@@ -310,82 +338,69 @@ static void seen(struct run *run, struct run_proc *p, avm_addr_t addr, const uin
 void op_copyin(struct run *run, const struct script_line *line, struct outcome *out)
 {
 	bool force = script_has(line, "force");
-	struct run_proc *p = run_line_proc(run);
+	struct side side = { .p = run_line_proc(run), .access = AVM_ACCESS_WRITE };
 	const struct script_value *value = line->args[1].value;
 	uint32_t len = value->len;
-	bool open = false;
-	avm_addr_t addr;
-	uint64_t want;
 	int64_t got;
 
-	if (!p || !run_addr(run, &line->args[0].addr, &addr))
+	if (!side.p || !run_addr(run, &line->args[0].addr, &side.addr))
 		return;
-	if (run->contents == SIM_STAMPS && !fit(run, addr, &len))
+	if (run->contents == SIM_STAMPS && !fit(run, side.addr, &len))
 		return;
-	want = reachable(p, addr, len, AVM_ACCESS_WRITE, force, &open);
-	got = avm_copy_in(run_mm(p), addr, value->bytes, len, force ? AVM_COPY_FORCE : 0);
-	check_count(run, got, want, open);
+	got = avm_copy_in(run_mm(side.p), side.addr, value->bytes, len, force ? AVM_COPY_FORCE : 0);
+	check_copy(run, got, len, &side, NULL, force);
 	copy_outcome(got, out);
 	if (!run->over && got > 0)
-		written(p, addr, value->bytes, (uint64_t)got);
+		written(side.p, side.addr, value->bytes, (uint64_t)got);
 }
 
 void op_copyout(struct run *run, const struct script_line *line, struct outcome *out)
 {
 	bool force = script_has(line, "force");
-	struct run_proc *p = run_line_proc(run);
+	struct side side = { .p = run_line_proc(run), .access = AVM_ACCESS_READ };
 	uint32_t len = wanted_len(run, line, 1);
-	bool open = false;
-	avm_addr_t addr;
-	uint64_t want;
 	int64_t got;
 
-	if (!p || !len || !run_addr(run, &line->args[0].addr, &addr))
+	if (!side.p || !len || !run_addr(run, &line->args[0].addr, &side.addr))
 		return;
-	if (run->contents == SIM_STAMPS && !fit(run, addr, &len))
+	if (run->contents == SIM_STAMPS && !fit(run, side.addr, &len))
 		return;
-	want = reachable(p, addr, len, AVM_ACCESS_READ, force, &open);
-	got = avm_copy_out(run_mm(p), out->value, addr, len, force ? AVM_COPY_FORCE : 0);
-	check_count(run, got, want, open);
+	got = avm_copy_out(run_mm(side.p), out->value, side.addr, len, force ? AVM_COPY_FORCE : 0);
+	check_copy(run, got, len, &side, NULL, force);
 	copy_outcome(got, out);
 	if (run->over || got <= 0)
 		return;
-	seen(run, p, addr, out->value, (uint64_t)got);
+	seen(run, side.p, side.addr, out->value, (uint64_t)got);
 	out->has_value = true;
 	out->value_len = (uint32_t)got;
 }
 
-/* copy LEN A ADDR to B ADDR */
+/*
+ * copy LEN A ADDR to B ADDR. What is copied is what the oracle says of the source; where a page may
+ * be two things, its first possibility.
+ */
 void op_copy(struct run *run, const struct script_line *line, struct outcome *out)
 {
 	uint64_t len = line->args[0].number;
-	struct run_proc *from = run_proc(run, &line->args[1].name);
-	struct run_proc *to = run_proc(run, &line->args[4].name);
+	struct side from = { .p = run_proc(run, &line->args[1].name), .access = AVM_ACCESS_READ };
+	struct side to = { .p = run_proc(run, &line->args[4].name), .access = AVM_ACCESS_WRITE };
 	bool force = script_has(line, "force");
-	uint8_t bytes[SCRIPT_VALUE_MAX];
-	avm_addr_t from_addr, to_addr;
-	bool open = false;
-	uint64_t want, reach;
+	uint8_t bytes[SCRIPT_VALUE_MAX] = { 0 };
 	int64_t got;
 
 	if (len > sizeof(bytes) || run->contents == SIM_STAMPS)
 		run_bad(run, "at most %zu bytes, and no stamps", sizeof(bytes));
-	if (run->over || !run_addr(run, &line->args[2].addr, &from_addr) ||
-	    !run_addr(run, &line->args[5].addr, &to_addr))
+	if (run->over || !run_addr(run, &line->args[2].addr, &from.addr) ||
+	    !run_addr(run, &line->args[5].addr, &to.addr))
 		return;
-	want = reachable(from, from_addr, len, AVM_ACCESS_READ, force, &open);
-	reach = reachable(to, to_addr, len, AVM_ACCESS_WRITE, force, &open);
-	if (reach < want)
-		want = reach;
-	/* What will be copied: the oracle's only possibility. */
-	for (uint64_t i = 0; i < want; i++)
-		oracle_possible(from->oracle, from_addr + i, 0, &bytes[i], 1);
-	got = avm_copy_between(run_mm(to), to_addr, run_mm(from), from_addr, len,
+	for (uint64_t i = 0; i < len; i++)
+		oracle_possible(from.p->oracle, from.addr + i, 0, &bytes[i], 1);
+	got = avm_copy_between(run_mm(to.p), to.addr, run_mm(from.p), from.addr, len,
 			       force ? AVM_COPY_FORCE : 0);
-	check_count(run, got, want, open);
+	check_copy(run, got, len, &from, &to, force);
 	copy_outcome(got, out);
 	if (!run->over && got > 0)
-		written(to, to_addr, bytes, (uint64_t)got);
+		written(to.p, to.addr, bytes, (uint64_t)got);
 }
 
 /* ---- populate -------------------------------------------------------------------------------- */

@@ -189,6 +189,11 @@ void op_insert_pfn(struct run *run, const struct script_line *line, struct outco
 		return;
 	n = line->args[2].number / SCRIPT_PAGE;
 	prot = (uint32_t)line->args[3].number;
+	if (pfn <= run->nr_frames) {
+		run_bad(run, "frames up to %llu are the machine's own",
+			(unsigned long long)run->nr_frames);
+		return;
+	}
 	out->error = avm_insert_pfn(run_mm(p), addr, pfn, n, prot);
 	if (!out->error)
 		oracle_mmap(p->oracle,

@@ -215,8 +215,8 @@ bool run_machine(struct run *run, const struct sim_config *config)
 		return false;
 	}
 	run->contents = c.contents;
-	run->nr_frames = c.frames;
 	avm_stats(run_avm(run), &run->mark);
+	run->nr_frames = run->mark.frames_total;
 	run->oracle = oracle_create(SCRIPT_PAGE, run->contents == SIM_BYTES ? SCRIPT_PAGE : 8);
 	run->frames = oracle_shmem(run->oracle, UINT64_MAX);
 	return true;
