@@ -69,7 +69,19 @@ struct snapshot {
 static const char *const count_names[10] = { "address spaces", "VMAs",		 "anon_vmas",
 					     "chain entries",  "promised pages", "frames",
 					     "tree nodes",     "radix nodes",	 "files",
-					     "allocated meta" };
+					     "bytes of slabs" };
+
+/* Empty slabs may stay. */
+static uint64_t slab_bytes(const struct avm *m)
+{
+	const struct avm_cache *caches[] = { &m->vmas,	     &m->anon_vmas,   &m->avcs,
+					     &m->tree_nodes, &m->radix_nodes, &m->files };
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < sizeof(caches) / sizeof(caches[0]); i++)
+		bytes += (caches[i]->nr_slabs - caches[i]->nr_empty) * caches[i]->slab_size;
+	return bytes;
+}
 
 static void snapshot(struct world *w, struct snapshot *s, bool forgiving)
 {
@@ -90,8 +102,7 @@ static void snapshot(struct world *w, struct snapshot *s, bool forgiving)
 	s->counts[6] = m->tree_nodes.nr_objects;
 	s->counts[7] = m->radix_nodes.nr_objects;
 	s->counts[8] = m->files.nr_objects;
-	/* What the caches hold and nobody uses may stay as well. */
-	s->counts[9] = 0;
+	s->counts[9] = slab_bytes(m);
 }
 
 static void first_difference(const char *a, const char *b, char *out, size_t room)
