@@ -114,7 +114,7 @@ int avm_copy_range(struct avm_vma *child, struct avm_vma *parent)
 	struct avm *m = child->mm->machine;
 	struct copy k = { .machine = m,
 			  .child = child,
-			  .region = *m->regions,
+			  .region = *avm_regions(m),
 			  .private = !(parent->flags & AVM_VM_SHARED) };
 	struct avm_ptc from, to;
 	int err = 0;

@@ -10,6 +10,7 @@
  *	3b RECLAIM   pseudo: an allocation that may wait for memory
  *	4  FILE	     file->mmap_lock		sleeps
  *	5  FAMILY    anon_vma->root->lock	sleeps	(one at a time)
+ *	5b NOTIFY    mm->notify_lock		sleeps
  *	6  TABLE     mm->page_table_lock, then the lock of one table (two: lower address first)	spins
  *	7  LEAF	     page cache, LRU, mm list, slab						spins
  *

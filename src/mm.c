@@ -83,18 +83,32 @@ avm_pfn_t avm_mm_root(const struct avm_mm *mm)
 	return mm->root_table->pfn;
 }
 
-void avm_notifier_add(struct avm_mm *mm, struct avm_notifier *n)
+/* Nobody goes through the notifiers now, and none has been told of a start without its end. */
+static void notifiers_lock(struct avm_mm *mm)
 {
 	avm_mmap_write_lock_always(mm, false);
-	avm_list_add_tail(&n->link, &mm->notifiers);
+	while (avm_rw_write(mm->machine, &mm->notify_lock, AVM_LOCK_NOTIFY))
+		;
+}
+
+static void notifiers_unlock(struct avm_mm *mm)
+{
+	avm_rw_unlock_write(mm->machine, &mm->notify_lock, AVM_LOCK_NOTIFY);
 	avm_mmap_write_unlock(mm);
+}
+
+void avm_notifier_add(struct avm_mm *mm, struct avm_notifier *n)
+{
+	notifiers_lock(mm);
+	avm_list_add_tail(&n->link, &mm->notifiers);
+	notifiers_unlock(mm);
 }
 
 void avm_notifier_del(struct avm_mm *mm, struct avm_notifier *n)
 {
-	avm_mmap_write_lock_always(mm, false);
+	notifiers_lock(mm);
 	avm_list_del(&n->link);
-	avm_mmap_write_unlock(mm);
+	notifiers_unlock(mm);
 }
 
 /* ---- lookup and placement ----------------------------------------------------------------------------------- */

@@ -34,13 +34,17 @@ void avm_gather_table(struct avm_gather *g, struct avm_page *table)
 	avm_list_add_tail(&table->lru, &g->tables);
 }
 
+void avm_gather_flush_tlb(struct avm_gather *g)
+{
+	avm_tlb_flush(g->mm, g->start, g->end);
+	range_reset(g);
+}
+
 void avm_gather_flush(struct avm_gather *g)
 {
 	struct avm *m = g->mm->machine;
 
-	avm_tlb_flush(g->mm, g->start, g->end);
-	range_reset(g);
-
+	avm_gather_flush_tlb(g);
 	while (g->nr)
 		avm_page_put(m, g->pages[--g->nr]);
 	while (!avm_list_empty(&g->tables)) {
@@ -89,4 +93,17 @@ void avm_notify_end(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 		if (n->invalidate_end)
 			n->invalidate_end(n, start, end);
 	}
+}
+
+void avm_notify_start_rmap(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	while (avm_rw_read(mm->machine, &mm->notify_lock, AVM_LOCK_NOTIFY))
+		;
+	avm_notify_start(mm, start, end);
+}
+
+void avm_notify_end_rmap(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	avm_notify_end(mm, start, end);
+	avm_rw_unlock_read(mm->machine, &mm->notify_lock, AVM_LOCK_NOTIFY);
 }

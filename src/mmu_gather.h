@@ -40,6 +40,9 @@ static inline void avm_gather_flush_page(struct avm_gather *g, avm_addr_t addr, 
 bool avm_gather_page(struct avm_gather *g, struct avm_page *page);
 void avm_gather_table(struct avm_gather *g, struct avm_page *table);
 
+/* Flushes the range; frees nothing yet. Callable under table locks. */
+void avm_gather_flush_tlb(struct avm_gather *g);
+
 /* Flushes the range and frees what was gathered; the gather goes on. No spin lock held. */
 void avm_gather_flush(struct avm_gather *g);
 
@@ -49,8 +52,18 @@ void avm_gather_finish(struct avm_gather *g);
 /* Flush at once, where nothing is to be freed: fork, mprotect, mremap, COW. Callable under table locks. */
 void avm_tlb_flush(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
 
-/* Translation notifiers, around every change that takes something away or moves it. May sleep. */
+/*
+ * Translation notifiers, around every change that takes something away or moves it. May sleep.
+ * => mmap_lock, any mode.
+ */
 void avm_notify_start(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
 void avm_notify_end(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
+
+/*
+ * The same for who has not the mmap_lock, but the lock of a tree that a VMA of the mm is in: nobody is added or
+ * removed from the one call to the other. => no family lock.
+ */
+void avm_notify_start_rmap(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
+void avm_notify_end_rmap(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
 
 #endif

@@ -214,6 +214,33 @@ unsigned avm_rmap_referenced(struct avm *m, struct avm_page *page, uint64_t *vm_
 	return young;
 }
 
+/* => table locked. True when the entry was dirty. */
+static bool clean_entry(struct avm_ptc *c)
+{
+	/* Cleared first, so that no dirty bit set by the MMU meanwhile is lost. */
+	avm_pte_t pte = avm_ptc_clear(c);
+
+	avm_tlb_flush(c->mm, c->addr, c->addr + AVM_PAGE_SIZE);
+	avm_ptc_set(c, avm_pte_mkclean(avm_pte_wrprotect(pte)));
+	return avm_pte_dirty(pte);
+}
+
+/* Whom the notifiers tell may sleep: the table lock is dropped meanwhile. The file's keeps the table. */
+static bool clean_entry_and_tell(struct avm_rmap_walk *w)
+{
+	struct avm_mm *mm = w->c.mm;
+	avm_addr_t addr = w->c.addr;
+	bool dirty;
+
+	leave_entry(w);
+	avm_notify_start_rmap(mm, addr, addr + AVM_PAGE_SIZE);
+	avm_ptc_lock(&w->c);
+	dirty = maps_page(&w->c, w->page) && clean_entry(&w->c);
+	avm_ptc_unlock(&w->c);
+	avm_notify_end_rmap(mm, addr, addr + AVM_PAGE_SIZE);
+	return dirty;
+}
+
 bool avm_rmap_mkclean(struct avm *m, struct avm_page *page)
 {
 	struct avm_rmap_walk w;
@@ -222,16 +249,12 @@ bool avm_rmap_mkclean(struct avm *m, struct avm_page *page)
 	avm_assert_page_locked(m, page);
 	if (avm_rmap_begin(&w, m, page, AVM_RESOLVE_WAIT))
 		return false;
+	/* Private mappings are met too. Their entries for a page of a file are neither writable nor dirty. */
 	while (avm_rmap_next(&w)) {
 		avm_pte_t pte = avm_ptc_get(&w.c);
 
-		if (!(w.vma->flags & AVM_VM_SHARED) || (!avm_pte_write(pte) && !avm_pte_dirty(pte)))
-			continue;
-		/* Cleared first, so that no dirty bit set by the MMU meanwhile is lost. */
-		pte = avm_ptc_clear(&w.c);
-		avm_tlb_flush(w.vma->mm, w.c.addr, w.c.addr + AVM_PAGE_SIZE);
-		dirty |= avm_pte_dirty(pte);
-		avm_ptc_set(&w.c, avm_pte_mkclean(avm_pte_wrprotect(pte)));
+		if (avm_pte_write(pte) || avm_pte_dirty(pte))
+			dirty |= clean_entry_and_tell(&w);
 	}
 	avm_rmap_end(&w);
 	return dirty;

@@ -187,6 +187,8 @@ static void check_machine_locks(struct avm_verify *v)
 static void check_mm_locks(struct avm_verify *v, const struct avm_mm *mm)
 {
 	avm_verify_rwsem(v, &mm->mmap_lock, &(struct avm_where){ .mm = mm, .detail = "mmap_lock" });
+	avm_verify_rwsem(v, &mm->notify_lock,
+			 &(struct avm_where){ .mm = mm, .detail = "notify_lock" });
 	avm_verify_spin(v, &mm->page_table_lock,
 			&(struct avm_where){ .mm = mm, .detail = "page_table_lock" });
 	if (!v->only && atomic_load_explicit(&mm->write_seq, memory_order_relaxed) % 2)

@@ -15,6 +15,7 @@ struct zap {
 	enum avm_zap_what what;
 	int64_t rss[AVM_NR_RSS];
 	bool full;
+	bool dirty; /* somebody may still be writing to a page of a file */
 };
 
 /* Empties the cursor's entry, which is not empty. => table lock. */
@@ -37,21 +38,34 @@ static void zap_entry(struct zap *z, struct avm_ptc *c)
 	avm_gather_flush_page(z->g, c->addr, AVM_PAGE_SIZE);
 	if (!page || page == m->zero_page)
 		return;
-	if (avm_pte_dirty(pte) && !avm_page_is_anon(page))
+	if (avm_pte_dirty(pte) && !avm_page_is_anon(page)) {
 		avm_page_set(page, AVM_PG_DIRTY);
+		z->dirty = true;
+	}
 	z->rss[avm_page_rss(page)]--;
-	avm_rmap_remove(page, 1, z->vma);
 	z->full = avm_gather_page(z->g, page);
 }
 
 static void zap_table(struct zap *z, struct avm_ptc *c)
 {
+	unsigned first = z->g->nr;
+
 	avm_ptc_lock(c);
 	/* A table without entries left has nothing to look for. */
 	for (; c->addr < c->stop && c->table->u.table.used && !z->full; avm_ptc_step(c)) {
 		if (!avm_pte_empty(avm_ptc_get(c)))
 			zap_entry(z, c);
 	}
+	/*
+	 * Whoever writes a page of a file back cleans its entries first, and there is none any more: what an old
+	 * translation stored after that would be lost. He comes by this lock as long as the page is mapped; so first the
+	 * translations go, then the mapcounts fall, then the lock is dropped.
+	 */
+	if (z->dirty)
+		avm_gather_flush_tlb(z->g);
+	z->dirty = false;
+	for (unsigned i = first; i < z->g->nr; i++)
+		avm_rmap_remove(z->g->pages[i], 1, z->vma);
 	avm_ptc_unlock(c);
 }
 
@@ -85,11 +99,11 @@ static void zap_mapping(struct avm_vma *vma, uint64_t first, uint64_t last, enum
 		start = avm_vma_addr(vma, first);
 	if (last < avm_shared_last(vma))
 		end = avm_vma_addr(vma, last + 1);
-	avm_notify_start(vma->mm, start, end);
+	avm_notify_start_rmap(vma->mm, start, end);
 	avm_gather_begin(&g, vma->mm);
 	avm_zap_range(&g, vma, start, end, what);
 	avm_gather_finish(&g);
-	avm_notify_end(vma->mm, start, end);
+	avm_notify_end_rmap(vma->mm, start, end);
 }
 
 void avm_zap_file(struct avm_file *file, uint64_t first, uint64_t last, enum avm_zap_what what)

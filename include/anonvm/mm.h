@@ -70,7 +70,7 @@ struct avm_mm {
 	struct avm_page *root_table;
 
 	avm_addr_t lowest, task_size, mmap_base;
-	avm_addr_t brk_start, brk; /* the heap; set by avm_exec_layout(); mmap_lock */
+	avm_addr_t brk_start, brk; /* the heap; set by avm_exec(); mmap_lock */
 	struct avm_limits limits; /* the embedder may change it */
 	uint64_t default_flags; /* mlockall(MCL_FUTURE): flags for new VMAs; mmap_lock */
 
@@ -83,7 +83,8 @@ struct avm_mm {
 	_Atomic uint64_t rss[AVM_NR_RSS];
 	_Atomic uint64_t tables; /* page tables, the root included */
 
-	struct avm_list notifiers; /* mmap_lock write to change */
+	struct avm_rwsem notify_lock; /* order 5b: keeps `notifiers` for who has no mmap_lock */
+	struct avm_list notifiers; /* mmap_lock write and notify_lock write to change */
 };
 
 /*
@@ -153,7 +154,10 @@ struct avm_image {
  */
 int avm_exec(struct avm_mm *mm, const struct avm_image *image);
 
-/* Registers, unregisters a notifier. Takes mmap_lock for write. Sleeps: yes. */
+/*
+ * Registers, unregisters a notifier; nobody calls it any more when avm_notifier_del() returns. Takes mmap_lock and
+ * notify_lock for write. Sleeps: yes.
+ */
 void avm_notifier_add(struct avm_mm *mm, struct avm_notifier *n);
 void avm_notifier_del(struct avm_mm *mm, struct avm_notifier *n);
 

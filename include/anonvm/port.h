@@ -126,6 +126,7 @@ enum avm_lock_class {
 	AVM_LOCK_RECLAIM,
 	AVM_LOCK_FILE,
 	AVM_LOCK_FAMILY,
+	AVM_LOCK_NOTIFY,
 	AVM_LOCK_PAGE_TABLE, /* mm->page_table_lock */
 	AVM_LOCK_TABLE, /* one table */
 	AVM_LOCK_LEAF,
