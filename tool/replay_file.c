@@ -90,11 +90,11 @@ static struct file *find(struct replay *r, const struct file *key, struct trace_
 {
 	struct file *f;
 
-	LIST_FOREACH(f, &r->state->files[key->hash % BUCKETS], link)
-	{
-		if (same(f, key, name))
-			return f;
-	}
+	f = LIST_FIRST(&r->state->files[key->hash % BUCKETS]);
+	while (f && !same(f, key, name))
+		f = LIST_NEXT(f, link);
+	if (f)
+		return f;
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return NULL;

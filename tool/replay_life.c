@@ -10,7 +10,7 @@
  *		of the new image, and the faults of the kernel that fills them; sched_process_exec
  *	exit	sched_process_exit. Before 6.16 samples of the address space being unmapped come first, later none
  */
-#include <stdlib.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "replay_priv.h"
@@ -45,14 +45,9 @@ void life_fork(struct replay *r, struct task *t, uint64_t mm_id)
 /* What fork has held up goes on. */
 static void fork_over(struct replay *r, const struct space *parent)
 {
-	for (size_t b = 0; parent->users > 1 && b < BUCKETS; b++) {
-		struct task *o;
-
-		LIST_FOREACH(o, &r->state->tasks[b], link)
-		{
-			if (o->space == parent && o->has_postponed)
-				fault_judge(r, o);
-		}
+	for (struct task *o = NULL; parent->users > 1 && (o = task_next(r, o)) != NULL;) {
+		if (o->space == parent && o->has_postponed)
+			fault_judge(r, o);
 	}
 }
 
@@ -85,15 +80,10 @@ static uint64_t locked_up_to(const struct space *s, uint64_t cursor)
  */
 void life_fork_passed(struct replay *r, const struct task *t, uint64_t addr)
 {
-	for (size_t b = 0; t->space->forking && b < BUCKETS; b++) {
-		struct task *o;
-
-		LIST_FOREACH(o, &r->state->tasks[b], link)
-		{
-			if (o != t && o->op.copied == t->space &&
-			    addr < locked_up_to(t->space, o->op.cursor))
-				fork_copied(r, o);
-		}
+	for (struct task *o = NULL; t->space->forking && (o = task_next(r, o)) != NULL;) {
+		if (o != t && o->op.copied == t->space &&
+		    addr < locked_up_to(t->space, o->op.cursor))
+			fork_copied(r, o);
 	}
 }
 
@@ -193,20 +183,15 @@ static struct task *execing(struct replay *r, const struct trace_event *ev)
 
 	if (t && t->exec.active)
 		return t;
-	for (size_t b = 0; b < BUCKETS; b++) {
-		struct task *o;
-
-		LIST_FOREACH(o, &r->state->tasks[b], link)
-		{
-			if (o->pid != ev->comm.pid || !o->exec.active)
-				continue;
-			if (t)
-				task_drop(r, t);
-			LIST_REMOVE(o, link);
-			o->tid = ev->comm.tid;
-			LIST_INSERT_HEAD(&r->state->tasks[(uint32_t)o->tid % BUCKETS], o, link);
-			return o;
-		}
+	for (struct task *o = NULL; (o = task_next(r, o)) != NULL;) {
+		if (o->pid != ev->comm.pid || !o->exec.active)
+			continue;
+		if (t)
+			task_drop(r, t);
+		LIST_REMOVE(o, link);
+		o->tid = ev->comm.tid;
+		LIST_INSERT_HEAD(&r->state->tasks[(uint32_t)o->tid % BUCKETS], o, link);
+		return o;
 	}
 	return t ? t : task_add(r, ev->comm.tid, ev->comm.pid, NULL);
 }
@@ -374,10 +359,10 @@ void map_check(struct replay *r, const struct space *s, const struct trace_mmap 
 		return;
 	}
 	note_cause(r, s->before_trace ? "maps: from before the trace" : "maps: differs");
-	explain(r, "%s: kernel %llx-%llx @%llx prot %x, model %llx-%llx @%llx flags %llx",
-		s->row->comm, (unsigned long long)m->start, (unsigned long long)(m->start + m->len),
-		(unsigned long long)m->pgoff, m->prot, v ? (unsigned long long)v->start : 0,
-		v ? (unsigned long long)v->end : 0,
-		v ? (unsigned long long)v->pgoff << PAGE_SHIFT : 0,
-		v ? (unsigned long long)v->flags : 0);
+	explain(r,
+		"%s: kernel %#" PRIx64 ", %" PRIu64 " pages @%#" PRIx64 " prot %x, model %#" PRIx64
+		", %" PRIu64 " pages @%#" PRIx64 " flags %#" PRIx64,
+		s->row->comm, m->start, m->len / PAGE_SIZE, m->pgoff >> PAGE_SHIFT, m->prot,
+		v ? v->start : 0, v ? (v->end - v->start) / PAGE_SIZE : 0, v ? v->pgoff : 0,
+		v ? v->flags : 0);
 }
