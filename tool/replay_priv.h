@@ -305,7 +305,7 @@ void work_range(struct replay *r, const struct space *s, uint64_t start, uint64_
 bool work_populate(struct replay *r, uint64_t pages, bool written);
 bool work_populate_range(struct replay *r, const struct space *s, uint64_t start, uint64_t end);
 
-/* replay_time.c */
+/* replay_run.c */
 uint64_t time_now(void);
 static inline void time_add(struct replay *r, enum replay_op op, uint64_t since)
 {
