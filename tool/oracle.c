@@ -101,15 +101,15 @@ struct oracle_answer oracle_access(const struct oracle_proc *p, avm_addr_t addr,
 struct oracle_answer oracle_forced(const struct oracle_proc *p, avm_addr_t addr,
 				   enum avm_access access)
 {
-	uint64_t page = page_of(p, addr);
-	const struct range *r = range_find(p, page);
-	struct oracle_answer answer = { 0 };
+	struct oracle_answer answer = oracle_access(p, addr, access);
+	const struct range *r = range_find(p, page_of(p, addr));
 
-	if (!r)
-		answer.fault = AVM_FAULT_MAPERR;
-	else if (access == AVM_ACCESS_WRITE && !(r->prot & AVM_PROT_WRITE) && !is_private(r))
+	if (answer.fault != AVM_FAULT_ACCERR)
+		return answer;
+	answer.fault = 0;
+	if (access == AVM_ACCESS_WRITE && !is_private(r))
 		answer.fault = AVM_FAULT_ACCERR;
-	else if (nothing_behind(p, r, page))
+	else if (nothing_behind(p, r, page_of(p, addr)))
 		answer.fault = AVM_FAULT_SIGBUS;
 	return answer;
 }

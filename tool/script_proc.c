@@ -105,12 +105,13 @@ void op_process(struct run *run, const struct script_line *line, struct outcome 
 
 void op_fork(struct run *run, const struct script_line *line, struct outcome *out)
 {
-	struct run_proc *child = run_new_proc(run, &line->args[1].name);
 	struct run_proc *parent = run_proc(run, &line->args[0].name);
+	struct run_proc *child = parent ? run_new_proc(run, &line->args[1].name) : NULL;
 	struct sim_proc *sim;
 
-	if (run->over)
+	if (!child)
 		return;
+	parent = run_proc(run, &line->args[0].name); /* it may have moved */
 	out->error = sim_proc_fork(parent->sim, &sim);
 	if (out->error) {
 		run_drop_proc(run, child);
