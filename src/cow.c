@@ -74,6 +74,8 @@ static void replace(struct avm_fault_ctx *f, struct avm_page *old, struct avm_pa
 	avm_tlb_flush(f->mm, f->addr, f->addr + AVM_PAGE_SIZE);
 	if (old) {
 		avm_rss_add(f->mm, avm_page_rss(old), -1);
+		if (f->vma->flags & AVM_VM_LOCKED)
+			avm_lru_set_unevictable(f->mm->machine, old, false);
 		avm_rmap_remove(old, 1, f->vma);
 	}
 	avm_fault_map_new(f, page);

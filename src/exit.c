@@ -7,6 +7,7 @@
 #include "exit.h"
 
 #include "file.h"
+#include "mlock.h"
 #include "mm.h"
 #include "mmu_gather.h"
 #include "page.h"
@@ -41,6 +42,7 @@ void avm_mm_empty(struct avm_mm *mm)
 	avm_gather_begin(&g, mm);
 	avm_list_for_each_entry(vma, &mm->vmas.list, struct avm_vma, link) {
 		avm_vma_lock(vma);
+		avm_mlock_release(vma, vma->start, vma->end);
 		avm_zap_range(&g, vma, vma->start, vma->end, AVM_ZAP_ALL);
 	}
 	avm_list_for_each_entry_safe(vma, next, &mm->vmas.list, struct avm_vma, link)

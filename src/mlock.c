@@ -104,6 +104,12 @@ void avm_mlock_mark(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_
 	}
 }
 
+void avm_mlock_release(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+{
+	if (vma->flags & AVM_VM_LOCKED)
+		mark_pages(vma, start, end, false);
+}
+
 /* The access that makes a page of such a VMA stay: a private page must be the process's own. */
 static enum avm_access populating_access(uint64_t flags)
 {

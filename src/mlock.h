@@ -27,4 +27,10 @@ int avm_mlock_populate(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
  */
 void avm_mlock_mark(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t state);
 
+/*
+ * [start, end) of a VMA is about to be unmapped: if the VMA is locked, its pages are no longer so on
+ * its account. => mmap_lock write.
+ */
+void avm_mlock_release(struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
+
 #endif

@@ -10,6 +10,7 @@
 
 #include "anonvm/ops.h"
 #include "error.h"
+#include "mlock.h"
 #include "mm.h"
 #include "mmu_gather.h"
 #include "pgtable.h"
@@ -67,9 +68,11 @@ static avm_noinline void unmap_vmas(struct avm_mm *mm, struct avm_vma *first, av
 
 	avm_gather_begin(&g, mm);
 	for (vma = first; vma && vma->start < end; vma = avm_vma_next(vma)) {
+		avm_addr_t from = max_addr(start, vma->start), to = min_addr(end, vma->end);
+
 		avm_vma_lock(vma);
-		avm_zap_range(&g, vma, max_addr(start, vma->start), min_addr(end, vma->end),
-			      AVM_ZAP_ALL);
+		avm_mlock_release(vma, from, to);
+		avm_zap_range(&g, vma, from, to, AVM_ZAP_ALL);
 	}
 	prev = first->start < start ? first : avm_vma_prev(first);
 	for (vma = first; vma && vma->start < end; vma = next) {

@@ -354,6 +354,8 @@ static void check_user(struct avm_verify *v, const struct avm_page *page, uint32
 		complain(v, 25, "an isolated page is on an LRU list", page);
 	if (!(flags & AVM_PG_LRU) && !isolated && !cached)
 		complain(v, 25, "a frame is in use for nothing", page);
+	if ((flags & AVM_PG_UNEVICTABLE) && !(note & AVM_NOTE_LOCKED))
+		complain(v, 25, "a page is unevictable, and no locked mapping has it", page);
 	if (flags & (AVM_PG_LOCKED | AVM_PG_WAITERS))
 		complain(v, 41, "a page is locked", page);
 	if ((flags & AVM_PG_EXCLUSIVE) && (!avm_page_is_anon(page) || mapped > 1))

@@ -98,7 +98,7 @@ static enum avm_rss rss_of(const struct avm_page *page)
 }
 
 static void check_mapped(struct scan *s, avm_addr_t addr, avm_pte_t pte,
-			 const struct avm_page *page)
+			 const struct avm_page *page, uint32_t *note)
 {
 	uint32_t flags = avm_page_flags(page);
 
@@ -116,6 +116,8 @@ static void check_mapped(struct scan *s, avm_addr_t addr, avm_pte_t pte,
 			       &(struct avm_where){ .mm = s->mm, .addr = addr, .page = page });
 		return;
 	}
+	if (s->vma->flags & AVM_VM_LOCKED)
+		*note |= AVM_NOTE_LOCKED;
 	if (avm_page_is_anon(page))
 		check_anon(s, addr, page);
 	if (avm_pte_write(pte))
@@ -146,7 +148,7 @@ static void check_present(struct scan *s, avm_addr_t addr, avm_pte_t pte)
 	}
 	if ((*note & AVM_NOTE_COUNT) < AVM_NOTE_COUNT)
 		++*note;
-	check_mapped(s, addr, pte, page);
+	check_mapped(s, addr, pte, page, note);
 }
 
 static void check_entry(struct scan *s, avm_addr_t addr, avm_pte_t pte)
