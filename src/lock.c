@@ -40,20 +40,20 @@ static void word_wake(struct avm *m, _Atomic uint32_t *word)
 
 void avm_spin_slow(struct avm *m, struct avm_spinlock *l)
 {
-#if AVM_PORT_TIER >= 1
 	uint32_t free;
 
 	do {
 		/* Only look while it is taken: a failing exchange would steal the cache line. */
-		while (atomic_load_explicit(&l->word, memory_order_relaxed))
+		while (atomic_load_explicit(&l->word, memory_order_relaxed)) {
+#if AVM_PORT_TIER >= 1
 			AVM_PORT_CPU_RELAX(m);
+#else
+			avm_port_panic(m, "deadlock: a spin lock is taken twice on the only CPU");
+#endif
+		}
 		free = 0;
 	} while (!atomic_compare_exchange_weak_explicit(&l->word, &free, 1, memory_order_acquire,
 							memory_order_relaxed));
-#else
-	(void)l;
-	avm_port_panic(m, "deadlock: a spin lock is taken twice on the only CPU");
-#endif
 }
 
 /* ---- sleeping read-write locks --------------------------------------------------------------- */

@@ -34,11 +34,18 @@
 #define AVM_RW_WRITER 0x80000000u
 #define AVM_RW_WAITERS 0x40000000u
 
-/* Slow paths, and what is too long to inline. */
+/* What is too long to inline. The slow paths also take a lock that is free. */
 void avm_spin_slow(struct avm *m, struct avm_spinlock *l);
 int avm_rw_read_slow(struct avm *m, struct avm_rwsem *l);
 int avm_rw_write_slow(struct avm *m, struct avm_rwsem *l);
 void avm_rw_wake(struct avm *m, struct avm_rwsem *l);
+
+/* The first try stands inline where speed is asked for; at -Os a lock is one call. */
+#ifdef __OPTIMIZE_SIZE__
+#define AVM_LOCK_INLINE 0
+#else
+#define AVM_LOCK_INLINE 1
+#endif
 
 /* ---- spin locks ----------------------------------------------------------------------------------- */
 
@@ -46,7 +53,8 @@ static inline void avm_spin_acquire(struct avm *m, struct avm_spinlock *l)
 {
 	uint32_t free = 0;
 
-	if (!atomic_compare_exchange_strong_explicit(&l->word, &free, 1, memory_order_acquire,
+	if (!AVM_LOCK_INLINE ||
+	    !atomic_compare_exchange_strong_explicit(&l->word, &free, 1, memory_order_acquire,
 						     memory_order_relaxed))
 		avm_spin_slow(m, l);
 }
@@ -79,7 +87,7 @@ static inline int avm_rw_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_
 	int err;
 
 	avm_port_lock_event(m, AVM_LOCK_EV_READ, class, l);
-	if (!(w & (AVM_RW_WRITER | AVM_RW_WAITERS)) &&
+	if (AVM_LOCK_INLINE && !(w & (AVM_RW_WRITER | AVM_RW_WAITERS)) &&
 	    atomic_compare_exchange_strong_explicit(&l->word, &w, w + 1, memory_order_acquire,
 						    memory_order_relaxed))
 		return 0;
@@ -93,7 +101,8 @@ static inline int avm_rw_write_acquire(struct avm *m, struct avm_rwsem *l)
 {
 	uint32_t free = 0;
 
-	if (atomic_compare_exchange_strong_explicit(&l->word, &free, AVM_RW_WRITER,
+	if (AVM_LOCK_INLINE &&
+	    atomic_compare_exchange_strong_explicit(&l->word, &free, AVM_RW_WRITER,
 						    memory_order_acquire, memory_order_relaxed))
 		return 0;
 	return avm_rw_write_slow(m, l);
