@@ -75,13 +75,13 @@ static __attribute__((noinline)) void walk_nodes(struct tree_walk *w)
 	uint32_t level = height - 1;
 	uint64_t left = w->v->m->tree_nodes.nr_objects;
 
-	path.at[level].node = avm_vma_tree_root(&w->mm->vmas);
-	path.at[level].index = 0;
-	if (!node_ok(w, path.at[level].node, level))
+	path.node[level] = avm_vma_tree_root(&w->mm->vmas);
+	path.index[level] = 0;
+	if (!node_ok(w, path.node[level], level))
 		return;
 	while (level < height) {
-		struct avm_vma_node *node = path.at[level].node;
-		uint32_t i = path.at[level].index++;
+		struct avm_vma_node *node = path.node[level];
+		uint32_t i = path.index[level]++;
 
 		if (!level)
 			check_leaf(w, node);
@@ -96,8 +96,8 @@ static __attribute__((noinline)) void walk_nodes(struct tree_walk *w)
 		}
 		if (!node_ok(w, node, level - 1))
 			continue;
-		path.at[--level].node = node;
-		path.at[level].index = 0;
+		path.node[--level] = node;
+		path.index[level] = 0;
 	}
 }
 

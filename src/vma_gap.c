@@ -5,39 +5,34 @@
  */
 #include "vma_node.h"
 
-/* The highest, the lowest aligned place of @len bytes in [lo, hi). */
-static bool fit_high(avm_addr_t lo, avm_addr_t hi, uint64_t len, uint64_t align, avm_addr_t *addr)
+/* Which gap is taken: the one the search comes to first. */
+enum order {
+	TOPDOWN,
+	BOTTOMUP,
+};
+
+/* What is looked for: @len bytes in [@low, @high) at a multiple of @align. */
+struct wanted {
+	uint64_t len, align;
+	avm_addr_t low, high;
+	enum order order;
+};
+
+/* The highest or the lowest place in the gap [lo, hi). */
+static bool fit(const struct wanted *w, avm_addr_t lo, avm_addr_t hi, avm_addr_t *addr)
 {
-	if (hi < lo || hi - lo < len)
+	avm_addr_t place;
+
+	lo = lo > w->low ? lo : w->low;
+	hi = hi < w->high ? hi : w->high;
+	if (hi < lo || hi - lo < w->len)
 		return false;
-
-	avm_addr_t place = (hi - len) & ~(align - 1);
-
-	if (place < lo)
+	place = (w->order == TOPDOWN ? hi - w->len : lo + w->align - 1) & ~(w->align - 1);
+	/* Aligning may lead out, or round the end of the addresses. */
+	if (place < lo || place > hi - w->len)
 		return false;
 	*addr = place;
 	return true;
-}
-
-static bool fit_low(avm_addr_t lo, avm_addr_t hi, uint64_t len, uint64_t align, avm_addr_t *addr)
-{
-	avm_addr_t place = (lo + align - 1) & ~(align - 1);
-
-	/* place < lo: the addition has wrapped. */
-	if (place < lo || hi < place || hi - place < len)
-		return false;
-	*addr = place;
-	return true;
-}
-
-static avm_addr_t max_addr(avm_addr_t a, avm_addr_t b)
-{
-	return a > b ? a : b;
-}
-
-static avm_addr_t min_addr(avm_addr_t a, avm_addr_t b)
-{
-	return a < b ? a : b;
 }
 
 /* A place in the walk over the gaps in order: entry i of node, which is on level. */
@@ -49,7 +44,7 @@ struct gap_cursor {
 	struct avm_vma_path above; /* the entries that lead to node */
 };
 
-/* At the root; the caller sets i. Returns the end of the last VMA, or 0: there is none. */
+/* At the root; i is not set. Returns the end of the last VMA, or 0: there is none. */
 static avm_addr_t cursor_init(struct gap_cursor *c, const struct avm_vma_tree *tree)
 {
 	c->node = avm_vma_tree_root(tree);
@@ -65,8 +60,8 @@ static avm_addr_t cursor_lo(const struct gap_cursor *c)
 	uint32_t i = c->i;
 
 	for (uint32_t level = c->level + 1; !i && level < c->height; level++) {
-		node = c->above.at[level].node;
-		i = c->above.at[level].index;
+		node = c->above.node[level];
+		i = c->above.index[level];
 	}
 	return i ? avm_vma_node_end(node, i - 1) : 0;
 }
@@ -76,8 +71,8 @@ static void cursor_down(struct gap_cursor *c)
 {
 	struct avm_vma_node *child = avm_vma_node_slot(c->node, c->i);
 
-	c->above.at[c->level].node = c->node;
-	c->above.at[c->level].index = c->i;
+	c->above.node[c->level] = c->node;
+	c->above.index[c->level] = (uint8_t)c->i;
 	c->node = child;
 	c->level--;
 }
@@ -86,87 +81,84 @@ static bool cursor_up(struct gap_cursor *c)
 {
 	if (++c->level == c->height)
 		return false;
-	c->node = c->above.at[c->level].node;
-	c->i = c->above.at[c->level].index;
+	c->node = c->above.node[c->level];
+	c->i = c->above.index[c->level];
 	return true;
 }
 
+/* To the next entry on the way; false at the end. */
+static bool cursor_step(struct gap_cursor *c, enum order order)
+{
+	do {
+		if (order == BOTTOMUP && c->i + 1u < c->node->count) {
+			c->i++;
+			return true;
+		}
+		if (order == TOPDOWN && c->i) {
+			c->i--;
+			return true;
+		}
+	} while (cursor_up(c));
+	return false;
+}
+
 /*
- * Both searches go from gap to gap in order, and down only where some gap is long enough. Then only
- * those cut by @low or @high can disappoint, and those without an aligned place.
+ * The gaps between the VMAs, in order from the one that low or high is in, and down only where some gap is
+ * long enough. Then only those cut by low or high can disappoint, and those without an aligned place.
  */
-bool avm_vma_tree_find_gap_topdown(const struct avm_vma_tree *tree, uint64_t len, avm_addr_t low,
-				   avm_addr_t high, uint64_t align, avm_addr_t *addr)
+static bool search_tree(struct gap_cursor *c, const struct wanted *w, avm_addr_t *addr)
+{
+	avm_addr_t from = w->order == TOPDOWN ? w->high - 1 : w->low;
+
+	c->i = avm_vma_node_search_clamped(c->node, from);
+	for (;;) {
+		uint64_t gap = c->node->gap[c->i];
+
+		if (gap >= w->len && c->level) {
+			cursor_down(c);
+			c->i = avm_vma_node_search_clamped(c->node, from);
+			continue;
+		}
+		if (gap >= w->len) {
+			avm_addr_t lo = cursor_lo(c);
+
+			if (fit(w, lo, lo + gap, addr))
+				return true;
+			if (w->order == TOPDOWN ? lo <= w->low : lo >= w->high)
+				return false;
+		}
+		if (!cursor_step(c, w->order))
+			return false;
+	}
+}
+
+/* The gap behind the last VMA is in no node: it is the first from above, the last from below. */
+static bool search(const struct avm_vma_tree *tree, const struct wanted *w, avm_addr_t *addr)
 {
 	struct gap_cursor c;
 	avm_addr_t last_end = cursor_init(&c, tree);
 
-	align = align ? align : 1;
-	if (!len || high <= low)
+	if (!w->len || w->high <= w->low)
 		return false;
-	if (fit_high(max_addr(last_end, low), high, len, align, addr))
+	if (w->order == TOPDOWN && fit(w, last_end, UINT64_MAX, addr))
 		return true;
-	if (!c.node)
-		return false;
+	if (w->low < last_end && search_tree(&c, w, addr))
+		return true;
+	return w->order == BOTTOMUP && fit(w, last_end, UINT64_MAX, addr);
+}
 
-	/* From the gap that high is in, to the left. */
-	c.i = avm_vma_node_search_clamped(c.node, high - 1);
-	for (;;) {
-		uint64_t gap = c.node->gap[c.i];
+bool avm_vma_tree_find_gap_topdown(const struct avm_vma_tree *tree, uint64_t len, avm_addr_t low,
+				   avm_addr_t high, uint64_t align, avm_addr_t *addr)
+{
+	const struct wanted w = { len, align ? align : 1, low, high, TOPDOWN };
 
-		if (gap >= len && c.level) {
-			cursor_down(&c);
-			c.i = avm_vma_node_search_clamped(c.node, high - 1);
-			continue;
-		}
-		if (gap >= len) {
-			avm_addr_t lo = cursor_lo(&c);
-
-			if (fit_high(max_addr(lo, low), min_addr(lo + gap, high), len, align, addr))
-				return true;
-			if (lo <= low)
-				return false;
-		}
-		while (!c.i)
-			if (!cursor_up(&c))
-				return false;
-		c.i--;
-	}
+	return search(tree, &w, addr);
 }
 
 bool avm_vma_tree_find_gap_bottomup(const struct avm_vma_tree *tree, uint64_t len, avm_addr_t low,
 				    avm_addr_t high, uint64_t align, avm_addr_t *addr)
 {
-	struct gap_cursor c;
-	avm_addr_t last_end = cursor_init(&c, tree);
+	const struct wanted w = { len, align ? align : 1, low, high, BOTTOMUP };
 
-	align = align ? align : 1;
-	if (!len || high <= low)
-		return false;
-
-	/* From the gap that low is in, or the one behind the VMA that low is in, to the right. */
-	bool more = low < last_end;
-
-	if (more)
-		c.i = avm_vma_node_search(c.node, low);
-	while (more) {
-		uint64_t gap = c.node->gap[c.i];
-
-		if (gap >= len && c.level) {
-			cursor_down(&c);
-			c.i = avm_vma_node_search(c.node, low);
-			continue;
-		}
-		if (gap >= len) {
-			avm_addr_t lo = cursor_lo(&c);
-
-			if (lo >= high)
-				return false;
-			if (fit_low(max_addr(lo, low), min_addr(lo + gap, high), len, align, addr))
-				return true;
-		}
-		while (more && ++c.i == c.node->count)
-			more = cursor_up(&c);
-	}
-	return fit_low(max_addr(last_end, low), high, len, align, addr);
+	return search(tree, &w, addr);
 }

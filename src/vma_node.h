@@ -24,12 +24,10 @@ struct avm_vma_node {
 
 _Static_assert(sizeof(struct avm_vma_node) <= AVM_VMA_NODE_BYTES, "a node fits its allocation");
 
-/* The way from a leaf (0) to the root (height - 1). */
+/* The way from a leaf (0) to the root (height - 1): an entry of a node on each level. Lives on the stack. */
 struct avm_vma_path {
-	struct {
-		struct avm_vma_node *node;
-		uint32_t index;
-	} at[AVM_VMA_TREE_MAX_HEIGHT];
+	struct avm_vma_node *node[AVM_VMA_TREE_MAX_HEIGHT];
+	uint8_t index[AVM_VMA_TREE_MAX_HEIGHT];
 };
 
 /*

@@ -209,8 +209,8 @@ static avm_addr_t descend(const struct avm_vma_tree *tree, avm_addr_t key,
 		uint32_t i = level ? avm_vma_node_search_clamped(node, key) :
 				     avm_vma_node_search(node, key);
 
-		path->at[level].node = node;
-		path->at[level].index = i;
+		path->node[level] = node;
+		path->index[level] = (uint8_t)i;
 		if (i)
 			floor = avm_vma_node_end(node, i - 1);
 		if (!level)
@@ -219,12 +219,12 @@ static avm_addr_t descend(const struct avm_vma_tree *tree, avm_addr_t key,
 	}
 }
 
-/* The entry that stands for path->at[level].node in its parent becomes true again. */
+/* The entry that stands for path->node[level] in its parent becomes true again. */
 static bool refresh_parent(struct avm_vma_path *path, uint32_t level)
 {
-	const struct avm_vma_node *node = path->at[level].node;
-	struct avm_vma_node *parent = path->at[level + 1].node;
-	uint32_t i = path->at[level + 1].index;
+	const struct avm_vma_node *node = path->node[level];
+	struct avm_vma_node *parent = path->node[level + 1];
+	uint32_t i = path->index[level + 1];
 	uint64_t end = avm_vma_node_last_end(node);
 	uint64_t gap = avm_vma_node_max_gap(node);
 
@@ -268,8 +268,8 @@ static void grow_root(struct avm_vma_tree *tree, struct avm_vma_path *path)
 
 	if (old)
 		vnode_insert(root, 0, avm_vma_node_last_end(old), avm_vma_node_max_gap(old), old);
-	path->at[tree->height].node = root;
-	path->at[tree->height].index = 0;
+	path->node[tree->height] = root;
+	path->index[tree->height] = 0;
 	set_root(tree, root, tree->height + 1);
 }
 
@@ -277,10 +277,10 @@ static void insert_entry(struct avm_vma_tree *tree, struct avm_vma_path *path, u
 			 uint64_t gap, void *slot)
 {
 	uint32_t level = 0;
-	uint32_t i = path->at[0].index;
+	uint32_t i = path->index[0];
 
-	while (path->at[level].node->count == SLOTS) {
-		struct avm_vma_node *node = path->at[level].node;
+	while (path->node[level]->count == SLOTS) {
+		struct avm_vma_node *node = path->node[level];
 		struct avm_vma_node *right = split_vnode(tree, node, i);
 
 		if (i > node->count)
@@ -296,9 +296,9 @@ static void insert_entry(struct avm_vma_tree *tree, struct avm_vma_path *path, u
 		gap = avm_vma_node_max_gap(right);
 		slot = right;
 		level++;
-		i = path->at[level].index + 1;
+		i = path->index[level] + 1;
 	}
-	vnode_insert(path->at[level].node, i, end, gap, slot);
+	vnode_insert(path->node[level], i, end, gap, slot);
 	refresh_up(tree, path, level);
 }
 
@@ -310,8 +310,8 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 		grow_root(tree, &path);
 
 	avm_addr_t floor = descend(tree, vma->start, &path);
-	struct avm_vma_node *leaf = path.at[0].node;
-	uint32_t i = path.at[0].index;
+	struct avm_vma_node *leaf = path.node[0];
+	uint32_t i = path.index[0];
 	struct avm_list *behind = &tree->list;
 
 	/* The list needs both neighbours: miss the cache on both at once. */
@@ -334,13 +334,13 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 /* ---- erase ------------------------------------------------------------------------------------- */
 
 /*
- * path->at[level].node has too few entries: it merges with a neighbour, or takes some of its. Returns
+ * path->node[level] has too few entries: it merges with a neighbour, or takes some of its. Returns
  * whether the parent has lost an entry.
  */
 static bool feed_vnode(struct avm_vma_tree *tree, struct avm_vma_path *path, uint32_t level)
 {
-	struct avm_vma_node *parent = path->at[level + 1].node;
-	uint32_t i = path->at[level + 1].index;
+	struct avm_vma_node *parent = path->node[level + 1];
+	uint32_t i = path->index[level + 1];
 
 	/* The left one of the pair is at i. */
 	if (i + 1u == parent->count)
@@ -358,16 +358,16 @@ static bool feed_vnode(struct avm_vma_tree *tree, struct avm_vma_path *path, uin
 	else
 		vnode_shift_right(left, right, left->count - sum / 2);
 
-	path->at[level + 1].index = i;
-	path->at[level].node = left;
+	path->index[level + 1] = (uint8_t)i;
+	path->node[level] = left;
 	refresh_parent(path, level);
 	if (merge) {
 		vnode_remove(parent, i + 1);
 		free_vnode(tree, right);
 		return true;
 	}
-	path->at[level + 1].index = i + 1;
-	path->at[level].node = right;
+	path->index[level + 1] = (uint8_t)(i + 1);
+	path->node[level] = right;
 	refresh_parent(path, level);
 	return false;
 }
@@ -384,8 +384,8 @@ static void erase_entry(struct avm_vma_tree *tree, struct avm_vma_path *path)
 {
 	uint32_t level = 0;
 
-	vnode_remove(path->at[0].node, path->at[0].index);
-	while (level + 1 < tree->height && path->at[level].node->count < MIN) {
+	vnode_remove(path->node[0], path->index[0]);
+	while (level + 1 < tree->height && path->node[level]->count < MIN) {
 		bool merged = feed_vnode(tree, path, level);
 
 		level++;
@@ -402,15 +402,13 @@ static void erase_entry(struct avm_vma_tree *tree, struct avm_vma_path *path)
 		drop_root(tree, avm_vma_node_slot(root, 0));
 }
 
-/* The VMA in front of @vma ends at @floor now. */
-static void set_floor(struct avm_vma_tree *tree, const struct avm_vma *vma, avm_addr_t floor)
+/* The VMA in front of @vma ends at @floor now. @path: the caller's, who needs his own no more. */
+static void set_floor(struct avm_vma_tree *tree, const struct avm_vma *vma, avm_addr_t floor,
+		      struct avm_vma_path *path)
 {
-	struct avm_vma_path path;
-
-	descend(tree, vma->end - 1, &path);
-	path.at[0].node->gap[path.at[0].index] =
-		avm_vma_tree_gap(tree, floor, vma->start, vma->flags);
-	refresh_up(tree, &path, 0);
+	descend(tree, vma->end - 1, path);
+	path->node[0]->gap[path->index[0]] = avm_vma_tree_gap(tree, floor, vma->start, vma->flags);
+	refresh_up(tree, path, 0);
 }
 
 void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
@@ -422,8 +420,8 @@ void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 	__builtin_prefetch(vma->link.prev, PREFETCH_WRITE);
 
 	avm_addr_t floor = descend(tree, vma->end - 1, &path);
-	struct avm_vma_node *leaf = path.at[0].node;
-	uint32_t i = path.at[0].index;
+	struct avm_vma_node *leaf = path.node[0];
+	uint32_t i = path.index[0];
 
 	avm_list_del(&vma->link);
 	tree->count--;
@@ -433,7 +431,7 @@ void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 	}
 	erase_entry(tree, &path);
 	if (next)
-		set_floor(tree, next, floor);
+		set_floor(tree, next, floor, &path);
 }
 
 /* ---- change and find --------------------------------------------------------------------------- */
@@ -450,8 +448,8 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 	}
 
 	avm_addr_t floor = descend(tree, vma->end - 1, &path);
-	struct avm_vma_node *leaf = path.at[0].node;
-	uint32_t i = path.at[0].index;
+	struct avm_vma_node *leaf = path.node[0];
+	uint32_t i = path.index[0];
 
 	vma->start = start;
 	vma->end = end;
@@ -463,7 +461,7 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 	}
 	refresh_up(tree, &path, 0);
 	if (next)
-		set_floor(tree, next, end);
+		set_floor(tree, next, end, &path);
 }
 
 /* The height comes from the root itself: without the lock, tree->height may be that of another. */

@@ -119,13 +119,13 @@ static void check_nodes(struct check *check)
 	uint32_t height = check->tree->height;
 	uint32_t level = height - 1;
 
-	path.at[level].node = avm_vma_tree_root(check->tree);
-	path.at[level].index = 0;
-	if (!check_vnode(check, path.at[level].node, level))
+	path.node[level] = avm_vma_tree_root(check->tree);
+	path.index[level] = 0;
+	if (!check_vnode(check, path.node[level], level))
 		return;
 	while (level < height) {
-		const struct avm_vma_node *node = path.at[level].node;
-		uint32_t i = path.at[level].index++;
+		const struct avm_vma_node *node = path.node[level];
+		uint32_t i = path.index[level]++;
 
 		if (i == node->count) {
 			level++;
@@ -145,8 +145,8 @@ static void check_nodes(struct check *check)
 			continue;
 		}
 		check_child_entry(check, node, i);
-		path.at[--level].node = child;
-		path.at[level].index = 0;
+		path.node[--level] = child;
+		path.index[level] = 0;
 	}
 }
 
