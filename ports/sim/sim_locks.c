@@ -41,10 +41,10 @@ struct sim_locks {
 static const char *name_of(enum avm_lock_class class)
 {
 	static const char *const names[AVM_NR_LOCK_CLASSES] = {
-		[AVM_LOCK_MMAP] = "MMAP",   [AVM_LOCK_VMA] = "VMA",
-		[AVM_LOCK_PAGE] = "PAGE",   [AVM_LOCK_RECLAIM] = "RECLAIM",
-		[AVM_LOCK_FILE] = "FILE",   [AVM_LOCK_FAMILY] = "FAMILY",
-		[AVM_LOCK_TABLE] = "TABLE", [AVM_LOCK_PAGE_TABLE] = "PAGE_TABLE",
+		[AVM_LOCK_MMAP] = "MMAP",     [AVM_LOCK_VMA] = "VMA",
+		[AVM_LOCK_PAGE] = "PAGE",     [AVM_LOCK_RECLAIM] = "RECLAIM",
+		[AVM_LOCK_FILE] = "FILE",     [AVM_LOCK_FAMILY] = "FAMILY",
+		[AVM_LOCK_TABLE] = "TABLE",   [AVM_LOCK_PAGE_TABLE] = "PAGE_TABLE",
 		[AVM_LOCK_NOTIFY] = "NOTIFY", [AVM_LOCK_LEAF] = "LEAF",
 	};
 
