@@ -63,6 +63,7 @@ static struct step next_step(struct avm_mm *mm, avm_addr_t start, avm_addr_t end
 static int reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end,
 		   const struct avm_attrs_change *change)
 {
+	struct avm_vma_attrs attrs = { 0 };
 	avm_addr_t first = 0;
 	avm_addr_t last = 0;
 
@@ -72,13 +73,15 @@ static int reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, a
 		if (!s.vma)
 			break;
 		if (s.changes) {
-			if (!last)
+			if (!last) {
 				first = s.start;
+				attrs = s.attrs;
+			}
 			last = s.end;
 		}
 		start = s.end;
 	}
-	return last ? avm_vma_modify_reserve(mm, pool, first, last) : 0;
+	return last ? avm_vma_modify_reserve(mm, pool, first, last, &attrs) : 0;
 }
 
 /* Cannot fail: reserved. */

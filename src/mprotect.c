@@ -41,6 +41,8 @@ static uint64_t new_flags(const struct avm_vma *vma, uint32_t prot)
 
 /* What the change comes to, before it is made. */
 struct plan {
+	avm_addr_t first, last; /* what does change of it lies in between; last 0: nothing */
+	struct avm_vma_attrs attrs; /* of the first that changes */
 	avm_addr_t stop; /* the change ends here ... */
 	int err; /* ... because of this; 0: all of it */
 	uint64_t charge; /* pages to be promised */
@@ -70,6 +72,13 @@ static struct plan look(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uin
 			return p;
 		}
 		to = vma->end < end ? vma->end : end;
+		if (flags != vma->flags) {
+			if (!p.last) {
+				p.first = p.stop;
+				p.attrs = (struct avm_vma_attrs){ flags, vma->policy, vma->name };
+			}
+			p.last = to;
+		}
 		if ((flags & AVM_VM_ACCOUNT) && !(vma->flags & AVM_VM_ACCOUNT))
 			p.charge += pages_of(p.stop, to);
 		if ((flags & (AVM_VM_WRITE | AVM_VM_SHARED | AVM_VM_GROWSDOWN)) == AVM_VM_WRITE &&
@@ -177,21 +186,21 @@ static int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, 
 	struct plan p = look(mm, start, end, prot);
 	struct avm_pool pool;
 
-	if (p.stop == start)
+	if (!p.last)
 		return p.err;
 	if (p.data && mm->data_vm + p.data > mm->limits.data >> AVM_PAGE_SHIFT)
 		return -AVM_ENOMEM;
 	if (avm_commit(mm->machine, p.charge))
 		return -AVM_ENOMEM;
 	avm_pool_init(&pool);
-	if (avm_vma_modify_reserve(mm, &pool, start, p.stop)) {
+	if (avm_vma_modify_reserve(mm, &pool, p.first, p.last, &p.attrs)) {
 		avm_uncommit(mm->machine, p.charge);
 		return -AVM_ENOMEM;
 	}
-	avm_notify_start(mm, start, p.stop);
-	change(mm, &pool, start, p.stop, prot);
-	avm_tlb_flush(mm, start, p.stop);
-	avm_notify_end(mm, start, p.stop);
+	avm_notify_start(mm, p.first, p.last);
+	change(mm, &pool, p.first, p.last, prot);
+	avm_tlb_flush(mm, p.first, p.last);
+	avm_notify_end(mm, p.first, p.last);
 	avm_pool_drain(mm, &pool);
 	return p.err;
 }

@@ -530,17 +530,26 @@ static struct avm_vma *give_away(struct avm_mm *mm, struct avm_pool *pool, struc
 	return plan == AVM_MERGE_NEXT ? next : prev;
 }
 
-struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
-			       avm_addr_t start, avm_addr_t end, const struct avm_vma_attrs *attrs)
+/* [start, end) of the VMA as it is to be. */
+static struct avm_range range_with(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
+				   const struct avm_vma_attrs *attrs)
 {
 	struct avm_range r = avm_range_of(vma, start, end);
-	struct avm_vma *prev = start == vma->start ? avm_vma_touching_prev(mm, start) : NULL;
-	struct avm_vma *next = end == vma->end ? avm_vma_touching_next(mm, end) : NULL;
-	enum avm_merge plan;
 
 	r.flags = attrs->flags;
 	r.policy = attrs->policy;
 	r.name = attrs->name;
+	return r;
+}
+
+struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
+			       avm_addr_t start, avm_addr_t end, const struct avm_vma_attrs *attrs)
+{
+	struct avm_range r = range_with(vma, start, end, attrs);
+	struct avm_vma *prev = start == vma->start ? avm_vma_touching_prev(mm, start) : NULL;
+	struct avm_vma *next = end == vma->end ? avm_vma_touching_next(mm, end) : NULL;
+	enum avm_merge plan;
+
 	plan = avm_merge_plan(mm, &r, prev, next, vma);
 	if (plan != AVM_MERGE_NONE)
 		return give_away(mm, pool, vma, start, end, plan, prev, next);
@@ -555,8 +564,26 @@ struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct 
 	return vma;
 }
 
+/* Will [start, end), the lower or the upper part of the VMA, go to the neighbour it touches? */
+static bool boundary_moves(struct avm_mm *mm, const struct avm_vma *vma, avm_addr_t start,
+			   avm_addr_t end, const struct avm_vma_attrs *attrs)
+{
+	struct avm_range r = range_with(vma, start, end, attrs), other;
+	struct avm_vma *n = NULL;
+
+	if (start == vma->start)
+		n = avm_vma_touching_prev(mm, start);
+	else if (end == vma->end)
+		n = avm_vma_touching_next(mm, end);
+	if (!n)
+		return false;
+	other = avm_range_of(n, n->start, n->end);
+	return refusal_of_pair(n->start < start ? &other : &r, n->start < start ? &r : &other) ==
+	       AVM_NR_REFUSALS;
+}
+
 int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start,
-			   avm_addr_t end)
+			   avm_addr_t end, const struct avm_vma_attrs *attrs)
 {
 	struct avm_vma *first = avm_mm_find_in(mm, start, end);
 	struct avm_vma *prev = first ? avm_vma_prev(first) : NULL;
@@ -580,7 +607,7 @@ int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t 
 			avcs += chain;
 		}
 	}
-	if (splits && !avm_vma_room(mm, splits))
+	if (splits && !avm_vma_room(mm, splits) && !boundary_moves(mm, first, start, end, attrs))
 		return -AVM_ENOMEM;
 	return avm_pool_fill(mm, pool, splits, avcs);
 }

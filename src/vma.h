@@ -92,10 +92,11 @@ struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct 
 /*
  * What avm_vma_modify() calls over [start, end) may draw at most: 2 VMAs, entries for two splits, and one entry
  * for every boundary at which exactly one side is faulted (a merge clones only chains of one entry, R2.2).
- * Also -ENOMEM when the splits would exceed mm's limit of VMAs.
+ * Also -ENOMEM when the splits would exceed mm's limit of VMAs. `attrs`: what the part of the first VMA is to
+ * have; when it is the only one, and goes to a neighbour, nothing is split.
  */
 int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start,
-			   avm_addr_t end);
+			   avm_addr_t end, const struct avm_vma_attrs *attrs);
 
 /* Moves `end` up, or `start` down, of a VMA into free space, with nobody to merge with. Cannot fail. */
 void avm_vma_expand(struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
