@@ -241,7 +241,7 @@ int cmd_record(int argc, char **argv)
 	struct record_options o = { .output = DEFAULT_OUTPUT, .pages = DEFAULT_PAGES };
 	int c;
 
-	optind = 1;
+	optind = 0; /* anew, whatever was parsed before */
 	while ((c = getopt_long(argc, argv, "+o:m:qh", longs, NULL)) != -1) {
 		switch (c) {
 		case 'o':

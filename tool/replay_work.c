@@ -11,7 +11,7 @@
 #include "replay_priv.h"
 
 /* A second or two at the start, and many times what any recorded program came to. */
-#define WORK_FREE (UINT64_C(1) << 26)
+#define WORK_FREE (UINT64_C(1) << 25)
 #define WORK_PER_EVENT 2048u
 
 bool work_allow(struct replay *r, uint64_t n)

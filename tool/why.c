@@ -452,7 +452,7 @@ static int parse_options(int argc, char **argv, struct settings *s)
 	};
 	int c, which = 0;
 
-	optind = 1;
+	optind = 0; /* anew, whatever was parsed before */
 	while ((c = getopt_long(argc, argv, "+qh", options, &which)) != -1) {
 		if (c != '?' && parse_option(c, optarg, s))
 			continue;
