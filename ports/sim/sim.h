@@ -15,7 +15,7 @@
  * Loads and stores go the way of hardware: TLB, page tables (with accessed and dirty bits set), page fault,
  * again. A translation that the core forgot to flush stays in the TLB and is used: that is how a missing flush
  * shows. With `check_tlb` every hit is compared with the page tables as well, and a stale one is reported as
- * soon as it is used (sim_errors).
+ * soon as it is used (sim_errors); and a frame must be in no TLB any more when it is freed.
  */
 #ifndef SIM_H
 #define SIM_H
@@ -34,7 +34,7 @@ struct sim_config {
 	uint64_t frames; /* 0: 65536 */
 	enum sim_contents contents;
 	uint64_t meta_limit; /* bytes of metadata: beyond, there is no memory for it; 0: no limit */
-	bool check_tlb; /* compare each TLB hit with the tables */
+	bool check_tlb; /* compare each TLB hit with the tables; no frame is freed that a TLB knows */
 	bool no_tlb; /* walk the tables on each access */
 	uint32_t tlb_entries; /* a power of two; 0: 256 for each process */
 	FILE *log; /* where avm_port_log() goes; NULL: stderr */
@@ -86,6 +86,9 @@ unsigned sim_touch(struct sim_proc *p, avm_addr_t addr, enum avm_access access, 
 /* Would this access fault now, by the page tables alone? Changes nothing. *info as avm_pte_at(). */
 bool sim_would_fault(struct sim_proc *p, avm_addr_t addr, enum avm_access access,
 		     struct avm_pte_info *info);
+
+/* Is there a translation for this page in the TLB? */
+bool sim_translated(const struct sim_proc *p, avm_addr_t addr);
 
 /* ---- files ------------------------------------------------------------------------------------------ */
 

@@ -148,6 +148,8 @@ void avm_port_frame_free(struct avm *m, avm_pfn_t pfn)
 		table_keep(f, f->tables[pfn - SIM_FIRST_PFN]);
 		f->tables[pfn - SIM_FIRST_PFN] = NULL;
 	}
+	if (f->state[pfn - SIM_FIRST_PFN] == SIM_FRAME_USER)
+		sim_check_untranslated(s, pfn);
 	spoil(s, pfn);
 	f->state[pfn - SIM_FIRST_PFN] = SIM_FRAME_FREE;
 	f->free[f->nr_free++] = pfn;

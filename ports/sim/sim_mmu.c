@@ -121,7 +121,7 @@ struct sim_proc *sim_proc_of(struct avm_mm *mm)
 
 /* ---- the TLB ------------------------------------------------------------------------------------------- */
 
-static struct tlb_entry *tlb_slot(struct sim_proc *p, avm_addr_t page)
+static struct tlb_entry *tlb_slot(const struct sim_proc *p, avm_addr_t page)
 {
 	return &p->tlb[(page >> AVM_PAGE_SHIFT) & (p->sim->config.tlb_entries - 1)];
 }
@@ -153,6 +153,36 @@ static void tlb_fill(struct sim_proc *p, avm_addr_t page, avm_pte_t pte)
 {
 	if (p->tlb)
 		*tlb_slot(p, page) = (struct tlb_entry){ page, pte, p->flushes };
+}
+
+static bool is_valid(const struct sim_proc *p, const struct tlb_entry *e)
+{
+	return e->page != NO_PAGE && e->flushes == p->flushes;
+}
+
+bool sim_translated(const struct sim_proc *p, avm_addr_t addr)
+{
+	const struct tlb_entry *e;
+
+	if (!p->tlb)
+		return false;
+	e = tlb_slot(p, addr);
+	return is_valid(p, e) && e->page == (addr & AVM_PAGE_MASK);
+}
+
+void sim_check_untranslated(struct sim *s, avm_pfn_t pfn)
+{
+	struct sim_proc *p;
+
+	if (!s->config.check_tlb)
+		return;
+	for (p = LIST_FIRST(&s->procs); p; p = LIST_NEXT(p, link)) {
+		for (uint32_t i = 0; p->tlb && i < s->config.tlb_entries; i++)
+			if (is_valid(p, &p->tlb[i]) && avm_pte_pfn(p->tlb[i].pte) == pfn)
+				sim_error(s, "frame %#llx is freed, and translated at %#llx",
+					  (unsigned long long)pfn,
+					  (unsigned long long)p->tlb[i].page);
+	}
 }
 
 /* ---- the tables ---------------------------------------------------------------------------------------- */

@@ -100,6 +100,9 @@ void sim_frames_fini(struct sim *s);
 unsigned char *sim_contents(struct sim *s, avm_pfn_t pfn);
 bool sim_frame_is_free(const struct sim *s, avm_pfn_t pfn);
 
+/* R12: a frame that is about to be free must be in no TLB. */
+void sim_check_untranslated(struct sim *s, avm_pfn_t pfn);
+
 /* Runs the deferred calls that no RCU reader holds back. */
 void sim_run_deferred(struct sim *s);
 

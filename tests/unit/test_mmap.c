@@ -531,6 +531,27 @@ static void mprotect_without_memory_changes_nothing(void **state)
 	world_close(&w);
 }
 
+static int make_middle_writable(struct world *w)
+{
+	return avm_mprotect(w->mm, AT(2), 2 * PAGE, RW);
+}
+
+/* R1.5: what has been promised for it is taken back as well. */
+static void mprotect_without_memory_promises_nothing(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	map(&w, 0, 6, AVM_PROT_READ);
+	assert_int_equal(atomic_load(&w.m->committed), 0);
+	assert_true(fail_everywhere(&w, &(struct attempt){ make_middle_writable, -AVM_ENOMEM }) >=
+		    2);
+	assert_layout(w.mm, BASE, "0+2:r 2+2:rw 4+2:r");
+	assert_int_equal(atomic_load(&w.m->committed), 2);
+	world_close(&w);
+}
+
 static void mprotect_that_changes_nothing_merges_nothing(void **state)
 {
 	struct sim_proc *b;
@@ -600,6 +621,7 @@ int main(void)
 		cmocka_unit_test(mprotect_keeps_exclusive_pages_writable_and_shared_ones_not),
 		cmocka_unit_test(mprotect_makes_shared_file_pages_writable_only_when_dirty),
 		cmocka_unit_test(mprotect_without_memory_changes_nothing),
+		cmocka_unit_test(mprotect_without_memory_promises_nothing),
 		cmocka_unit_test(mprotect_that_changes_nothing_merges_nothing),
 		cmocka_unit_test(an_operation_whose_wait_is_given_up_says_eintr),
 	};

@@ -233,6 +233,32 @@ static void a_walker_of_a_file_waits_as_well(void **state)
 	world_close(&r.w);
 }
 
+/* R12: before the locks go, the old translation is gone: whoever finds the page at its new place has it alone. */
+static void look_at_the_tlb(struct rival *r)
+{
+	if (sim_translated(r->w.a, AT(0)))
+		r->missing = "the flush";
+}
+
+static void a_move_flushes_before_it_drops_the_locks(void **state)
+{
+	avm_addr_t out;
+	struct rival r;
+
+	(void)state;
+	rival_open(&r, AVM_LOCK_EV_UNLOCK_WRITE, AVM_LOCK_TABLE, look_at_the_tlb);
+	assert_int_equal(load(r.w.a, AT(0)), 0x40);
+	assert_true(sim_translated(r.w.a, AT(0)));
+	rival_starts(&r);
+	assert_int_equal(avm_mremap(r.w.mm, AT(0), PAGE, PAGE,
+				    AVM_MREMAP_MAYMOVE | AVM_MREMAP_FIXED, AT(1024), &out),
+			 0);
+	rival_ends(&r);
+	assert_null(r.missing);
+	assert_int_equal(load(r.w.a, AT(1024)), 0x40);
+	world_close(&r.w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -243,6 +269,7 @@ int main(void)
 		cmocka_unit_test(the_second_of_two_faults_changes_nothing),
 		cmocka_unit_test(a_walker_waits_while_entries_move),
 		cmocka_unit_test(a_walker_of_a_file_waits_as_well),
+		cmocka_unit_test(a_move_flushes_before_it_drops_the_locks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

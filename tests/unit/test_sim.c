@@ -58,6 +58,32 @@ static void a_translation_that_nobody_flushed_is_used_and_reported(void **state)
 	assert_int_equal(sim_destroy(w.s), 0);
 }
 
+/* R12: pages are freed after the flush. */
+static void a_frame_that_is_freed_before_the_flush_is_reported(void **state)
+{
+	struct avm_page *page;
+	struct world w;
+	avm_addr_t a;
+
+	(void)state;
+	noisy_open(&w, &(struct sim_config){ .check_tlb = true });
+	a = map_anon(w.mm, 1, RW);
+	page = avm_page_alloc(w.m, AVM_FRAME_USER);
+	assert_non_null(page);
+	store(w.a, a, 1);
+	assert_true(sim_translated(w.a, a + 5));
+	assert_false(sim_translated(w.a, a + PAGE));
+	poke_entry(w.mm, a, avm_pte_make(page->pfn, AVM_VM_READ));
+	avm_port_tlb_flush(w.m, w.mm, a, a + PAGE);
+	assert_false(sim_translated(w.a, a));
+	(void)load(w.a, a);
+	poke_entry(w.mm, a, AVM_PTE_EMPTY);
+	no_error(&w);
+	avm_page_put(w.m, page);
+	expect_error(&w, "is freed, and translated at");
+	(void)sim_destroy(w.s);
+}
+
 static void each_kind_of_staleness_is_seen(void **state)
 {
 	static const struct {
@@ -880,6 +906,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_translation_that_nobody_flushed_is_used_and_reported),
+		cmocka_unit_test(a_frame_that_is_freed_before_the_flush_is_reported),
 		cmocka_unit_test(each_kind_of_staleness_is_seen),
 		cmocka_unit_test(a_flush_of_the_page_or_of_everything_is_enough),
 		cmocka_unit_test(a_grant_needs_no_flush),
