@@ -11,7 +11,7 @@
  *	VMA of the first one    chain:			       [own = root]
  *
  * New pages go on the own anon_vma, so that a walk from a page of the grandchild visits nobody else. The order of
- * the chain (own first, root last) is an invariant (V11), because "the last entry" must mean "the one that goes
+ * the chain (newest first, root last) is an invariant (V11), because "the last entry" must mean "the one that goes
  * last": pages that several processes may map are placed there (R5.3).
  *
  * One rw lock per family, in the root, covers all trees, counters and links of the family.

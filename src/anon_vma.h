@@ -40,7 +40,7 @@ struct avm_anon_vma {
 /* One edge (VMA, anon_vma): one cache line. */
 struct avm_anon_vma_chain {
 	struct avm_inode node; /* in anon_vma->tree; family lock */
-	struct avm_list same_vma; /* on vma->chain, own anon_vma first, root last; see vma.h */
+	struct avm_list same_vma; /* on vma->chain, newest first, root last; see vma.h */
 	struct avm_vma *vma;
 	struct avm_anon_vma *anon_vma;
 };

@@ -167,14 +167,15 @@ static struct avm_vma *vma_at(struct run *run, const struct run_proc *p, avm_add
 
 static const struct avm_anon_vma *own_of(const struct avm_vma *v)
 {
-	return avm_next_in_chain(v, NULL);
+	return atomic_load(&v->anon_vma);
 }
 
 static const struct avm_anon_vma *root_of(const struct avm_vma *v)
 {
 	const struct avm_anon_vma *root = NULL;
 
-	for (const struct avm_anon_vma *av = own_of(v); av; av = avm_next_in_chain(v, av))
+	for (const struct avm_anon_vma *av = avm_next_in_chain(v, NULL); av;
+	     av = avm_next_in_chain(v, av))
 		root = av;
 	return root;
 }
@@ -347,7 +348,8 @@ void op_family(struct run *run, const struct script_line *line, struct outcome *
 	if (!v)
 		return;
 	av = own_of(v);
-	for (const struct avm_anon_vma *a = av; a; a = avm_next_in_chain(v, a))
+	for (const struct avm_anon_vma *a = avm_next_in_chain(v, NULL); a;
+	     a = avm_next_in_chain(v, a))
 		chain++;
 	if (av)
 		avm_anon_vma_info(av, &info);

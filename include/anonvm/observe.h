@@ -60,7 +60,7 @@ struct avm_anon_vma_info {
 };
 void avm_anon_vma_info(const struct avm_anon_vma *av, struct avm_anon_vma_info *info);
 
-/* The chain of a VMA, own anon_vma first: pass NULL first; returns NULL after the last. */
+/* The chain of a VMA, newest anon_vma first: pass NULL first; returns NULL after the last. */
 struct avm_anon_vma *avm_next_in_chain(const struct avm_vma *vma, const struct avm_anon_vma *av);
 
 /* VMAs in the tree of an anon_vma, by page: NULL first. O(log n + distance of duplicates). */

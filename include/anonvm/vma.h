@@ -30,7 +30,7 @@ struct avm_vma {
 	struct avm_mm *mm;
 	struct avm_anon_vma *_Atomic anon_vma; /* NULL: unfaulted */
 
-	struct avm_list chain; /* avm_anon_vma_chain.same_vma: own anon_vma first, root last */
+	struct avm_list chain; /* avm_anon_vma_chain.same_vma: newest first, root last */
 	struct avm_file *file; /* NULL: private anonymous */
 	struct avm_inode shared; /* in file->mappings */
 	uint64_t private_data; /* the file's own, kept over split and fork */
