@@ -209,6 +209,24 @@ void op_insert_pfn(struct run *run, const struct script_line *line, struct outco
 
 /* ---- mprotect, madvise ----------------------------------------------------------------------- */
 
+/* mprotect as far as it goes; locked memory that becomes writable gets its own pages at once. */
+static void follow_mprotect(struct run *run, struct run_proc *p, avm_addr_t start, avm_addr_t end,
+			    uint32_t prot)
+{
+	struct oracle_map map;
+
+	while (start < end && oracle_find(p->oracle, start, &map)) {
+		avm_addr_t stop = map.end < end ? map.end : end;
+
+		if (oracle_mprotect_error(p->oracle, start, stop, prot))
+			break;
+		oracle_mprotect(p->oracle, start, stop, prot);
+		if (!(map.prot & AVM_PROT_WRITE) && (prot & AVM_PROT_WRITE))
+			populate_locked(run, p, start, stop);
+		start = stop;
+	}
+}
+
 void op_mprotect(struct run *run, const struct script_line *line, struct outcome *out)
 {
 	avm_addr_t addr;
@@ -235,7 +253,7 @@ void op_mprotect(struct run *run, const struct script_line *line, struct outcome
 	if (out->error == -AVM_EINVAL || out->error == -AVM_EINTR || !len)
 		return;
 	if (follow(run, out->error, oracle_mprotect_error(p->oracle, start, end, prot)))
-		oracle_mprotect(p->oracle, start, end, prot);
+		follow_mprotect(run, p, start, end, prot);
 }
 
 void op_madvise(struct run *run, const struct script_line *line, struct outcome *out)
