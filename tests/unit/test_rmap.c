@@ -317,6 +317,36 @@ static void a_walk_finds_every_mapping_and_a_childs_own_page_asks_nobody_else(vo
 	world_close(&w);
 }
 
+/* R7: whoever is first in the tree, other pages at the same address are passed by. */
+static void a_walk_counts_only_entries_that_map_the_page(void **state)
+{
+	struct sim_proc *b, *c, *d;
+	struct avm_rmap_walk walk;
+	struct avm_page *page;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	map(&w, 0, 1, RW);
+	mark(&w, 0, 1);
+	b = fork_of(w.a);
+	c = fork_of(w.a);
+	d = fork_of(w.a);
+	store(w.a, AT(0), 1);
+	store(b, AT(0), 2);
+	store(d, AT(0), 3);
+	page = page_at(sim_mm(c), AT(0));
+	avm_page_lock(w.m, page);
+	assert_int_equal(avm_rmap_begin(&walk, w.m, page, AVM_RESOLVE_WAIT), 0);
+	assert_true(avm_rmap_next(&walk));
+	assert_ptr_equal(walk.vma->mm, sim_mm(c));
+	assert_false(avm_rmap_next(&walk));
+	assert_in_range(walk.visited, 2, 4);
+	avm_rmap_end(&walk);
+	avm_page_unlock(w.m, page);
+	world_close(&w);
+}
+
 /* R7: parts of one VMA share a tree; only the part that holds the index is visited, and named. */
 static void a_walk_visits_only_vmas_that_overlap_the_index(void **state)
 {
@@ -437,6 +467,7 @@ int main(void)
 			a_fresh_vma_takes_a_neighbours_anon_vma_only_if_its_chain_is_singular),
 		cmocka_unit_test(a_fork_that_fails_leaves_no_child_and_links_nothing),
 		cmocka_unit_test(a_walk_finds_every_mapping_and_a_childs_own_page_asks_nobody_else),
+		cmocka_unit_test(a_walk_counts_only_entries_that_map_the_page),
 		cmocka_unit_test(a_walk_visits_only_vmas_that_overlap_the_index),
 		cmocka_unit_test(a_walk_may_be_left_in_the_middle),
 		cmocka_unit_test(referenced_counts_young_entries_once_and_tells_who_locks),
