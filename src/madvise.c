@@ -208,6 +208,9 @@ static int remove_behind(struct avm_mm *mm, const struct part *p)
 		return -AVM_EINVAL;
 	if ((p->flags & (AVM_VM_SHARED | AVM_VM_MAYWRITE)) != (AVM_VM_SHARED | AVM_VM_MAYWRITE))
 		return -AVM_EACCES;
+	/* What stands behind the cache would come back: a hole in it is for its owner to make. */
+	if (p->file->ops->read_page)
+		return -AVM_EOPNOTSUPP;
 	return avm_file_punch(p->file, p->pgoff << AVM_PAGE_SHIFT, p->end - p->start);
 }
 

@@ -243,7 +243,7 @@ static int advice_error(const struct range *r, enum avm_advice advice)
 			return -AVM_EINVAL;
 		if (!(r->flags & ORACLE_SHARED) || !(r->flags & ORACLE_MAYWRITE))
 			return -AVM_EACCES;
-		return 0;
+		return r->object->has_disk ? -AVM_EOPNOTSUPP : 0;
 	case AVM_MADV_WIPEONFORK:
 		return r->object ? -AVM_EINVAL : 0;
 	case AVM_MADV_DOFORK:

@@ -77,6 +77,7 @@ int avm_mremap(struct avm_mm *mm, avm_addr_t addr, uint64_t old_len, uint64_t ne
  * -ENOMEM  a hole: everything else has been done (POPULATE_* stops there); POPULATE_*: no memory
  * -EAGAIN  flags cannot be changed: no memory to split with, or too many VMAs; nothing has been done
  * -EFAULT  POPULATE_*: a page that cannot be (SIGBUS); -EACCES: REMOVE on a mapping that may not be written to
+ * -EOPNOTSUPP  REMOVE on a file that reads its pages from elsewhere (avm_file_punch() is for who can change that)
  * Without reclaim FREE, COLD and PAGEOUT check the range and leave the pages as they are.
  */
 int avm_madvise(struct avm_mm *mm, avm_addr_t addr, uint64_t len, enum avm_advice advice);

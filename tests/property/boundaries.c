@@ -105,12 +105,12 @@ void bounds_fini(struct bounds *b)
 	free(b->parent);
 }
 
-uint32_t bounds_file(struct bounds *b, uint64_t pages)
+uint32_t bounds_file(struct bounds *b, uint64_t pages, bool disk)
 {
 	b->files = realloc(b->files, (b->nr_files + 1) * sizeof(*b->files));
 	if (!b->files)
 		exit(2);
-	b->files[b->nr_files] = (struct bounds_file){ .pages = pages };
+	b->files[b->nr_files] = (struct bounds_file){ .pages = pages, .disk = disk };
 	return b->nr_files++;
 }
 

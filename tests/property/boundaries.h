@@ -53,6 +53,7 @@ struct bounds_mm {
 struct bounds_file {
 	uint64_t pages; /* up to the end of the file */
 	bool owned; /* shared anonymous memory that mmap made */
+	bool disk; /* its pages are read from there */
 };
 
 struct bounds_config {
@@ -82,7 +83,7 @@ struct bounds_result {
 
 void bounds_init(struct bounds *b, const struct bounds_config *config);
 void bounds_fini(struct bounds *b);
-uint32_t bounds_file(struct bounds *b, uint64_t pages);
+uint32_t bounds_file(struct bounds *b, uint64_t pages, bool disk);
 
 struct bounds_mm *bounds_mm(struct bounds *b, const struct avm_mm_config *layout);
 void bounds_mm_free(struct bounds_mm *mm);

@@ -305,8 +305,9 @@ static int page_advice(struct bounds_mm *mm, const struct bounds_vma *v, avm_add
 	case AVM_MADV_REMOVE:
 		if (!v->file || pinned_down)
 			return -AVM_EINVAL;
-		return !(v->flags & AVM_VM_SHARED) || !(v->flags & AVM_VM_MAYWRITE) ? -AVM_EACCES :
-										      0;
+		if (!(v->flags & AVM_VM_SHARED) || !(v->flags & AVM_VM_MAYWRITE))
+			return -AVM_EACCES;
+		return mm->machine->files[v->file].disk ? -AVM_EOPNOTSUPP : 0;
 	case AVM_MADV_POPULATE_READ:
 	case AVM_MADV_POPULATE_WRITE:
 		if ((v->flags & AVM_VM_SPECIAL) ||

@@ -175,7 +175,7 @@ struct bounds_result bounds_mmap(struct bounds_mm *mm, const struct avm_mmap *a,
 	v.end = v.start + page_up(a->len);
 	v.pgoff = a->file ? a->pgoff : v.start / PAGE;
 	if (!a->file && (v.flags & AVM_VM_SHARED)) {
-		v.file = bounds_file(mm->machine, (v.end - v.start) / PAGE);
+		v.file = bounds_file(mm->machine, (v.end - v.start) / PAGE, false);
 		mm->machine->files[v.file].owned = true;
 		v.pgoff = 0;
 	}

@@ -58,11 +58,12 @@ static void open_files(struct world *w)
 
 	for (unsigned i = 0; i < NR_FILES; i++) {
 		struct file *f = &w->files[i];
+		bool disk = i < NR_FILES - 1;
 		const char name[2] = { (char)('F' + i), '\0' };
 		int err;
 
 		f->size = sizes[i];
-		if (i == NR_FILES - 1) {
+		if (!disk) {
 			err = sim_memfd_create(w->sim, name, f->size, &f->file);
 			f->oracle = oracle_shmem(w->oracle, f->size);
 		} else {
@@ -72,7 +73,7 @@ static void open_files(struct world *w)
 		}
 		if (err)
 			abort();
-		f->bounds = bounds_file(&w->bounds, (f->size + PAGE - 1) / PAGE);
+		f->bounds = bounds_file(&w->bounds, (f->size + PAGE - 1) / PAGE, disk);
 	}
 }
 

@@ -47,17 +47,17 @@ static void bad_arguments_are_einval(void **state)
 static void a_hole_is_enomem_whatever_the_advice(void **state)
 {
 	struct world w;
-	struct test_file *tf;
+	struct avm_file memory;
 
 	(void)state;
 	world_open(&w);
-	tf = test_file_open(&w, 64 * PAGE);
+	assert_int_equal(avm_memfd(w.m, &memory, NULL, 64 * PAGE), 0);
 	for (size_t i = 0; i < NR_ADVICE; i++) {
 		enum avm_advice advice = all_advice[i];
 
 		if (advice == AVM_MADV_REMOVE) {
-			map_at(w.mm, AT(0), 1, RW, AVM_MAP_SHARED, &tf->file, 0);
-			map_at(w.mm, AT(2), 1, RW, AVM_MAP_SHARED, &tf->file, 2);
+			map_at(w.mm, AT(0), 1, RW, AVM_MAP_SHARED, &memory, 0);
+			map_at(w.mm, AT(2), 1, RW, AVM_MAP_SHARED, &memory, 2);
 		} else {
 			map(&w, 0, 1, RW);
 			map(&w, 2, 1, RW);
@@ -70,7 +70,7 @@ static void a_hole_is_enomem_whatever_the_advice(void **state)
 		assert_int_equal(advise(&w, 0, 1, advice), 0);
 		assert_int_equal(avm_munmap(w.mm, AT(0), 4 * PAGE), 0);
 	}
-	test_file_close(tf);
+	avm_file_put(&memory);
 	world_close(&w);
 }
 
