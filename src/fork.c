@@ -33,7 +33,11 @@ static int promise(struct avm_mm *parent, uint64_t *pages, uint32_t *vmas)
 	return avm_commit(parent->machine, *pages);
 }
 
-/* The VMA alone: in the child's set, its file's mappings and its family. NULL: no memory, nothing is left. */
+/*
+ * The VMA alone: in the child's set, its file's mappings and its family. NULL: no memory, nothing is left.
+ * In those trees the copy comes behind its parent, and it is there before it has entries. So who takes the entries of
+ * a page away everywhere, truncation say, meets the parent first: what fork has copied by then, he meets in the copy.
+ */
 static struct avm_vma *copy_vma(struct avm_mm *child, struct avm_vma *vma)
 {
 	struct avm_range r = avm_range_of(vma, vma->start, vma->end);

@@ -118,7 +118,7 @@ const char *avm_itree_check(const struct avm_itree *tree, uint64_t max, avm_inod
 		return LAST((const type *)name##_entry(node)); \
 	} \
 \
-	/* pre: @item is in no tree, start <= last. */ \
+	/* pre: @item is in no tree, start <= last. Comes behind all that start where it does: fork needs that. */ \
 	AVM_ITREE_FN void name##_insert(struct avm_itree *tree, type *item) \
 	{ \
 		uint64_t start = START((const type *)item); \

@@ -67,7 +67,8 @@ struct avm_vma *avm_vma_touching_next(struct avm_mm *mm, avm_addr_t end);
 
 /*
  * Adds a free range as a VMA, merging as avm_merge_plan() says. Needs a pool of 1 VMA and 1 chain entry. Takes
- * a reference on the file, if it becomes a VMA of its own. r->anon_vma NULL. Cannot fail.
+ * a reference on the file, if it becomes a VMA of its own. Cannot fail. The VMA is unfaulted unless a neighbour
+ * takes the range: of r->anon_vma, which mremap gives, only merging takes notice.
  * Accounting (total_vm and so on) is the caller's. Returns the VMA that holds the range now.
  */
 struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const struct avm_range *r);

@@ -51,7 +51,10 @@ struct avm_file_ops {
 	void (*open)(struct avm_vma *vma);
 	void (*close)(struct avm_vma *vma);
 
-	/* The last reference is gone and the page cache empty: the struct is yours again. */
+	/*
+	 * The last reference is gone and the page cache empty: the struct is yours again. The mmap_lock of an address
+	 * space may be held: munmap and exit drop references.
+	 */
 	void (*release)(struct avm_file *f);
 };
 
@@ -93,6 +96,8 @@ void avm_file_put(struct avm_file *f);
 /*
  * Sets the size. Pages beyond it leave the cache and every mapping, private copies included; the
  * part of the last page beyond it is zeroed. Returns 0, or -EFBIG. Sleeps: yes. Locks held: none.
+ * Truncating, punching and writing one file are the caller's to serialise, as by the lock of an inode; against
+ * faults and mappings they are safe.
  */
 int avm_file_truncate(struct avm_file *f, uint64_t size);
 
