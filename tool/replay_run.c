@@ -96,7 +96,9 @@ static void map_event(struct replay *r, struct task *t, const struct trace_event
 {
 	const struct trace_mmap *m = &ev->mmap;
 
-	if (!m->len || m->start + m->len < m->start)
+	/* The last page of all is nobody's: ends can be rounded up. */
+	if (!m->len || m->len > UINT64_MAX - PAGE_SIZE - m->start ||
+	    m->start > UINT64_MAX - PAGE_SIZE)
 		note_cause(r, "maps: a range that cannot be");
 	else if (t->call.active && !t->exec.mapping)
 		call_record(r, t, ev);

@@ -328,7 +328,8 @@ static int explain(const struct settings *s)
 	if (!r)
 		return EXIT_USAGE;
 	note_run(&w, &w, r);
-	run_others(&w, s);
+	if (rc >= 0)
+		run_others(&w, s);
 	why_sort(&w.now);
 	why_sort(&w.events);
 	if (s->json)
