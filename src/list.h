@@ -42,7 +42,7 @@ static inline void avm_list_insert_between(struct avm_list *entry, struct avm_li
 {
 	entry->next = next;
 	entry->prev = prev;
-	next->prev = entry;
+	next->prev = entry; /* NOLINT(clang-analyzer-core.NullDereference): lists are circular */
 	prev->next = entry;
 }
 
