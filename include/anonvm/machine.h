@@ -118,7 +118,7 @@ enum avm_refusal {
 
 /*
  * Told of each refused merge, while mmap_lock is held for write: may look, must not call back into the
- * core. `below` and `above` are the two ranges' VMAs; one of them may be NULL when it is not a VMA yet.
+ * core. `boundary`: where the two ranges touch.
  */
 struct avm_merge_observer {
 	void (*refused)(struct avm_merge_observer *o, struct avm_mm *mm, avm_addr_t boundary,

@@ -552,6 +552,52 @@ static void mprotect_without_memory_promises_nothing(void **state)
 	world_close(&w);
 }
 
+struct told {
+	struct avm_merge_observer o;
+	struct avm_mm *mm;
+	avm_addr_t boundary;
+	enum avm_refusal why;
+	unsigned times;
+};
+
+static void note_refusal(struct avm_merge_observer *o, struct avm_mm *mm, avm_addr_t boundary,
+			 enum avm_refusal why)
+{
+	struct told *t = (struct told *)(void *)o;
+
+	t->mm = mm;
+	t->boundary = boundary;
+	t->why = why;
+	t->times++;
+}
+
+static void an_observer_is_told_of_each_refusal(void **state)
+{
+	struct told t = { .o = { note_refusal } };
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	avm_set_merge_observer(w.m, &t.o);
+	map(&w, 0, 2, RW);
+	assert_int_equal(t.times, 0);
+	map(&w, 2, 2, AVM_PROT_READ);
+	assert_int_equal(t.times, 1);
+	assert_ptr_equal(t.mm, w.mm);
+	assert_int_equal(t.boundary, AT(2));
+	assert_int_equal(t.why, AVM_REFUSED_FLAGS);
+	assert_int_equal(avm_set_policy(w.mm, AT(2), 2 * PAGE, 3), 0);
+	assert_int_equal(avm_mprotect(w.mm, AT(2), 2 * PAGE, RW), 0);
+	assert_int_equal(t.why, AVM_REFUSED_POLICY);
+	assert_int_equal(t.times, 3);
+	assert_int_equal(atomic_load(&w.m->refused[AVM_REFUSED_FLAGS]), 2);
+	assert_int_equal(atomic_load(&w.m->refused[AVM_REFUSED_POLICY]), 1);
+	avm_set_merge_observer(w.m, NULL);
+	map(&w, 4, 1, AVM_PROT_READ);
+	assert_int_equal(t.times, 3);
+	world_close(&w);
+}
+
 static void mprotect_that_changes_nothing_merges_nothing(void **state)
 {
 	struct sim_proc *b;
@@ -622,6 +668,7 @@ int main(void)
 		cmocka_unit_test(mprotect_makes_shared_file_pages_writable_only_when_dirty),
 		cmocka_unit_test(mprotect_without_memory_changes_nothing),
 		cmocka_unit_test(mprotect_without_memory_promises_nothing),
+		cmocka_unit_test(an_observer_is_told_of_each_refusal),
 		cmocka_unit_test(mprotect_that_changes_nothing_merges_nothing),
 		cmocka_unit_test(an_operation_whose_wait_is_given_up_says_eintr),
 	};

@@ -174,6 +174,45 @@ static void the_second_of_two_faults_changes_nothing(void **state)
 	world_close(&r.w);
 }
 
+static void read_first(struct rival *r)
+{
+	assert_int_equal(avm_fault_locked(avm_find_vma(r->w.mm, AT(9)), AT(9), AVM_ACCESS_READ,
+					  AVM_FORCE_NO, NULL),
+			 AVM_FAULT_MINOR | AVM_FAULT_ZERO);
+}
+
+static void two_reads_map_the_zero_page_once(void **state)
+{
+	struct rival r;
+
+	(void)state;
+	rival_open(&r, AVM_LOCK_EV_WRITE, AVM_LOCK_TABLE, read_first);
+	map(&r.w, 8, 2, RW);
+	store(r.w.a, AT(8), 1);
+	rival_starts(&r);
+	assert_int_equal(fault_read(r.w.mm, AT(9)), AVM_FAULT_MINOR | AVM_FAULT_SPURIOUS);
+	rival_ends(&r);
+	assert_int_equal(event(&r.w, AVM_EV_ZERO_MAP), 1);
+	world_close(&r.w);
+}
+
+/* The zero page that the second has seen is gone when he has its lock. */
+static void two_writes_replace_the_zero_page_once(void **state)
+{
+	struct rival r;
+
+	(void)state;
+	rival_open(&r, AVM_LOCK_EV_WRITE, AVM_LOCK_TABLE, fault_first);
+	map(&r.w, 8, 2, RW);
+	store(r.w.a, AT(8), 1);
+	assert_int_equal(load(r.w.a, AT(9)), 0);
+	rival_starts(&r);
+	assert_int_equal(fault_write(r.w.mm, AT(9)), AVM_FAULT_MINOR | AVM_FAULT_SPURIOUS);
+	rival_ends(&r);
+	assert_int_equal(load(r.w.a, AT(9)), 0x77);
+	world_close(&r.w);
+}
+
 /* ---- R13.3: entries move under the locks of the trees ---------------------------------------------------- */
 
 /* A walker that comes while entries move would see a page twice or not at all: it has to wait. */
@@ -267,6 +306,8 @@ int main(void)
 		cmocka_unit_test(resolve_sees_that_it_has_locked_a_stranger),
 		cmocka_unit_test(whoever_prepares_second_frees_what_he_brought),
 		cmocka_unit_test(the_second_of_two_faults_changes_nothing),
+		cmocka_unit_test(two_reads_map_the_zero_page_once),
+		cmocka_unit_test(two_writes_replace_the_zero_page_once),
 		cmocka_unit_test(a_walker_waits_while_entries_move),
 		cmocka_unit_test(a_walker_of_a_file_waits_as_well),
 		cmocka_unit_test(a_move_flushes_before_it_drops_the_locks),

@@ -120,6 +120,51 @@ static void resolve_sleeps_with_a_reference_when_the_lock_is_contended(void **st
 	world_close(&w);
 }
 
+/* The family has ended before the reference could be taken: nobody, and no reference on what is free. */
+static void resolve_takes_no_reference_on_a_family_that_has_ended(void **state)
+{
+	struct avm_anon_vma *av, *root;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	map(&w, 0, 1, RW);
+	mark(&w, 0, 1);
+	root = avm_family_root(own(w.mm, AT(0)));
+	atomic_store(&root->lock.word, AVM_RW_WAITERS);
+	atomic_store(&root->refcount, 0);
+	assert_int_equal(avm_family_resolve(w.m, page_at(w.mm, AT(0)), AVM_RESOLVE_WAIT, &av),
+			 -AVM_ENOENT);
+	assert_int_equal(atomic_load(&root->refcount), 0);
+	atomic_store(&root->refcount, 1);
+	atomic_store(&root->lock.word, 0);
+	world_close(&w);
+}
+
+/* The same two ways for a file's tree: it is waited for, and then the walk goes on. */
+static void a_walk_waits_for_the_tree_of_a_file(void **state)
+{
+	struct avm_rmap_walk walk;
+	struct test_file *tf;
+	struct world w;
+	avm_addr_t at;
+
+	(void)state;
+	world_open(&w);
+	tf = test_file_open(&w, PAGE);
+	at = map_file(w.mm, 1, AVM_PROT_READ, AVM_MAP_PRIVATE, &tf->file);
+	(void)load(w.a, at);
+	atomic_store(&tf->file.mmap_lock.word, AVM_RW_WAITERS);
+	assert_int_equal(avm_rmap_begin(&walk, w.m, page_at(w.mm, at), AVM_RESOLVE_WAIT), 0);
+	assert_true(avm_rmap_next(&walk));
+	assert_int_equal(walk.c.addr, at);
+	avm_rmap_end(&walk);
+	assert_int_equal(atomic_load(&tf->file.mmap_lock.word), 0);
+	assert_int_equal(avm_munmap(w.mm, at, PAGE), 0);
+	test_file_close(tf);
+	world_close(&w);
+}
+
 /* ---- R4: what a chain looks like ---------------------------------------------------------------------- */
 
 static void every_generation_sees_its_ancestors_oldest_last(void **state)
@@ -460,6 +505,8 @@ int main(void)
 		cmocka_unit_test(resolve_refuses_files_and_pages_nobody_maps),
 		cmocka_unit_test(resolve_says_busy_when_it_may_not_wait),
 		cmocka_unit_test(resolve_sleeps_with_a_reference_when_the_lock_is_contended),
+		cmocka_unit_test(resolve_takes_no_reference_on_a_family_that_has_ended),
+		cmocka_unit_test(a_walk_waits_for_the_tree_of_a_file),
 		cmocka_unit_test(every_generation_sees_its_ancestors_oldest_last),
 		cmocka_unit_test(a_relay_of_forks_reuses_an_idle_ancestor),
 		cmocka_unit_test(flat_families_share_one_anon_vma),

@@ -2,6 +2,7 @@
 /* Caches of objects: what they cost, what they keep, what they notice. */
 #include "panics.h"
 #include "slab.h"
+#include "slab_chunk.h"
 #include "world.h"
 
 #define MANY 1000
@@ -46,6 +47,7 @@ static void free_many(struct fixture *f, unsigned first, unsigned n, unsigned st
 struct checked {
 	struct avm_cache_check k;
 	unsigned objects, broken;
+	const char *first;
 	const char *what;
 };
 
@@ -62,7 +64,8 @@ static void count_broken(struct avm_cache_check *k, const void *object, const ch
 	struct checked *x = (struct checked *)(void *)k;
 
 	(void)object;
-	x->broken++;
+	if (!x->broken++)
+		x->first = what;
 	x->what = what;
 }
 
@@ -285,6 +288,45 @@ static void check_survives_and_reports_broken_lists_and_counts(void **state)
 	close_cache(&f);
 }
 
+/* What a stray store does to the head of a slab; each is said, and the check goes on to its end. */
+static void check_survives_and_reports_broken_slabs(void **state)
+{
+	struct avm_slab *s;
+	struct fixture f;
+	uint16_t next;
+	unsigned all;
+
+	(void)state;
+	open_cache(&f, 48, AVM_CACHE_PLAIN, NULL);
+	alloc_many(&f, MANY);
+	avm_cache_free(f.w.m, &f.c, f.object[0]); /* the slab is not full any more */
+	s = avm_list_first(&f.c.partial, struct avm_slab, link);
+	all = check(&f).objects;
+	assert_int_equal(all, MANY - 1);
+
+	s->magic++;
+	assert_string_equal(check(&f).first, "header of a slab overwritten");
+	assert_true(check(&f).objects < all); /* the other slabs are still looked at */
+	assert_true(check(&f).objects > 0);
+	s->magic--;
+	s->nr_used = (uint16_t)(f.c.per_slab + 1);
+	assert_string_equal(check(&f).first, "more objects in a slab than fit");
+	s->nr_used = (uint16_t)(f.c.per_slab - 2);
+	assert_string_equal(check(&f).first, "free list of a slab too short");
+	s->nr_used = (uint16_t)(f.c.per_slab - 1);
+	next = s->next[s->first_free];
+	s->next[s->first_free] = s->first_free; /* round in a circle */
+	assert_string_equal(check(&f).first, "free list of a slab broken");
+	s->next[s->first_free] = 0x7fff; /* out of the slab */
+	assert_string_equal(check(&f).first, "free list of a slab broken");
+	s->next[s->first_free] = next;
+	assert_int_equal(check(&f).broken, 0);
+
+	f.object[0] = avm_cache_alloc(f.w.m, &f.c);
+	free_many(&f, 0, MANY, 1);
+	close_cache(&f);
+}
+
 /* ---- misuse ---------------------------------------------------------------------------------- */
 
 static void free_first(void *context)
@@ -377,6 +419,7 @@ int main(void)
 		cmocka_unit_test(owns_knows_live_objects_from_anything_else),
 		cmocka_unit_test(check_visits_every_live_object_once),
 		cmocka_unit_test(check_survives_and_reports_broken_lists_and_counts),
+		cmocka_unit_test(check_survives_and_reports_broken_slabs),
 		cmocka_unit_test(misuse_is_noticed_in_every_build),
 #ifdef AVM_DEBUG
 		cmocka_unit_test(overruns_and_writes_after_free_are_noticed),
