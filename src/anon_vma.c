@@ -369,20 +369,14 @@ int avm_family_prepare(struct avm_vma *vma)
 
 /* ---- R2.2 ------------------------------------------------------------------------------------------- */
 
-bool avm_family_may_merge(const struct avm_anon_vma *a, bool a_child, const struct avm_anon_vma *b,
-			  bool b_child, enum avm_refusal *why)
+enum avm_refusal avm_family_refusal(const struct avm_anon_vma *a, bool a_child,
+				    const struct avm_anon_vma *b, bool b_child)
 {
 	if (a == b)
-		return true;
-	if (a && b) {
-		*why = AVM_REFUSED_FAMILY;
-		return false;
-	}
-	if (a ? a_child : b_child) {
-		*why = AVM_REFUSED_FORK_CHILD;
-		return false;
-	}
-	return true;
+		return AVM_NR_REFUSALS;
+	if (a && b)
+		return AVM_REFUSED_FAMILY;
+	return (a ? a_child : b_child) ? AVM_REFUSED_FORK_CHILD : AVM_NR_REFUSALS;
 }
 
 /* ---- R4.3 fork ---------------------------------------------------------------------------------------- */

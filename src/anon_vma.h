@@ -5,7 +5,7 @@
  * The rest of the core knows families only through the functions below, so that another design can stand in
  * for this one. A family is told of VMAs; it never looks for them.
  *
- *	of VMAs:  prepare, may_merge, reserve + clone, fork, unlink		(merge and move: src/vma.c calls
+ *	of VMAs:  prepare, refusal, reserve + clone, fork, unlink		(merge and move: src/vma.c calls
  *		  family_detach / family_attach around every change of a VMA's range, R3.3)
  *	of pages: place, release; resolve (page -> locked live family), walk
  */
@@ -96,9 +96,12 @@ void avm_family_init(struct avm *m); /* the caches */
  */
 int avm_family_prepare(struct avm_vma *vma);
 
-/* R2.2 for two anon_vmas, of which `a_child`, `b_child` say whether their VMA is a fork child. */
-bool avm_family_may_merge(const struct avm_anon_vma *a, bool a_child, const struct avm_anon_vma *b,
-			  bool b_child, enum avm_refusal *why);
+/*
+ * R2.2 for two anon_vmas, of which `a_child`, `b_child` say whether their VMA is a fork child: what keeps them apart, or
+ * AVM_NR_REFUSALS.
+ */
+enum avm_refusal avm_family_refusal(const struct avm_anon_vma *a, bool a_child,
+				    const struct avm_anon_vma *b, bool b_child);
 
 /* Chain entries allocated before any lock is taken, to be drawn from where nothing may fail (R4.2). */
 struct avm_avc_pool {

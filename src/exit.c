@@ -18,18 +18,10 @@
 /* The VMA's ties to others; the tree of the address space goes as a whole. */
 static void release_vma(struct avm_mm *mm, struct avm_vma *vma)
 {
-	struct avm_file *file = vma->file;
-
 	if (vma->flags & AVM_VM_ACCOUNT)
 		avm_uncommit(mm->machine, avm_vma_pages(vma));
 	avm_mm_account(mm, vma->flags, -(int64_t)avm_vma_pages(vma));
-	if (file && file->ops && file->ops->close)
-		file->ops->close(vma);
-	avm_vma_unlink_file(vma);
-	avm_family_unlink(vma);
-	avm_vma_free(mm, vma);
-	if (file)
-		avm_file_put(file);
+	avm_vma_release(mm, vma);
 }
 
 void avm_mm_empty(struct avm_mm *mm)

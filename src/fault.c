@@ -213,7 +213,7 @@ static unsigned grow_down(struct avm_vma *vma, avm_addr_t addr)
 			avm_uncommit(mm->machine, pages);
 		return AVM_FAULT_OOM;
 	}
-	avm_vma_expand(vma, addr, vma->end);
+	avm_vma_resize(vma, addr, vma->end);
 	avm_mm_account(mm, vma->flags, (int64_t)pages);
 	return 0;
 }

@@ -51,14 +51,7 @@ static struct avm_vma *copy_vma(struct avm_mm *child, struct avm_vma *vma)
 		avm_vma_free(child, copy);
 		return NULL;
 	}
-	avm_vma_lock(copy);
-	if (copy->file) {
-		avm_file_get(copy->file);
-		avm_vma_link_file(copy);
-		if (copy->file->ops && copy->file->ops->open)
-			copy->file->ops->open(copy);
-	}
-	avm_vma_tree_insert(&child->vmas, copy);
+	avm_vma_enter(copy);
 	avm_mm_account(child, copy->flags, (int64_t)avm_vma_pages(copy));
 	return copy;
 }

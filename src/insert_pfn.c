@@ -8,6 +8,7 @@
  */
 #include "anonvm/ops.h"
 #include "mm.h"
+#include "mmap.h"
 #include "munmap.h"
 #include "pgtable.h"
 #include "vma.h"
@@ -46,26 +47,19 @@ static void set_entries(struct avm_vma *vma, avm_pfn_t pfn)
 /* => mmap_lock write; the range lies within the address space. */
 static int insert(struct avm_mm *mm, const struct avm_range *r, avm_pfn_t pfn)
 {
-	uint64_t pages = (r->end - r->start) >> AVM_PAGE_SHIFT;
-	struct avm_pool pool;
-	int err = -AVM_ENOMEM;
+	int err;
 
 	if (avm_mm_find_in(mm, r->start, r->end))
 		return -AVM_EEXIST;
-	if (!avm_vma_room(mm, 1) || avm_mm_may_expand(mm, r->flags, pages))
-		return -AVM_ENOMEM;
-	avm_pool_init(&pool);
-	if (avm_pool_fill(mm, &pool, 1, 0))
-		return -AVM_ENOMEM;
-	if (avm_tables_make(mm, r->start, r->end)) {
+	err = avm_tables_make(mm, r->start, r->end);
+	if (!err)
+		err = avm_map_range(mm, r);
+	if (err) {
 		avm_tables_trim(mm, r->start, r->end);
-	} else {
-		set_entries(avm_vma_add(mm, &pool, r), pfn);
-		avm_mm_account(mm, r->flags, (int64_t)pages);
-		err = 0;
+		return err;
 	}
-	avm_pool_drain(mm, &pool);
-	return err;
+	set_entries(avm_mm_find(mm, r->start), pfn);
+	return 0;
 }
 
 int avm_insert_pfn(struct avm_mm *mm, avm_addr_t addr, avm_pfn_t pfn, uint64_t n, uint32_t prot)

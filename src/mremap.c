@@ -143,27 +143,23 @@ static bool can_grow(const struct request *q, const struct avm_vma *vma)
 static avm_noinline int grow(const struct request *q, struct avm_vma *vma)
 {
 	struct avm_mm *mm = q->mm;
-	struct avm_range r = avm_range_of(vma, vma->end, q->addr + q->new_len);
-	struct avm_vma *next = avm_vma_touching_next(mm, r.end);
-	uint64_t pages = pages_of(r.end - r.start);
+	avm_addr_t end = q->addr + q->new_len;
+	const struct avm_vma *next = avm_vma_next(vma);
+	bool joins = next && next->start == end;
+	uint64_t pages = pages_of(end - vma->end);
 	struct avm_pool pool;
-	bool joins;
 
 	if ((vma->flags & AVM_VM_ACCOUNT) && avm_commit(mm->machine, pages))
 		return -AVM_ENOMEM;
-	/* R2.2 keeps long chains from being cloned. Here none is: the VMA that grows stays, with its own. */
-	r.fork_child = false;
-	joins = avm_merge_plan(mm, &r, vma, next, NULL) == AVM_MERGE_BOTH;
 	avm_pool_init(&pool);
+	/* An entry for the case that one of the two that join is unfaulted. */
 	if (joins && avm_pool_fill(mm, &pool, 0, 1)) {
 		if (vma->flags & AVM_VM_ACCOUNT)
 			avm_uncommit(mm->machine, pages);
 		return -AVM_ENOMEM;
 	}
-	avm_vma_expand(vma, vma->start, r.end);
-	if (joins)
-		avm_vma_join(mm, &pool, vma, next);
-	avm_mm_account(mm, r.flags, (int64_t)pages);
+	avm_mm_account(mm, vma->flags, (int64_t)pages);
+	avm_vma_extend(&pool, vma, end);
 	avm_pool_drain(mm, &pool);
 	return 0;
 }

@@ -47,9 +47,9 @@ static void drop_range(struct avm_mm *mm, struct avm_vma *vma, avm_addr_t start,
 	if (vma->flags & AVM_VM_ACCOUNT)
 		avm_uncommit(mm->machine, pages);
 	if (start > vma->start)
-		avm_vma_shrink(vma, vma->start, start);
+		avm_vma_resize(vma, vma->start, start);
 	else if (end < vma->end)
-		avm_vma_shrink(vma, end, vma->end);
+		avm_vma_resize(vma, end, vma->end);
 	else
 		avm_vma_remove(mm, vma);
 }

@@ -15,6 +15,10 @@
 #include "page.h"
 #include "slab.h"
 
+extern inline struct avm_vma *avm_vma_next(const struct avm_vma *vma);
+extern inline struct avm_vma *avm_vma_prev(const struct avm_vma *vma);
+extern inline uint64_t avm_vma_index(const struct avm_vma *vma, avm_addr_t addr);
+
 /* ---- objects and pools ------------------------------------------------------------------------------ */
 
 struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
@@ -137,21 +141,6 @@ bool avm_vma_room(const struct avm_mm *mm, unsigned more)
 	return mm->vmas.count + more <= mm->machine->config.max_map_count;
 }
 
-struct avm_vma *avm_vma_touching_prev(struct avm_mm *mm, avm_addr_t start)
-{
-	struct avm_vma *above = avm_mm_find(mm, start);
-	struct avm_vma *prev = above ? avm_vma_prev(above) : avm_vma_tree_last(&mm->vmas);
-
-	return prev && prev->end == start ? prev : NULL;
-}
-
-struct avm_vma *avm_vma_touching_next(struct avm_mm *mm, avm_addr_t end)
-{
-	struct avm_vma *next = avm_mm_find(mm, end);
-
-	return next && next->start == end ? next : NULL;
-}
-
 /* ---- the trees a VMA is in ---------------------------------------------------------------------------- */
 
 static void file_lock(struct avm_file *file)
@@ -183,14 +172,14 @@ static void file_detach(struct avm_vma *vma)
 	vma->file->nr_mappings--;
 }
 
-void avm_vma_link_file(struct avm_vma *vma)
+static void link_file(struct avm_vma *vma)
 {
 	file_lock(vma->file);
 	file_attach(vma);
 	file_unlock(vma->file);
 }
 
-void avm_vma_unlink_file(struct avm_vma *vma)
+static void unlink_file(struct avm_vma *vma)
 {
 	file_lock(vma->file);
 	file_detach(vma);
@@ -337,33 +326,23 @@ static void bury(struct avm_mm *mm, const struct part *parts, unsigned nr)
 
 /* ---- R2: may they merge? ------------------------------------------------------------------------------ */
 
-/* Everything but the families; `below` ends where `above` starts. AVM_NR_REFUSALS: nothing in the way. */
-static enum avm_refusal refusal(const struct avm_range *below, const struct avm_range *above)
+/* Of a range and a VMA that touches it, below or above. AVM_NR_REFUSALS: nothing in the way. */
+static enum avm_refusal refusal(const struct avm_range *r, const struct avm_vma *vma)
 {
-	if ((below->flags | above->flags) & (AVM_VM_SPECIAL | AVM_VM_DONTEXPAND))
+	if ((r->flags | vma->flags) & (AVM_VM_SPECIAL | AVM_VM_DONTEXPAND))
 		return AVM_REFUSED_SPECIAL;
-	if (below->file != above->file || below->private_data != above->private_data)
+	if (r->file != vma->file || r->private_data != vma->private_data)
 		return AVM_REFUSED_FILE;
-	if (below->flags != above->flags)
+	if (r->flags != vma->flags)
 		return AVM_REFUSED_FLAGS;
-	if (below->pgoff + ((below->end - below->start) >> AVM_PAGE_SHIFT) != above->pgoff)
+	if (r->pgoff != avm_vma_index(vma, r->start))
 		return AVM_REFUSED_OFFSET;
-	if (below->policy != above->policy)
+	if (r->policy != vma->policy)
 		return AVM_REFUSED_POLICY;
-	if (below->name != above->name)
+	if (r->name != vma->name)
 		return AVM_REFUSED_NAME;
-	return AVM_NR_REFUSALS;
-}
-
-static enum avm_refusal refusal_of_pair(const struct avm_range *below,
-					const struct avm_range *above)
-{
-	enum avm_refusal why = refusal(below, above);
-
-	if (why == AVM_NR_REFUSALS)
-		avm_family_may_merge(below->anon_vma, below->fork_child, above->anon_vma,
-				     above->fork_child, &why);
-	return why;
+	return avm_family_refusal(r->anon_vma, r->fork_child, avm_vma_anon(vma),
+				  avm_vma_is_fork_child(vma));
 }
 
 static bool refused(struct avm_mm *mm, avm_addr_t boundary, enum avm_refusal why)
@@ -388,43 +367,47 @@ static enum avm_refusal refusal_of_three(const struct avm_vma *prev, const struc
 	return a && b && a != b ? AVM_REFUSED_THREE_WAY : AVM_NR_REFUSALS;
 }
 
-enum avm_merge avm_merge_plan(struct avm_mm *mm, const struct avm_range *r, struct avm_vma *prev,
-			      struct avm_vma *next, struct avm_vma *self)
+enum merge {
+	MERGE_NONE,
+	MERGE_PREV, /* the VMA below takes the range */
+	MERGE_NEXT, /* the VMA above takes the range */
+	MERGE_BOTH, /* the VMA below takes the range and the VMA above */
+};
+
+/*
+ * What the range merges with of `prev`, the VMA before it, and `next`, the one behind it, or NULL. `self`: the VMA that
+ * holds the range today and would disappear if the range is all of it, or NULL. Counts refusals and tells the observer.
+ * Changes nothing.
+ */
+static enum merge merge_plan(struct avm_mm *mm, const struct avm_range *r, struct avm_vma *prev,
+			     struct avm_vma *next, struct avm_vma *self)
 {
-	bool left = false, right = false;
+	bool left = prev && prev->end == r->start && !refused(mm, r->start, refusal(r, prev));
+	bool right = next && next->start == r->end && !refused(mm, r->end, refusal(r, next));
 
-	if (prev) {
-		struct avm_range below = avm_range_of(prev, prev->start, prev->end);
-
-		left = !refused(mm, r->start, refusal_of_pair(&below, r));
-	}
-	if (next) {
-		struct avm_range above = avm_range_of(next, next->start, next->end);
-
-		right = !refused(mm, r->end, refusal_of_pair(r, &above));
-	}
 	if ((left || right) && self && self->start == r->start && self->end == r->end &&
 	    has_close(self)) {
 		refused(mm, left ? r->start : r->end, AVM_REFUSED_SPECIAL);
-		return AVM_MERGE_NONE;
+		return MERGE_NONE;
 	}
 	if (left && right && refused(mm, r->end, refusal_of_three(prev, next)))
 		right = false;
 	if (left)
-		return right ? AVM_MERGE_BOTH : AVM_MERGE_PREV;
-	return right ? AVM_MERGE_NEXT : AVM_MERGE_NONE;
+		return right ? MERGE_BOTH : MERGE_PREV;
+	return right ? MERGE_NEXT : MERGE_NONE;
 }
 
 /* ---- the operations ------------------------------------------------------------------------------------- */
 
-struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const struct avm_range *r)
+/* A range between `prev` and `next`, which may be NULL. */
+static struct avm_vma *add_between(struct avm_mm *mm, struct avm_pool *pool,
+				   const struct avm_range *r, struct avm_vma *prev,
+				   struct avm_vma *next)
 {
-	struct avm_vma *prev = avm_vma_touching_prev(mm, r->start);
-	struct avm_vma *next = avm_vma_touching_next(mm, r->end);
-	enum avm_merge plan = avm_merge_plan(mm, r, prev, next, NULL);
+	enum merge plan = merge_plan(mm, r, prev, next, NULL);
 	struct avm_vma *vma;
 
-	if (plan == AVM_MERGE_BOTH) {
+	if (plan == MERGE_BOTH) {
 		struct part parts[] = { { prev, prev->start, next->end, false },
 					{ next, next->start, next->start, false } };
 
@@ -432,19 +415,33 @@ struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const stru
 		bury(mm, parts, 2);
 		return prev;
 	}
-	if (plan != AVM_MERGE_NONE) {
-		vma = plan == AVM_MERGE_PREV ? prev : next;
-		avm_vma_expand(vma, plan == AVM_MERGE_PREV ? vma->start : r->start,
-			       plan == AVM_MERGE_PREV ? r->end : vma->end);
+	if (plan != MERGE_NONE) {
+		vma = plan == MERGE_PREV ? prev : next;
+		avm_vma_resize(vma, plan == MERGE_PREV ? vma->start : r->start,
+			       plan == MERGE_PREV ? r->end : vma->end);
 		avm_count(mm->machine, AVM_EV_MERGE, 1);
 		return vma;
 	}
 	vma = pool_take_vma(pool, mm, r);
-	avm_vma_lock(vma);
-	avm_vma_tree_insert(&mm->vmas, vma);
-	avm_vma_link_file(vma);
-	file_opened(vma);
+	avm_vma_enter(vma);
 	return vma;
+}
+
+struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const struct avm_range *r)
+{
+	struct avm_vma *next = avm_mm_find(mm, r->start);
+	struct avm_vma *prev = next ? avm_vma_prev(next) : avm_vma_tree_last(&mm->vmas);
+
+	return add_between(mm, pool, r, prev, next);
+}
+
+void avm_vma_extend(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t end)
+{
+	struct avm_range r = avm_range_of(vma, vma->end, end);
+
+	/* R2.2 keeps long chains from being cloned. Here none is: the VMA that grows stays, with its own. */
+	r.fork_child = false;
+	add_between(vma->mm, pool, &r, vma, avm_vma_next(vma));
 }
 
 struct avm_vma *avm_vma_split(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
@@ -460,74 +457,70 @@ struct avm_vma *avm_vma_split(struct avm_mm *mm, struct avm_pool *pool, struct a
 	return upper;
 }
 
-void avm_vma_join(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *lower,
-		  struct avm_vma *upper)
-{
-	struct part parts[] = { { lower, lower->start, upper->end, false },
-				{ upper, upper->start, upper->start, false } };
-
-	relayout(mm, pool, parts, 2);
-	bury(mm, parts, 2);
-}
-
-void avm_vma_expand(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+void avm_vma_resize(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
 	struct part part = { vma, start, end, false };
 
 	relayout(vma->mm, NULL, &part, 1);
 }
 
-void avm_vma_shrink(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+void avm_vma_enter(struct avm_vma *vma)
 {
-	struct part part = { vma, start, end, false };
+	avm_vma_lock(vma);
+	avm_vma_tree_insert(&vma->mm->vmas, vma);
+	link_file(vma);
+	file_opened(vma);
+}
 
-	relayout(vma->mm, NULL, &part, 1);
+void avm_vma_release(struct avm_mm *mm, struct avm_vma *vma)
+{
+	struct avm_file *file = vma->file;
+
+	if (has_close(vma))
+		file->ops->close(vma);
+	unlink_file(vma);
+	avm_family_unlink(vma);
+	avm_vma_free(mm, vma);
+	if (file)
+		avm_file_put(file);
 }
 
 void avm_vma_remove(struct avm_mm *mm, struct avm_vma *vma)
 {
-	struct avm_file *file = vma->file;
-
 	avm_assert_mmap_write_locked(mm);
 	avm_vma_lock(vma);
-	if (has_close(vma))
-		file->ops->close(vma);
-	avm_vma_unlink_file(vma);
-	avm_family_unlink(vma);
 	avm_vma_tree_erase(&mm->vmas, vma);
-	avm_vma_free(mm, vma);
-	if (file)
-		avm_file_put(file);
+	avm_vma_release(mm, vma);
 }
 
 /* ---- R2.5: a range of a VMA gets other attributes --------------------------------------------------------- */
 
 /* [start, end) of `vma` goes to its neighbours, by plan. */
 static struct avm_vma *give_away(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
-				 avm_addr_t start, avm_addr_t end, enum avm_merge plan,
+				 avm_addr_t start, avm_addr_t end, enum merge plan,
 				 struct avm_vma *prev, struct avm_vma *next)
 {
 	struct part parts[3];
 	unsigned nr = 0;
 
 	/* What is left of vma: above what prev takes, below what next takes, nothing in between. */
-	if (plan == AVM_MERGE_NEXT)
+	if (plan == MERGE_NEXT)
 		parts[nr++] = (struct part){ vma, vma->start, start, false };
 	else
 		parts[nr++] = (struct part){ vma, end, vma->end, false };
-	if (plan == AVM_MERGE_NEXT) {
+	if (plan == MERGE_NEXT) {
 		parts[nr++] = (struct part){ next, start, next->end, false };
 	} else {
 		parts[nr++] = (struct part){ prev, prev->start,
-					     plan == AVM_MERGE_BOTH ? next->end : end, false };
-		if (plan == AVM_MERGE_BOTH)
+					     plan == MERGE_BOTH ? next->end : end, false };
+		if (plan == MERGE_BOTH)
 			parts[nr++] = (struct part){ next, next->start, next->start, false };
 	}
 	relayout(mm, pool, parts, nr);
 	if (!part_goes(&parts[0])) /* else bury() counts it */
 		avm_count(mm->machine, AVM_EV_MERGE, 1);
 	bury(mm, parts, nr);
-	return plan == AVM_MERGE_NEXT ? next : prev;
+	return plan == MERGE_NEXT ? next : prev;
 }
 
 /* [start, end) of the VMA as it is to be. */
@@ -546,12 +539,11 @@ struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct 
 			       avm_addr_t start, avm_addr_t end, const struct avm_vma_attrs *attrs)
 {
 	struct avm_range r = range_with(vma, start, end, attrs);
-	struct avm_vma *prev = start == vma->start ? avm_vma_touching_prev(mm, start) : NULL;
-	struct avm_vma *next = end == vma->end ? avm_vma_touching_next(mm, end) : NULL;
-	enum avm_merge plan;
+	struct avm_vma *prev = start == vma->start ? avm_vma_prev(vma) : NULL;
+	struct avm_vma *next = end == vma->end ? avm_vma_next(vma) : NULL;
+	enum merge plan = merge_plan(mm, &r, prev, next, vma);
 
-	plan = avm_merge_plan(mm, &r, prev, next, vma);
-	if (plan != AVM_MERGE_NONE)
+	if (plan != MERGE_NONE)
 		return give_away(mm, pool, vma, start, end, plan, prev, next);
 	if (start > vma->start)
 		vma = avm_vma_split(mm, pool, vma, start);
@@ -565,21 +557,17 @@ struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct 
 }
 
 /* Will [start, end), the lower or the upper part of the VMA, go to the neighbour it touches? */
-static bool boundary_moves(struct avm_mm *mm, const struct avm_vma *vma, avm_addr_t start,
-			   avm_addr_t end, const struct avm_vma_attrs *attrs)
+static bool boundary_moves(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
+			   const struct avm_vma_attrs *attrs)
 {
-	struct avm_range r = range_with(vma, start, end, attrs), other;
-	struct avm_vma *n = NULL;
+	struct avm_range r = range_with(vma, start, end, attrs);
+	const struct avm_vma *n = NULL;
 
 	if (start == vma->start)
-		n = avm_vma_touching_prev(mm, start);
+		n = avm_vma_prev(vma);
 	else if (end == vma->end)
-		n = avm_vma_touching_next(mm, end);
-	if (!n)
-		return false;
-	other = avm_range_of(n, n->start, n->end);
-	return refusal_of_pair(n->start < start ? &other : &r, n->start < start ? &r : &other) ==
-	       AVM_NR_REFUSALS;
+		n = avm_vma_next(vma);
+	return n && (n->end == start || n->start == end) && refusal(&r, n) == AVM_NR_REFUSALS;
 }
 
 int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start,
@@ -607,7 +595,7 @@ int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t 
 			avcs += chain;
 		}
 	}
-	if (splits && !avm_vma_room(mm, splits) && !boundary_moves(mm, first, start, end, attrs))
+	if (splits && !avm_vma_room(mm, splits) && !boundary_moves(first, start, end, attrs))
 		return -AVM_ENOMEM;
 	return avm_pool_fill(mm, pool, splits, avcs);
 }

@@ -2,7 +2,7 @@
 /*
  * vma.h - splitting, merging, adding and taking away VMAs (R2, R3).
  *
- * The shape is: decode, reserve, change. An operation first looks (avm_merge_plan, counting splits), then fills
+ * The shape is: decode, reserve, change. An operation first looks, counting splits, then fills
  * a pool with every object that the change may need, which is the only step that can fail; then the functions
  * marked "cannot fail" draw from the pool. Leftovers are drained at the end.
  *
@@ -46,32 +46,19 @@ struct avm_range {
 /* The range of a VMA, or of a part of it. */
 struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
 
-enum avm_merge {
-	AVM_MERGE_NONE,
-	AVM_MERGE_PREV, /* the VMA below takes the range */
-	AVM_MERGE_NEXT, /* the VMA above takes the range */
-	AVM_MERGE_BOTH, /* the VMA below takes the range and the VMA above */
-};
-
 /*
- * R2: what the range merges with. `prev` ends at r->start and `next` starts at r->end, or they are NULL.
- * `self`: the VMA that holds the range today and would disappear if the range is all of it, or NULL. Counts
- * refusals and tells the observer. Changes nothing.
- */
-enum avm_merge avm_merge_plan(struct avm_mm *mm, const struct avm_range *r, struct avm_vma *prev,
-			      struct avm_vma *next, struct avm_vma *self);
-
-/* Neighbours of a range, if they touch it. */
-struct avm_vma *avm_vma_touching_prev(struct avm_mm *mm, avm_addr_t start);
-struct avm_vma *avm_vma_touching_next(struct avm_mm *mm, avm_addr_t end);
-
-/*
- * Adds a free range as a VMA, merging as avm_merge_plan() says. Needs a pool of 1 VMA and 1 chain entry. Takes
+ * Adds a free range as a VMA, merging as R2 says. Needs a pool of 1 VMA and 1 chain entry. Takes
  * a reference on the file, if it becomes a VMA of its own. Cannot fail. The VMA is unfaulted unless a neighbour
  * takes the range: of r->anon_vma, which mremap gives, only merging takes notice.
  * Accounting (total_vm and so on) is the caller's. Returns the VMA that holds the range now.
  */
 struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const struct avm_range *r);
+
+/*
+ * A VMA that nothing keeps from growing takes the free range up to `end`, and the VMA above if the two may merge then.
+ * Needs one chain entry if there is one. Cannot fail. Accounting is the caller's.
+ */
+void avm_vma_extend(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t end);
 
 /*
  * Splits at addr (R3.1): returns the upper part. Needs 1 VMA and vma->chain_len chain entries. Cannot fail.
@@ -99,21 +86,23 @@ struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct 
 int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start,
 			   avm_addr_t end, const struct avm_vma_attrs *attrs);
 
-/* Moves `end` up, or `start` down, of a VMA into free space, with nobody to merge with. Cannot fail. */
-void avm_vma_expand(struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
+/*
+ * Another start or end of a VMA: it grows into free space, with nobody to merge with, or leaves off a part that has
+ * no entries. Cannot fail.
+ */
+void avm_vma_resize(struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
 
-/* Takes away the lower or upper part (empty already: no entries). The rest stays. Cannot fail. */
-void avm_vma_shrink(struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
+/*
+ * A VMA alone enters the set (a node is reserved) and its file's mappings, and takes a reference on the file. Its
+ * family is the caller's. Cannot fail.
+ */
+void avm_vma_enter(struct avm_vma *vma);
+
+/* A VMA that is locked, and off the set or about to go with it, leaves its file and its family, and is freed. */
+void avm_vma_release(struct avm_mm *mm, struct avm_vma *vma);
 
 /* Takes a VMA out of the set, its trees and its family, and frees it. Its entries are empty. Cannot fail. */
 void avm_vma_remove(struct avm_mm *mm, struct avm_vma *vma);
-
-/*
- * Makes one VMA of two touching ones that split made, or that may merge: the upper goes. Cannot fail when
- * their chains are equal; otherwise needs one chain entry in the pool.
- */
-void avm_vma_join(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *lower,
-		  struct avm_vma *upper);
 
 /* May this many more VMAs be made? (R17) */
 bool avm_vma_room(const struct avm_mm *mm, unsigned more);
@@ -122,18 +111,14 @@ bool avm_vma_room(const struct avm_mm *mm, unsigned more);
 struct avm_vma *avm_vma_alloc(struct avm_mm *mm, const struct avm_range *r);
 void avm_vma_free(struct avm_mm *mm, struct avm_vma *vma);
 
-/* file->mappings: links and unlinks under file->mmap_lock, which these take. Nothing without a file. */
-void avm_vma_link_file(struct avm_vma *vma);
-void avm_vma_unlink_file(struct avm_vma *vma);
-
-static inline struct avm_vma *avm_vma_next(const struct avm_vma *vma)
+inline struct avm_vma *avm_vma_next(const struct avm_vma *vma)
 {
 	return vma->link.next == &vma->mm->vmas.list ?
 		       NULL :
 		       avm_list_entry(vma->link.next, struct avm_vma, link);
 }
 
-static inline struct avm_vma *avm_vma_prev(const struct avm_vma *vma)
+inline struct avm_vma *avm_vma_prev(const struct avm_vma *vma)
 {
 	return vma->link.prev == &vma->mm->vmas.list ?
 		       NULL :
@@ -146,7 +131,7 @@ static inline uint64_t avm_vma_pages(const struct avm_vma *vma)
 }
 
 /* R1.2. Right for an address below the VMA as well: where a stack is about to grow to. */
-static inline uint64_t avm_vma_index(const struct avm_vma *vma, avm_addr_t addr)
+inline uint64_t avm_vma_index(const struct avm_vma *vma, avm_addr_t addr)
 {
 	return vma->pgoff + (addr >> AVM_PAGE_SHIFT) - (vma->start >> AVM_PAGE_SHIFT);
 }
