@@ -213,73 +213,42 @@ struct avm_page *avm_file_find(struct avm_file *f, uint64_t index)
 	return avm_file_next(f, &index, index);
 }
 
-/*
- * Nodes of the index on their way in or out, linked through their own memory: they are allocated
- * before pages_lock is taken, and freed after it, for the lock of their cache is a leaf as well.
- */
-struct stash {
-	const struct avm_node_alloc *nodes;
-	struct stash_node {
-		struct stash_node *next;
-	} * first;
-};
-
-static void *stash_take(void *context)
+/* Nodes of the index come and go without pages_lock: the lock of their cache is a leaf as well. */
+static bool spares_grow(struct avm *m, struct avm_radix_spares *spares)
 {
-	struct stash *s = context;
-	struct stash_node *node = s->first;
+	void *node = avm_cache_alloc(m, &m->radix_nodes);
 
 	if (node)
-		s->first = node->next;
+		avm_radix_spare_put(spares, node);
 	return node;
 }
 
-static void stash_give(void *context, void *memory)
+static void spares_drain(struct avm *m, struct avm_radix_spares *spares)
 {
-	struct stash *s = context;
-	struct stash_node *node = memory;
+	void *node;
 
-	node->next = s->first;
-	s->first = node;
-}
-
-static bool stash_grow(struct stash *s)
-{
-	void *node = s->nodes->alloc(s->nodes->context);
-
-	if (!node)
-		return false;
-	stash_give(s, node);
-	return true;
-}
-
-static void stash_drain(struct stash *s)
-{
-	struct stash_node *node;
-
-	while ((node = stash_take(s)))
-		s->nodes->free(s->nodes->context, node);
+	while ((node = avm_radix_spare_get(spares)))
+		avm_cache_free(m, &m->radix_nodes, node);
 }
 
 /* 0, -EEXIST or -ENOMEM. On success the cache has its own reference. Sleeps. */
 static int insert_page(struct avm_file *f, uint64_t index, struct avm_page *page)
 {
 	struct avm *m = f->machine;
-	struct stash stash = { .nodes = &m->radix_node_alloc };
-	const struct avm_node_alloc from_stash = { stash_take, stash_give, &stash };
+	struct avm_radix_spares spares = { 0 };
 	int err;
 
 	/* Most insertions need no node: the first try brings none, each further one one more. */
 	do {
 		avm_spin_lock(m, &f->pages_lock, AVM_LOCK_LEAF);
-		err = avm_radix_insert(&f->pages, index, page, &from_stash);
+		err = avm_radix_insert(&f->pages, index, page, &spares);
 		if (!err) {
 			avm_page_get(page);
 			f->nr_pages++;
 		}
 		avm_spin_unlock(m, &f->pages_lock, AVM_LOCK_LEAF);
-	} while (err == -AVM_ENOMEM && stash_grow(&stash));
-	stash_drain(&stash);
+	} while (err == -AVM_ENOMEM && spares_grow(m, &spares));
+	spares_drain(m, &spares);
 	return err;
 }
 
@@ -287,17 +256,16 @@ void avm_file_remove_page(struct avm_file *f, struct avm_page *page)
 {
 	struct avm *m = f->machine;
 	uint64_t index = atomic_load_explicit(&page->index, memory_order_relaxed);
-	struct stash stash = { .nodes = &m->radix_node_alloc };
-	const struct avm_node_alloc to_stash = { stash_take, stash_give, &stash };
+	struct avm_radix_spares spares = { 0 };
 	const void *was;
 
 	avm_assert_page_locked(m, page);
 	avm_spin_lock(m, &f->pages_lock, AVM_LOCK_LEAF);
-	was = avm_radix_erase(&f->pages, index, &to_stash);
+	was = avm_radix_erase(&f->pages, index, &spares);
 	f->nr_pages--;
 	avm_spin_unlock(m, &f->pages_lock, AVM_LOCK_LEAF);
 	AVM_BUG_ON(m, was != page);
-	stash_drain(&stash);
+	spares_drain(m, &spares);
 	atomic_store_explicit(&page->mapping, 0, memory_order_relaxed);
 	avm_page_clear(page, AVM_PG_DIRTY);
 	avm_page_put(m, page);

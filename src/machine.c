@@ -60,20 +60,6 @@ static void tree_node_free(void *machine, void *node)
 	avm_cache_free(m, &m->tree_nodes, node);
 }
 
-static void *radix_node_alloc(void *machine)
-{
-	struct avm *m = machine;
-
-	return avm_cache_alloc(m, &m->radix_nodes);
-}
-
-static void radix_node_free(void *machine, void *node)
-{
-	struct avm *m = machine;
-
-	avm_cache_free(m, &m->radix_nodes, node);
-}
-
 /* What a fault that found the VMA under RCU may look at, even if it is another VMA by then. */
 static void vma_ctor(void *object)
 {
@@ -91,7 +77,6 @@ static void caches_init(struct avm *m)
 	avm_cache_init(&m->files, "file", sizeof(struct avm_file), AVM_CACHE_PLAIN, NULL);
 	avm_family_init(m);
 	m->tree_node_alloc = (struct avm_node_alloc){ tree_node_alloc, tree_node_free, m };
-	m->radix_node_alloc = (struct avm_node_alloc){ radix_node_alloc, radix_node_free, m };
 }
 
 /* ---- the machine ----------------------------------------------------------------------------- */

@@ -38,39 +38,32 @@ static void rnode_clear(struct avm_radix_node *node, uint32_t i)
 	node->used &= ~(UINT64_C(1) << i);
 }
 
-/* New nodes wait on a list through slot[0] until all of them are there. */
-static void free_chain(struct avm_radix_node *chain, const struct avm_node_alloc *nodes)
+/* Spare nodes are linked through slot[0]. */
+void avm_radix_spare_put(struct avm_radix_spares *spares, void *memory)
 {
-	while (chain) {
-		struct avm_radix_node *node = chain;
+	struct avm_radix_node *node = memory;
 
-		chain = node->slot[0];
-		nodes->free(nodes->context, node);
-	}
+	node->slot[0] = spares->first;
+	spares->first = node;
+	spares->nr++;
 }
 
-static int alloc_chain(struct avm_radix_node **chain, uint32_t n,
-		       const struct avm_node_alloc *nodes)
+void *avm_radix_spare_get(struct avm_radix_spares *spares)
 {
-	*chain = NULL;
-	while (n--) {
-		struct avm_radix_node *node = nodes->alloc(nodes->context);
+	struct avm_radix_node *node = spares->first;
 
-		if (!node) {
-			free_chain(*chain, nodes);
-			return -AVM_ENOMEM;
-		}
-		node->slot[0] = *chain;
-		*chain = node;
-	}
-	return 0;
+	if (!node)
+		return NULL;
+	spares->first = node->slot[0];
+	spares->nr--;
+	return node;
 }
 
-static struct avm_radix_node *take(struct avm_radix_node **chain, uint32_t level)
+/* pre: there is one */
+static struct avm_radix_node *take(struct avm_radix_spares *spares, uint32_t level)
 {
-	struct avm_radix_node *node = *chain;
+	struct avm_radix_node *node = avm_radix_spare_get(spares);
 
-	*chain = node->slot[0]; /* NOLINT(clang-analyzer-core.NullDereference): they were counted */
 	memset(node, 0, sizeof(*node));
 	node->level = level;
 	return node;
@@ -113,14 +106,14 @@ static uint32_t missing_nodes(const struct avm_radix *radix, uint64_t index)
 }
 
 /* Adds levels on top until @index is covered. */
-static void grow(struct avm_radix *radix, uint64_t index, struct avm_radix_node **chain)
+static void grow(struct avm_radix *radix, uint64_t index, struct avm_radix_spares *spares)
 {
 	if (!radix->root) {
 		radix->height = height_for(index);
-		radix->root = take(chain, radix->height - 1);
+		radix->root = take(spares, radix->height - 1);
 	}
 	while (!covers(radix, index)) {
-		struct avm_radix_node *root = take(chain, radix->height);
+		struct avm_radix_node *root = take(spares, radix->height);
 
 		rnode_set(root, 0, radix->root);
 		radix->root = root;
@@ -129,24 +122,19 @@ static void grow(struct avm_radix *radix, uint64_t index, struct avm_radix_node 
 }
 
 int avm_radix_insert(struct avm_radix *radix, uint64_t index, void *item,
-		     const struct avm_node_alloc *nodes)
+		     struct avm_radix_spares *spares)
 {
-	struct avm_radix_node *chain;
-
 	if (avm_radix_lookup(radix, index))
 		return -AVM_EEXIST;
+	if (missing_nodes(radix, index) > spares->nr)
+		return -AVM_ENOMEM;
 
-	int err = alloc_chain(&chain, missing_nodes(radix, index), nodes);
-
-	if (err)
-		return err;
-
-	grow(radix, index, &chain);
+	grow(radix, index, spares);
 
 	struct avm_radix_node *node = lowest(radix, index);
 
 	while (node->level) {
-		struct avm_radix_node *child = take(&chain, node->level - 1);
+		struct avm_radix_node *child = take(spares, node->level - 1);
 
 		rnode_set(node, slot_of(index, node->level), child);
 		node = child;
@@ -184,18 +172,18 @@ void *avm_radix_replace(struct avm_radix *radix, uint64_t index, void *item)
 }
 
 /* A root whose only child is its first covers nothing that the child does not. */
-static void shrink(struct avm_radix *radix, const struct avm_node_alloc *nodes)
+static void shrink(struct avm_radix *radix, struct avm_radix_spares *spares)
 {
 	while (radix->root && radix->root->level && radix->root->used == 1) {
 		struct avm_radix_node *root = radix->root;
 
 		radix->root = root->slot[0];
 		radix->height--;
-		nodes->free(nodes->context, root);
+		avm_radix_spare_put(spares, root);
 	}
 }
 
-void *avm_radix_erase(struct avm_radix *radix, uint64_t index, const struct avm_node_alloc *nodes)
+void *avm_radix_erase(struct avm_radix *radix, uint64_t index, struct avm_radix_spares *spares)
 {
 	struct avm_radix_node *way[MAX_HEIGHT];
 	struct avm_radix_node *node = radix->root;
@@ -216,14 +204,14 @@ void *avm_radix_erase(struct avm_radix *radix, uint64_t index, const struct avm_
 		return NULL;
 	rnode_clear(node, slot_of(index, 0));
 	for (uint32_t level = 0; !way[level]->used;) {
-		nodes->free(nodes->context, way[level]);
+		avm_radix_spare_put(spares, way[level]);
 		if (++level == radix->height) {
 			avm_radix_init(radix);
 			break;
 		}
 		rnode_clear(way[level], slot_of(index, level));
 	}
-	shrink(radix, nodes);
+	shrink(radix, spares);
 	return item;
 }
 
@@ -265,29 +253,4 @@ void *avm_radix_next(const struct avm_radix *radix, uint64_t *index, uint64_t la
 		way[level - 1] = way[level]->slot[i];
 		level--;
 	}
-}
-
-void avm_radix_destroy(struct avm_radix *radix, const struct avm_node_alloc *nodes)
-{
-	struct avm_radix_node *way[MAX_HEIGHT];
-	uint32_t height = radix->height;
-	uint32_t level = height - 1;
-
-	if (height)
-		way[level] = radix->root;
-	while (level < height) {
-		struct avm_radix_node *node = way[level];
-
-		if (level && node->used) {
-			uint32_t i = avm_word_first(node->used);
-
-			way[level - 1] = node->slot[i];
-			rnode_clear(node, i);
-			level--;
-			continue;
-		}
-		nodes->free(nodes->context, node);
-		level++;
-	}
-	avm_radix_init(radix);
 }

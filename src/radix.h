@@ -25,17 +25,30 @@ static inline bool avm_radix_empty(const struct avm_radix *radix)
 }
 
 /*
- * Puts @item at @index. Nodes of AVM_RADIX_NODE_BYTES come from @nodes, the same for all calls.
- * Returns 0; -EEXIST: something is there; -ENOMEM. An error has changed nothing.
+ * Nodes that are in no tree: those that an insertion may take, those that an erasure has left. The
+ * tree neither allocates nor frees: it is changed under a lock under which neither is allowed.
+ */
+struct avm_radix_spares {
+	struct avm_radix_node *first;
+	uint32_t nr;
+};
+
+/* AVM_RADIX_NODE_BYTES of memory, aligned for pointers; get returns NULL when there are none left. */
+void avm_radix_spare_put(struct avm_radix_spares *spares, void *memory);
+void *avm_radix_spare_get(struct avm_radix_spares *spares);
+
+/*
+ * Puts @item at @index. Returns 0; -EEXIST: something is there; -ENOMEM: it takes more nodes than
+ * there are spares (none at all in most cases). An error has changed nothing.
  */
 int avm_radix_insert(struct avm_radix *radix, uint64_t index, void *item,
-		     const struct avm_node_alloc *nodes);
+		     struct avm_radix_spares *spares);
 
 /* Puts @item where something is already, and returns that. NULL: nothing is, nothing done. */
 void *avm_radix_replace(struct avm_radix *radix, uint64_t index, void *item);
 
-/* Takes out what is at @index and returns it, or NULL. Frees the nodes that became empty. */
-void *avm_radix_erase(struct avm_radix *radix, uint64_t index, const struct avm_node_alloc *nodes);
+/* Takes out what is at @index and returns it, or NULL. The nodes that became empty are spare. */
+void *avm_radix_erase(struct avm_radix *radix, uint64_t index, struct avm_radix_spares *spares);
 
 /* What is at @index, or NULL. */
 void *avm_radix_lookup(const struct avm_radix *radix, uint64_t index);
@@ -51,9 +64,6 @@ void *avm_radix_next(const struct avm_radix *radix, uint64_t *index, uint64_t la
 	for ((index) = (first), (item) = avm_radix_next(radix, &(index), last); (item); \
 	     (item) = (index) < (last) ? (++(index), avm_radix_next(radix, &(index), last)) : \
 					 NULL)
-
-/* Frees all nodes; the items are the caller's. Empty and valid afterwards. */
-void avm_radix_destroy(struct avm_radix *radix, const struct avm_node_alloc *nodes);
 
 /*
  * For verify: NULL when every node is where it belongs and as full as it says and there are at most

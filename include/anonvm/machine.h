@@ -141,8 +141,7 @@ struct avm {
 	struct avm_cache tree_nodes;
 	struct avm_cache radix_nodes;
 	struct avm_cache files; /* shared anonymous memory that mmap made itself */
-	struct avm_node_alloc tree_node_alloc; /* how the trees get nodes from the caches above */
-	struct avm_node_alloc radix_node_alloc;
+	struct avm_node_alloc tree_node_alloc; /* how the VMA trees get nodes from their cache */
 	_Atomic uint64_t meta_bytes; /* taken from avm_port_meta_alloc */
 	_Atomic uint64_t meta_bytes_peak;
 

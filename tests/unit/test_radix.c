@@ -30,7 +30,6 @@ struct entry {
 
 struct world {
 	struct avm_radix radix;
-	struct avm_node_alloc nodes;
 	struct rng rng;
 	uint64_t live;
 	unsigned int fail_percent;
@@ -39,10 +38,8 @@ struct world {
 	size_t n;
 };
 
-static void *world_alloc(void *context)
+static void *world_alloc(struct world *w)
 {
-	struct world *w = context;
-
 	if (rng_below(&w->rng, 100) < w->fail_percent || (w->fail_at && !--w->fail_at))
 		return NULL;
 
@@ -54,10 +51,8 @@ static void *world_alloc(void *context)
 	return node;
 }
 
-static void world_free(void *context, void *node)
+static void world_free(struct world *w, void *node)
 {
-	struct world *w = context;
-
 	w->live--;
 	free(node);
 }
@@ -68,9 +63,59 @@ static struct world *world_new(uint64_t seed)
 
 	assert_non_null(w);
 	w->rng.state = seed;
-	w->nodes = (struct avm_node_alloc){ world_alloc, world_free, w };
 	avm_radix_init(&w->radix);
 	return w;
+}
+
+static void drain(struct world *w, struct avm_radix_spares *spares)
+{
+	void *node;
+
+	while ((node = avm_radix_spare_get(spares)))
+		world_free(w, node);
+	assert_int_equal(spares->nr, 0);
+}
+
+/* As the page cache does it: without spares first, then with one more each time. */
+static int insert(struct world *w, uint64_t index, void *item)
+{
+	struct avm_radix_spares spares = { 0 };
+	int err;
+
+	while ((err = avm_radix_insert(&w->radix, index, item, &spares)) == -12) {
+		void *node = world_alloc(w);
+
+		if (!node)
+			break;
+		avm_radix_spare_put(&spares, node);
+	}
+	if (!err)
+		assert_int_equal(spares.nr, 0);
+	drain(w, &spares);
+	return err;
+}
+
+static void *erase(struct world *w, uint64_t index)
+{
+	struct avm_radix_spares spares = { 0 };
+	void *item = avm_radix_erase(&w->radix, index, &spares);
+
+	drain(w, &spares);
+	return item;
+}
+
+static void erase_all(struct world *w)
+{
+	uint64_t index;
+	void *item;
+
+	avm_radix_for_each(item, &w->radix, index, 0, UINT64_MAX)
+	{
+		assert_ptr_equal(erase(w, index), item);
+	}
+	assert_true(avm_radix_empty(&w->radix));
+	assert_int_equal(w->live, 0);
+	free(w);
 }
 
 static void assert_sound(struct world *w)
@@ -133,7 +178,7 @@ static void random_insert(struct world *w)
 	if (w->n == MOST)
 		return;
 
-	int err = avm_radix_insert(&w->radix, index, item, &w->nodes);
+	int err = insert(w, index, item);
 
 	if (err) {
 		assert_int_equal(err, there ? -17 : -12);
@@ -151,7 +196,7 @@ static void random_erase(struct world *w)
 	uint64_t index = random_index(w);
 	size_t i = model_find(w, index);
 	bool there = model_has(w, i, index);
-	void *item = avm_radix_erase(&w->radix, index, &w->nodes);
+	void *item = erase(w, index);
 
 	assert_ptr_equal(item, there ? w->model[i].item : NULL);
 	if (!there)
@@ -233,10 +278,7 @@ static void random_operations_agree_with_model(void **state)
 		if (op % 199 == 0 || w->n < 40)
 			assert_sound(w);
 	}
-	avm_radix_destroy(&w->radix, &w->nodes);
-	assert_int_equal(w->live, 0);
-	assert_true(avm_radix_empty(&w->radix));
-	free(w);
+	erase_all(w);
 }
 
 static void insert_that_fails_anywhere_changes_nothing(void **state)
@@ -255,7 +297,7 @@ static void insert_that_fails_anywhere_changes_nothing(void **state)
 			uint64_t live = w->live;
 
 			w->fail_at = failures + 1;
-			if (!avm_radix_insert(&w->radix, indexes[i], &item, &w->nodes))
+			if (!insert(w, indexes[i], &item))
 				break;
 			assert_memory_equal(&before, &w->radix, sizeof(before));
 			assert_int_equal(w->live, live);
@@ -269,9 +311,7 @@ static void insert_that_fails_anywhere_changes_nothing(void **state)
 			assert_ptr_equal(avm_radix_lookup(&w->radix, indexes[j]),
 					 j <= i ? &item : NULL);
 	}
-	avm_radix_destroy(&w->radix, &w->nodes);
-	assert_int_equal(w->live, 0);
-	free(w);
+	erase_all(w);
 }
 
 static void walk_survives_erasure_of_its_item(void **state)
@@ -282,10 +322,10 @@ static void walk_survives_erasure_of_its_item(void **state)
 
 	(void)state;
 	for (uint64_t i = 0; i < 1000; i++)
-		assert_int_equal(avm_radix_insert(&w->radix, i * i * i, w, &w->nodes), 0);
+		assert_int_equal(insert(w, i * i * i, w), 0);
 	avm_radix_for_each(item, &w->radix, index, 0, UINT64_MAX)
 	{
-		assert_ptr_equal(avm_radix_erase(&w->radix, index, &w->nodes), w);
+		assert_ptr_equal(erase(w, index), w);
 		n++;
 	}
 	assert_int_equal(n, 1000);
@@ -310,7 +350,7 @@ static void checker_reports_every_kind_of_damage(void **state)
 
 	(void)state;
 	for (uint64_t i = 0; i < 500; i++) {
-		assert_int_equal(avm_radix_insert(&w->radix, i * 37, w, &w->nodes), 0);
+		assert_int_equal(insert(w, i * 37, w), 0);
 		w->n++;
 	}
 	assert_int_equal(w->radix.height, 3);
@@ -342,9 +382,7 @@ static void checker_reports_every_kind_of_damage(void **state)
 	assert_speaks(w, w->radix.root, NULL);
 	assert_speaks(w, w->radix.root, (struct avm_radix_node *)node[0]);
 
-	avm_radix_destroy(&w->radix, &w->nodes);
-	assert_int_equal(w->live, 0);
-	free(w);
+	erase_all(w);
 }
 
 int main(void)
