@@ -21,6 +21,13 @@
 #include "page.h"
 #include "rmap.h"
 
+struct avm_page *avm_fault_new_page(struct avm_fault_ctx *f)
+{
+	if (avm_family_prepare(f->vma))
+		return NULL;
+	return avm_page_alloc(f->mm->machine, AVM_FRAME_USER);
+}
+
 void avm_fault_map_new(struct avm_fault_ctx *f, struct avm_page *page)
 {
 	struct avm *m = f->mm->machine;
@@ -114,9 +121,7 @@ static unsigned copy(struct avm_fault_ctx *f, struct avm_page *old, avm_pfn_t so
 	bool zeroed = source == AVM_PFN_NONE;
 	struct avm_page *page;
 
-	if (avm_family_prepare(f->vma))
-		return AVM_FAULT_OOM;
-	page = avm_page_alloc(m, AVM_FRAME_USER);
+	page = avm_fault_new_page(f);
 	if (!page)
 		return AVM_FAULT_OOM;
 	if (zeroed)

@@ -58,9 +58,7 @@ static unsigned zero_fill(struct avm_fault_ctx *f)
 	struct avm *m = f->mm->machine;
 	struct avm_page *page;
 
-	if (avm_family_prepare(f->vma))
-		return AVM_FAULT_OOM;
-	page = avm_page_alloc(m, AVM_FRAME_USER);
+	page = avm_fault_new_page(f);
 	if (!page)
 		return AVM_FAULT_OOM;
 	avm_port_frame_clear(m, page->pfn);

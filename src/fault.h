@@ -73,6 +73,12 @@ static inline avm_pte_t avm_pte_written(avm_pte_t p, const struct avm_vma *vma)
 unsigned avm_fault_write_protected(struct avm_fault_ctx *f);
 
 /*
+ * A page for the private copy, with the family that avm_fault_map_new() will put it in; NULL: no
+ * memory. => no file, family or spin lock held; sleeps.
+ */
+struct avm_page *avm_fault_new_page(struct avm_fault_ctx *f);
+
+/*
  * Maps a new anonymous page, written, in the place of an empty entry (R5.2). Takes over the
  * reference.
  * => family prepared; table locked.

@@ -213,29 +213,6 @@ static unsigned done_bits(int read, bool lost)
 	return (read ? AVM_FAULT_MAJOR : AVM_FAULT_MINOR) | (lost ? AVM_FAULT_SPURIOUS : 0u);
 }
 
-static unsigned read_absent(struct avm_fault_ctx *f)
-{
-	struct avm *m = f->mm->machine;
-	struct avm_page *page;
-	bool same;
-	int read;
-
-	if (fault_around(f))
-		return AVM_FAULT_MINOR;
-	read = avm_file_get_page(f->vma->file, avm_vma_index(f->vma, f->addr), &page);
-	if (read < 0)
-		return error_bits(read);
-	same = avm_fault_lock_seen(f);
-	if (same) {
-		map_cached(f->vma, &f->c, page, clean_entry(f->vma, page));
-		avm_ptc_unlock(&f->c);
-	}
-	avm_page_unlock(m, page);
-	if (!same)
-		avm_page_put(m, page);
-	return done_bits(read, !same);
-}
-
 /*
  * Private: the cached page is only a source. It stays locked until the copy is mapped, so that a
  * truncation, which takes the page out before it unmaps copies for the second time, finds the copy.
@@ -247,9 +224,7 @@ static unsigned copy_absent(struct avm_fault_ctx *f)
 	bool same;
 	int read;
 
-	if (avm_family_prepare(f->vma))
-		return AVM_FAULT_OOM;
-	page = avm_page_alloc(m, AVM_FRAME_USER);
+	page = avm_fault_new_page(f);
 	if (!page)
 		return AVM_FAULT_OOM;
 	read = avm_file_get_page(f->vma->file, avm_vma_index(f->vma, f->addr), &cached);
@@ -281,25 +256,33 @@ static bool file_refuses_write(struct avm_file *file, struct avm_page *page)
 		file, atomic_load_explicit(&page->index, memory_order_relaxed), page);
 }
 
-static unsigned write_absent(struct avm_fault_ctx *f)
+/* The cached page itself, for reading, or for writing to a shared mapping. */
+static unsigned share_absent(struct avm_fault_ctx *f)
 {
 	struct avm *m = f->mm->machine;
+	bool write = f->access == AVM_ACCESS_WRITE;
 	struct avm_page *page;
+	avm_pte_t p;
 	bool same;
 	int read;
 
+	if (!write && fault_around(f))
+		return AVM_FAULT_MINOR;
 	read = avm_file_get_page(f->vma->file, avm_vma_index(f->vma, f->addr), &page);
 	if (read < 0)
 		return error_bits(read);
-	if (file_refuses_write(f->vma->file, page)) {
+	if (write && file_refuses_write(f->vma->file, page)) {
 		unlock_put(m, page);
 		return AVM_FAULT_SIGBUS;
 	}
+	p = clean_entry(f->vma, page);
 	same = avm_fault_lock_seen(f);
 	if (same) {
-		avm_page_set(page, AVM_PG_DIRTY);
-		map_cached(f->vma, &f->c, page,
-			   avm_pte_written(avm_pte_make(page->pfn, f->vma->flags), f->vma));
+		if (write) {
+			avm_page_set(page, AVM_PG_DIRTY);
+			p = avm_pte_written(p, f->vma);
+		}
+		map_cached(f->vma, &f->c, page, p);
 		avm_ptc_unlock(&f->c);
 	}
 	avm_page_unlock(m, page);
@@ -344,11 +327,9 @@ unsigned avm_fault_file(struct avm_fault_ctx *f)
 {
 	if (f->vma->flags & AVM_VM_SPECIAL)
 		return special_absent(f);
-	if (f->access != AVM_ACCESS_WRITE)
-		return read_absent(f);
-	if (f->vma->flags & AVM_VM_SHARED)
-		return write_absent(f);
-	return copy_absent(f);
+	if (f->access == AVM_ACCESS_WRITE && !(f->vma->flags & AVM_VM_SHARED))
+		return copy_absent(f);
+	return share_absent(f);
 }
 
 /* ---- first write to a clean shared page ------------------------------------------------------ */
