@@ -41,29 +41,12 @@ static uint64_t limit_pages(const struct avm_mm *mm)
 	return mm->limits.locked >> AVM_PAGE_SHIFT;
 }
 
-/* Pages of the range that count as locked already. */
-static uint64_t locked_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
-{
-	uint64_t pages = 0;
-
-	for (struct avm_vma *vma = avm_mm_find_in(mm, start, end); vma && vma->start < end;
-	     vma = avm_vma_next(vma)) {
-		avm_addr_t from = vma->start > start ? vma->start : start;
-		avm_addr_t to = vma->end < end ? vma->end : end;
-
-		if (vma->flags & AVM_VM_LOCKED)
-			pages += (to - from) >> AVM_PAGE_SHIFT;
-	}
-	return pages;
-}
-
 static bool within_limit(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 {
 	uint64_t more = (end - start) >> AVM_PAGE_SHIFT;
 
-	if (mm->limits.locked == AVM_NO_LIMIT || mm->locked_vm + more <= limit_pages(mm))
-		return true;
-	return mm->locked_vm + more - locked_in(mm, start, end) <= limit_pages(mm);
+	more -= avm_mm_pages_in(mm, start, end, AVM_VM_LOCKED);
+	return mm->locked_vm + more <= limit_pages(mm);
 }
 
 /* ---- pages ----------------------------------------------------------------------------------- */
@@ -276,7 +259,7 @@ int avm_mlockall(struct avm_mm *mm, uint32_t flags)
 	err = avm_mmap_write_lock(mm);
 	if (err)
 		return err;
-	if (current && mm->limits.locked != AVM_NO_LIMIT && mm->total_vm > limit_pages(mm))
+	if (current && mm->total_vm > limit_pages(mm))
 		err = -AVM_ENOMEM;
 	else
 		err = lock_all(mm, (flags & AVM_MCL_FUTURE) ? lock : 0, current ? &lock : NULL);

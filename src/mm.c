@@ -138,6 +138,21 @@ struct avm_vma *avm_mm_find_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t e
 	return start < end ? avm_vma_tree_find_intersection(&mm->vmas, start, end) : NULL;
 }
 
+uint64_t avm_mm_pages_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t flags)
+{
+	uint64_t pages = 0;
+
+	for (struct avm_vma *vma = avm_mm_find_in(mm, start, end); vma && vma->start < end;
+	     vma = avm_vma_next(vma)) {
+		avm_addr_t from = vma->start > start ? vma->start : start;
+		avm_addr_t to = vma->end < end ? vma->end : end;
+
+		if ((vma->flags & flags) == flags)
+			pages += (to - from) >> AVM_PAGE_SHIFT;
+	}
+	return pages;
+}
+
 /* Is the hint free, and clear of the guard of a stack above? */
 static bool hint_is_free(struct avm_mm *mm, avm_addr_t hint, uint64_t len)
 {

@@ -40,6 +40,9 @@ struct avm_vma *avm_mm_find_exact(struct avm_mm *mm, avm_addr_t addr);
 /* First VMA that meets [start, end), or NULL. */
 struct avm_vma *avm_mm_find_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
 
+/* Pages of the range in VMAs that have all of these flags. */
+uint64_t avm_mm_pages_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t flags);
+
 /* R1.4: where a mapping of `len` bytes goes; 0 or -ENOMEM. `hint` 0: none. */
 int avm_mm_place(struct avm_mm *mm, avm_addr_t hint, uint64_t len, avm_addr_t *out);
 

@@ -14,21 +14,6 @@
 
 /* ---- adding a range -------------------------------------------------------------------------------------- */
 
-/* Pages of the range that are mapped today, and will not be any more. */
-static uint64_t pages_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
-{
-	uint64_t pages = 0;
-
-	for (struct avm_vma *vma = avm_mm_find_in(mm, start, end); vma && vma->start < end;
-	     vma = avm_vma_next(vma)) {
-		avm_addr_t from = vma->start > start ? vma->start : start;
-		avm_addr_t to = vma->end < end ? vma->end : end;
-
-		pages += (to - from) >> AVM_PAGE_SHIFT;
-	}
-	return pages;
-}
-
 int avm_map_range(struct avm_mm *mm, const struct avm_range *r)
 {
 	uint64_t pages = (r->end - r->start) >> AVM_PAGE_SHIFT;
@@ -36,7 +21,7 @@ int avm_map_range(struct avm_mm *mm, const struct avm_range *r)
 	struct avm_pool pool;
 
 	if (!avm_vma_room(mm, 1) ||
-	    avm_mm_may_expand(mm, r->flags, pages - pages_in(mm, r->start, r->end)))
+	    avm_mm_may_expand(mm, r->flags, pages - avm_mm_pages_in(mm, r->start, r->end, 0)))
 		return -AVM_ENOMEM;
 	if (account &&
 	    avm_commit_instead(mm->machine, pages, avm_mm_accounted(mm, r->start, r->end)))
