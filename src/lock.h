@@ -142,7 +142,8 @@ static inline void avm_rw_unlock_write(struct avm *m, struct avm_rwsem *l,
 				       enum avm_lock_class class)
 {
 	avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_WRITE, class, l);
-	if (atomic_fetch_and_explicit(&l->word, ~AVM_RW_WRITER, memory_order_release) &
+	/* The bit is set: taking it away is one instruction where clearing it would be a loop. */
+	if (atomic_fetch_sub_explicit(&l->word, AVM_RW_WRITER, memory_order_release) &
 	    AVM_RW_WAITERS)
 		avm_rw_wake(m, l);
 }

@@ -55,11 +55,6 @@ struct avm_notifier {
 
 struct avm_mm {
 	struct avm *machine;
-	void *context;
-	void (*release)(struct avm_mm *mm);
-	uint64_t id; /* for people; never used twice in a machine */
-	struct avm_list link; /* machine->mms */
-
 	_Atomic uint32_t users; /* avm_mm_get, avm_mm_put */
 	struct avm_rwsem mmap_lock; /* order 1: the set of VMAs and their chains */
 	_Atomic uint32_t
@@ -73,6 +68,12 @@ struct avm_mm {
 	avm_addr_t brk_start, brk; /* the heap; set by avm_exec(); mmap_lock */
 	struct avm_limits limits; /* the embedder may change it */
 	uint64_t default_flags; /* mlockall(MCL_FUTURE): flags for new VMAs; mmap_lock */
+
+	/* what stands above is wanted often: in two cache lines */
+	void *context;
+	void (*release)(struct avm_mm *mm);
+	uint64_t id; /* for people; never used twice in a machine */
+	struct avm_list link; /* machine->mms */
 
 	/* accounting, in pages; mmap_lock for write unless atomic */
 	uint64_t total_vm;
