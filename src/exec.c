@@ -4,6 +4,7 @@
  */
 #include "anonvm/fault.h"
 #include "exit.h"
+#include "file.h"
 #include "mm.h"
 #include "mmap.h"
 
@@ -19,6 +20,11 @@ static int map_private(struct avm_mm *mm, const struct avm_segment *s, uint64_t 
 		return -AVM_EINVAL;
 	if (!avm_range_ok(s->start, s->pages << AVM_PAGE_SHIFT, mm->task_size, &r.end) ||
 	    s->start < mm->lowest || avm_mm_find_in(mm, r.start, r.end))
+		return -AVM_EINVAL;
+	if (s->file &&
+	    (avm_file_is_device(s->file) || !avm_file_has_pages(s->file, s->pgoff, s->pages)))
+		return -AVM_EINVAL;
+	if (s->pgoff > UINT64_MAX - s->pages)
 		return -AVM_EINVAL;
 	r.flags = avm_flags_of_prot(s->prot) | MAY_ALL | more_flags;
 	if (avm_flags_accountable(r.flags))
@@ -60,6 +66,8 @@ int avm_exec(struct avm_mm *mm, const struct avm_image *image)
 
 	if (image->argument_pages > image->stack_pages)
 		return -AVM_EINVAL;
+	if (image->brk_start && (image->brk_start < mm->lowest || image->brk_start > mm->task_size))
+		return -AVM_EINVAL;
 	err = avm_mmap_write_lock(mm);
 	if (err)
 		return err;
@@ -71,7 +79,9 @@ int avm_exec(struct avm_mm *mm, const struct avm_image *image)
 	avm_mmap_write_unlock(mm);
 	if (!err && image->stack_end && arguments)
 		err = avm_populate(mm, image->stack_end - arguments, arguments, AVM_ACCESS_WRITE);
-	if (err)
+	if (err) {
 		avm_mm_unmap_all(mm);
+		mm->brk_start = mm->brk = 0;
+	}
 	return err;
 }

@@ -65,6 +65,23 @@ void avm_file_clear_tail(struct avm_file *f, struct avm_page *page, uint64_t siz
 /* Zeroes bytes of a page if it is in the cache, and makes it dirty. Sleeps. */
 void avm_file_clear_cached(struct avm_file *f, uint64_t index, size_t from, size_t to);
 
+/* Gives bare frames, not pages of a cache. */
+static inline bool avm_file_is_device(const struct avm_file *f)
+{
+	return f->ops && f->ops->get_frame;
+}
+
+/*
+ * Can a mapping have these pages of the file? Files end at INT64_MAX bytes. Devices have offsets of
+ * their own.
+ */
+static inline bool avm_file_has_pages(const struct avm_file *f, uint64_t pgoff, uint64_t pages)
+{
+	uint64_t last = avm_file_is_device(f) ? UINT64_MAX : INT64_MAX >> AVM_PAGE_SHIFT;
+
+	return pages <= last && pgoff <= last - pages;
+}
+
 /*
  * A file of shared anonymous memory, made and owned by the core; NULL: no memory. (mmap
  * SHARED|ANONYMOUS)

@@ -66,21 +66,11 @@ static int check_args(const struct avm_mmap *a)
 	return 0;
 }
 
-/* Files end at INT64_MAX bytes. Devices that give bare frames have offsets of their own. */
-static bool offset_overflows(const struct avm_mmap *a)
-{
-	uint64_t pages = avm_page_up(a->len) >> AVM_PAGE_SHIFT;
-	bool device = a->file->ops && a->file->ops->get_frame;
-	uint64_t last = device ? UINT64_MAX : INT64_MAX >> AVM_PAGE_SHIFT;
-
-	return pages > last || a->pgoff > last - pages;
-}
-
 static int check_file(const struct avm_mmap *a, uint32_t mode)
 {
 	uint32_t type = a->flags & AVM_MAP_TYPE;
 
-	if (offset_overflows(a))
+	if (!avm_file_has_pages(a->file, a->pgoff, avm_page_up(a->len) >> AVM_PAGE_SHIFT))
 		return -AVM_EOVERFLOW;
 	if (type == AVM_MAP_SHARED_VALIDATE && (a->flags & ~(uint32_t)KNOWN_FLAGS))
 		return -AVM_EOPNOTSUPP;

@@ -150,7 +150,8 @@ struct avm_image {
 /*
  * Fills an empty address space, just made by avm_mm_init(), with an image: segments, heap, stack.
  * The old address space of the process is the caller's to put (a vfork parent keeps its own).
- * Returns 0; -EINVAL (bad or overlapping segments, *mm not empty), -ENOMEM; *mm is empty again then.
+ * Returns 0; -EINVAL (bad or overlapping segments, a device among them, a heap outside of the address space, *mm not
+ * empty), -ENOMEM; *mm is empty again then.
  * Sleeps: yes. Locks taken: mmap_lock write.
  */
 int avm_exec(struct avm_mm *mm, const struct avm_image *image);
