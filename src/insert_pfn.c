@@ -62,13 +62,19 @@ static int insert(struct avm_mm *mm, const struct avm_range *r, avm_pfn_t pfn)
 	return 0;
 }
 
+/* The arch's entries have bits for this frame. */
+static bool entry_holds(avm_pfn_t pfn)
+{
+	return avm_pte_pfn(avm_pte_make(pfn, AVM_VM_READ)) == pfn;
+}
+
 int avm_insert_pfn(struct avm_mm *mm, avm_addr_t addr, avm_pfn_t pfn, uint64_t n, uint32_t prot)
 {
 	struct avm_range r = { .start = addr, .flags = special_flags(prot) };
 	int err;
 
 	if (!n || (prot & ~(uint32_t)AVM_PROT_ALL) || !avm_page_aligned(addr) ||
-	    n - 1 > AVM_PFN_NONE - 1 - pfn)
+	    !entry_holds(pfn) || n - 1 > AVM_PFN_NONE - 1 - pfn || !entry_holds(pfn + n - 1))
 		return -AVM_EINVAL;
 	if (addr < mm->lowest)
 		return -AVM_EPERM;

@@ -119,7 +119,8 @@ int avm_brk(struct avm_mm *mm, avm_addr_t brk, avm_addr_t *out);
  * Maps bare frames (devices, vDSO, guest memory): a special VMA at [addr, addr + n pages), which must be
  * free, every page present, no reverse map, no reference counts. Frames need not lie in a region.
  * What is not granted by `prot` to write is not granted by mprotect either.
- * -EINVAL unaligned, n 0, unknown prot; -EEXIST something is there; -EPERM below mm->lowest; -ENOMEM
+ * -EINVAL unaligned, n 0, unknown prot, a frame that no entry can hold; -EEXIST something is there; -EPERM below
+ *	    mm->lowest; -ENOMEM
  */
 int avm_insert_pfn(struct avm_mm *mm, avm_addr_t addr, avm_pfn_t pfn, uint64_t n, uint32_t prot);
 
