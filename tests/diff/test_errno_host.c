@@ -576,8 +576,10 @@ static bool wraps(const struct call *c, int host, int core)
 /* mlock() of what ends beyond all addresses is beyond the limit, too. */
 static bool limit_first(const struct call *c, int host, int core)
 {
+	uint64_t end = c->a[0] + c->a[1];
+
 	return (c->op == OP_MLOCK || c->op == OP_MLOCK2) && host == ENOMEM && core == EINVAL &&
-	       c->a[0] + c->a[1] < c->a[0];
+	       (end < c->a[0] || page_up(end) < c->a[0]);
 }
 
 /* An old range that wraps around: the manual page has both for it. */
