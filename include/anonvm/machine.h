@@ -33,6 +33,8 @@ struct avm_config {
 	uint32_t fault_around; /* pages around a file fault to map if cached; a power of two; 0: 16, 1: none */
 	uint32_t stack_guard; /* pages kept free below a growsdown VMA; 0: 256 */
 	bool no_stack_guard; /* ... or none at all */
+	uint64_t low_frames; /* fewer free frames than this: reclaim in the background (avm_balance); 0: never */
+	uint64_t high_frames; /* ... until so many are free; 0: twice low_frames */
 };
 
 /*
@@ -99,6 +101,35 @@ enum avm_event {
 	AVM_EV_RMAP_MAPPED, /* ... that mapped the page */
 	AVM_EV_TLB_FLUSH, /* ranges flushed */
 	AVM_EV_OOM,
+
+	AVM_EV_DIRECT_RECLAIM, /* an operation that was short of frames has reclaimed */
+	AVM_EV_SCANNED, /* pages that reclaim has looked at to free them */
+	AVM_EV_RECLAIMED, /* ... that it has freed */
+	AVM_EV_ACTIVATED, /* ... that got a second chance (R11.1) */
+	AVM_EV_DEACTIVATED,
+	AVM_EV_SWAP_OUT, /* pages written to swap devices */
+	AVM_EV_SWAP_IN, /* pages read from them */
+	AVM_EV_SWAP_CACHE_HIT, /* faults that found the page in the swap cache */
+	AVM_EV_SWAP_WRITE_ERROR,
+	AVM_EV_SWAP_READ_ERROR,
+	AVM_EV_SWAP_FULL, /* a page stayed because there was no slot */
+	AVM_EV_LAZY_FREED, /* MADV_FREE pages whose content was dropped */
+	AVM_EV_KSM_SCANNED,
+	AVM_EV_KSM_MERGED, /* pages that gave up their frame for an equal one */
+	AVM_EV_KSM_BROKEN, /* merged pages copied away by a write or on request */
+	AVM_EV_MIGRATED,
+	AVM_EV_MIGRATE_FAILED,
+	AVM_EV_POISONED,
+	AVM_EV_PINNED,
+
+	/* Races: work that somebody else had undone or done meanwhile. Each is harmless, and must happen in tests. */
+	AVM_EV_RACE_ISOLATED, /* unmapped or freed by its owner while isolated */
+	AVM_EV_RACE_REDIRTIED, /* written or mapped again while being reclaimed: kept */
+	AVM_EV_RACE_SWAPIN_ENTRY, /* the entry changed while its page was read */
+	AVM_EV_RACE_SWAPIN_CACHE, /* the page found, or brought, is not the slot's any more */
+	AVM_EV_RACE_PAGE_LOCKED, /* a page lock that reclaim, merging or migration would not wait for */
+	AVM_EV_RACE_KSM_CHANGED, /* a page changed between being found equal and being merged */
+	AVM_EV_RACE_MIGRATION_WAIT, /* a fault waited for a page that was being moved */
 	AVM_NR_EVENTS,
 };
 
@@ -125,6 +156,8 @@ struct avm_merge_observer {
 			enum avm_refusal why);
 };
 
+#define AVM_MAX_SWAP_DEVICES 32u
+
 struct avm {
 	void *context;
 	struct avm_config config;
@@ -148,6 +181,12 @@ struct avm {
 	struct avm_spinlock lru_lock; /* covers lru, lru_count, and page->lru of pages on a list */
 	struct avm_list lru[AVM_NR_LRU];
 	uint64_t lru_count[AVM_NR_LRU];
+
+	struct avm_spinlock swap_lock; /* leaf: covers swap[] and nr_swap */
+	struct avm_swap_device *swap[AVM_MAX_SWAP_DEVICES]; /* by number; NULL: free */
+	uint32_t nr_swap;
+	_Atomic uint64_t swap_slots, swap_used; /* of all devices */
+	_Atomic uint32_t pressure; /* 1: avm_balance() is wanted */
 
 	struct avm_spinlock mm_lock; /* covers mms and nr_mms */
 	struct avm_list mms;

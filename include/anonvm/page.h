@@ -25,6 +25,9 @@ enum avm_page_flag {
 	AVM_PG_TABLE = 1 << 11, /* a page table */
 	AVM_PG_ZERO = 1 << 12, /* the zero page */
 	AVM_PG_ISOLATED = 1 << 13, /* taken off the LRU by somebody who will put it back */
+	AVM_PG_SWAPCACHE = 1 << 14, /* in the swap cache: u.swap names the slot; page lock */
+	AVM_PG_LAZYFREE = 1 << 15, /* MADV_FREE: content may go while no entry is dirty */
+	AVM_PG_POISONED = 1 << 16, /* the frame has gone bad; never free again */
 };
 
 /* Low bits of page->mapping (R5.1). A file's page has neither. */
@@ -33,7 +36,7 @@ enum avm_page_flag {
 #define AVM_MAPPING_FLAGS (AVM_MAPPING_ANON | AVM_MAPPING_MERGED)
 
 /*
- * =>  refcount: mappings + page cache + swap cache + whoever holds the page for a moment.
+ * =>  refcount: mappings + page cache + swap cache + pins + whoever holds the page for a moment.
  * =>  mapcount: PTEs that map the page (V21); changed under the lock of that PTE's table.
  * =>  mapping, index: set before the page is visible to others, or under the page lock; mapping is cleared
  *     only when the page is freed (R5.5), so it may be trusted only while the page is mapped or locked.
@@ -47,7 +50,11 @@ struct avm_page {
 		_Atomic uint64_t flags_refcount; /* both in one step: avm_page_get_shared() alone */
 	};
 	_Atomic uint32_t mapcount;
-	struct avm_spinlock table_lock; /* page table: covers its entries */
+	union {
+		struct avm_spinlock table_lock; /* page table: covers its entries */
+		_Atomic uint32_t
+			pins; /* else: avm_pin() (R16); each holds a reference; table lock to raise */
+	};
 	_Atomic uintptr_t mapping; /* anon_vma or file, tagged; page table: its address space */
 	_Atomic uint64_t index; /* R1.2; file page number; page table: first address it covers */
 	struct avm_list lru; /* LRU list, or the list of whoever isolated it */

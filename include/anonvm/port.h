@@ -5,7 +5,7 @@
  * A port is a folder on the include path with a file `avm_port.h` that
  *
  *   1. defines AVM_PORT_TIER: 0 one CPU; 1 several CPUs (or a TLB that the core does not see);
- *      2 swap as well;
+ *      2 swap, and reports of memory that ran out or went bad, as well;
  *   2. includes this file;
  *   3. may replace any of the hooks at the end by its own macro or inline function.
  *
@@ -100,6 +100,25 @@ void avm_port_defer(struct avm *m, struct avm_deferred *d);
  * May forget more. Called under page-table locks.
  */
 void avm_port_tlb_flush(struct avm *m, struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
+
+/* TIER 2 */
+
+/*
+ * Contents of a slot, to and from the frame of a locked page. 0 or a negative errno: after a write error the page stays
+ * in memory, after a read error the fault is SIGBUS. A slot is written before it is first read. May sleep.
+ */
+int avm_port_swap_write(struct avm *m, struct avm_swap_device *d, uint32_t slot, avm_pfn_t pfn);
+int avm_port_swap_read(struct avm *m, struct avm_swap_device *d, uint32_t slot, avm_pfn_t pfn);
+
+/* The content of the slot is not wanted any more. Called under spin locks; must not sleep. */
+void avm_port_swap_discard(struct avm *m, struct avm_swap_device *d, uint32_t slot);
+
+/* There is no frame even after reclaim: the fault or call of oom->mm is about to fail. May sleep. */
+struct avm_oom;
+void avm_port_oom(struct avm *m, const struct avm_oom *oom);
+
+/* The frame behind this page of an address space has gone bad (avm_poison). Must not sleep. */
+void avm_port_poisoned(struct avm *m, struct avm_mm *mm, avm_addr_t addr);
 
 /* END OF TIERS */
 

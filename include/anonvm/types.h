@@ -18,6 +18,9 @@
 typedef uint64_t avm_pfn_t; /* number of a frame */
 typedef uint64_t avm_pte_t; /* one page-table entry, in the format of the arch */
 
+typedef uint64_t
+	avm_swp_t; /* a swap slot: device and number, as in an entry (R10); 0 is a slot, too */
+
 #define AVM_PFN_NONE (~(avm_pfn_t)0)
 
 enum avm_errno {
@@ -192,5 +195,6 @@ struct avm_file;
 struct avm_page;
 struct avm_anon_vma;
 struct avm_name;
+struct avm_swap_device;
 
 #endif
