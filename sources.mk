@@ -7,21 +7,29 @@ AVM_CORE_SOURCES := \
 	src/page.c \
 	src/lru.c \
 	src/slab.c \
+	src/swap_slot.c \
+	src/swap_cache.c \
 	src/interval_tree.c \
 	src/radix.c \
 	src/pgtable.c \
 	src/mmu_gather.c \
 	src/anon_vma.c \
 	src/file.c \
+	src/file_swap.c \
 	src/vma_tree.c \
 	src/vma_gap.c \
 	src/mm.c \
 	src/vma.c \
 	src/rmap.c \
+	src/unmap.c \
 	src/zap.c \
 	src/copy.c \
 	src/move.c \
+	src/writeback.c \
+	src/reclaim.c \
+	src/swap.c \
 	src/fault.c \
+	src/swapin.c \
 	src/cow.c \
 	src/filemap.c \
 	src/access.c \
@@ -30,6 +38,7 @@ AVM_CORE_SOURCES := \
 	src/mprotect.c \
 	src/mremap.c \
 	src/attrs.c \
+	src/pageout.c \
 	src/madvise.c \
 	src/mlock.c \
 	src/mincore.c \
@@ -39,8 +48,10 @@ AVM_CORE_SOURCES := \
 	src/fork.c \
 	src/exec.c \
 	src/exit.c \
+	src/fileio.c \
 	src/truncate.c \
-	src/machine.c
+	src/machine.c \
+	src/swapon.c
 
 # The observers: verify, statistics, dumps. They look and change nothing, and nothing of the above calls
 # them: leave them out where nobody asks.

@@ -10,6 +10,7 @@
 #include "page.h"
 #include "pgtable.h"
 #include "rmap.h"
+#include "swap_slot.h"
 #include "vma.h"
 
 struct copy {
@@ -17,7 +18,7 @@ struct copy {
 	struct avm_vma *child;
 	struct avm_region region; /* most pages come from one */
 	bool private;
-	int64_t file, shmem; /* pages of the child, for rss */
+	int64_t rss[AVM_NR_RSS]; /* of the child */
 };
 
 /* What became of one entry, by which it is counted. */
@@ -59,10 +60,7 @@ static void share_file_page(struct copy *k, struct avm_page *page)
 {
 	avm_page_get(page);
 	avm_rmap_add_file(page, 1, k->child);
-	if (avm_page_rss(page) == AVM_RSS_SHMEM)
-		k->shmem++;
-	else
-		k->file++;
+	k->rss[avm_page_rss(page)]++;
 }
 
 /* One more entry maps the page, if there is one that counts. */
@@ -84,6 +82,31 @@ static inline enum copied share_page(struct copy *k, avm_pte_t pte)
 	return COPIED_FILE;
 }
 
+/*
+ * An entry for a page that is not mapped: two processes have it from now on, and neither alone (R9.1). Returns the
+ * child's, which is the parent's, too. => both tables locked.
+ */
+static avm_pte_t share_absent(struct copy *k, struct avm_ptc *from, uint64_t i, avm_pte_t pte)
+{
+	enum avm_entry_kind kind = avm_pte_entry_kind(pte);
+	uint64_t value = avm_pte_entry_value(pte);
+	avm_pte_t shared = pte;
+
+	if (kind == AVM_ENTRY_POISON)
+		return pte;
+	if (k->private)
+		shared = avm_pte_make_entry(kind, value, false, false);
+	if (shared != pte)
+		avm_ptc_change(from, i, shared);
+	if (kind == AVM_ENTRY_SWAP) {
+		avm_slot_dup(k->machine, value);
+		k->rss[AVM_RSS_SWAP]++;
+	} else {
+		k->rss[avm_page_rss(page_of(k, value))]++;
+	}
+	return shared;
+}
+
 /* => both tables locked. */
 static void copy_table(struct copy *k, struct avm_ptc *from, struct avm_ptc *to)
 {
@@ -96,17 +119,19 @@ static void copy_table(struct copy *k, struct avm_ptc *from, struct avm_ptc *to)
 
 		if (avm_pte_empty(pte))
 			continue;
-		/* Swap, migration and poison entries: none exists in this version. */
-		AVM_BUG_ON(k->machine, !avm_pte_present(pte));
+		entries++;
+		if (avm_unlikely(!avm_pte_present(pte))) {
+			avm_ptc_fill(to, i, share_absent(k, from, i, pte));
+			continue;
+		}
 		if (private)
 			pte = write_protect(from, i, pte);
 		anon += share_page(k, pte) == COPIED_ANON;
 		/* The child has not touched it yet. */
 		avm_ptc_fill(to, i, avm_pte_mkold(pte));
-		entries++;
 	}
 	avm_ptc_filled(to, entries);
-	avm_rss_add(to->mm, AVM_RSS_ANON, anon);
+	k->rss[AVM_RSS_ANON] += anon;
 }
 
 int avm_copy_range(struct avm_vma *child, struct avm_vma *parent)
@@ -130,7 +155,7 @@ int avm_copy_range(struct avm_vma *child, struct avm_vma *parent)
 		copy_table(&k, &from, &to);
 		avm_ptc_unlock_two(&from, &to);
 	}
-	avm_rss_add(child->mm, AVM_RSS_FILE, k.file);
-	avm_rss_add(child->mm, AVM_RSS_SHMEM, k.shmem);
+	for (int i = 0; i < AVM_NR_RSS; i++)
+		avm_rss_add(child->mm, (enum avm_rss)i, k.rss[i]);
 	return err;
 }

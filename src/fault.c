@@ -30,6 +30,7 @@
 #include "frame.h"
 #include "mm.h"
 #include "page.h"
+#include "reclaim.h"
 #include "vma.h"
 
 /* ---- anonymous memory (R8.2) ----------------------------------------------------------------- */
@@ -135,8 +136,8 @@ static unsigned dispatch(struct avm_fault_ctx *f)
 	f->seen = avm_ptc_get(&f->c);
 	if (avm_pte_present(f->seen))
 		return fault_present(f);
-	/* Swap, migration and poison (R8.4, R8.5) are not there yet: nobody makes such an entry. */
-	AVM_BUG_ON(f->mm->machine, !avm_pte_empty(f->seen));
+	if (!avm_pte_empty(f->seen))
+		return avm_fault_entry(f);
 	if (!avm_vma_is_anon(f->vma))
 		return avm_fault_file(f);
 	if (f->access == AVM_ACCESS_WRITE)
@@ -152,8 +153,6 @@ static void count_fault(struct avm *m, unsigned bits)
 		avm_count(m, AVM_EV_FAULT_MINOR, 1);
 	if (bits & AVM_FAULT_SPURIOUS)
 		avm_count(m, AVM_EV_FAULT_SPURIOUS, 1);
-	if (bits & AVM_FAULT_OOM)
-		avm_count(m, AVM_EV_OOM, 1);
 }
 
 unsigned avm_fault_locked(struct avm_vma *vma, avm_addr_t addr, enum avm_access access,
@@ -262,17 +261,20 @@ static unsigned find_locked(struct avm_mm *mm, avm_addr_t addr, struct avm_vma *
 unsigned avm_fault_at(struct avm_mm *mm, avm_addr_t addr, enum avm_access access,
 		      enum avm_force force, void *regs)
 {
+	struct avm_retry retry = avm_retry_begin(mm->machine);
 	struct avm_vma *vma;
-	unsigned bits = find_locked(mm, addr, &vma);
+	unsigned bits;
 
-	if (!bits) {
-		bits = avm_fault_locked(vma, addr, access, force, regs);
-		avm_mmap_read_unlock(mm);
-	}
-	/*
-	 * R8.7: no lock is held here. With reclaim, OOM means: shrink, and from the top if it
-	 * helped.
-	 */
+	/* R8.7: no lock is held when memory is short. */
+	do {
+		bits = find_locked(mm, addr, &vma);
+		if (!bits) {
+			bits = avm_fault_locked(vma, addr, access, force, regs);
+			avm_mmap_read_unlock(mm);
+		}
+	} while ((bits & AVM_FAULT_OOM) && avm_retry(&retry, mm->machine, mm));
+	if (bits & AVM_FAULT_OOM)
+		avm_count(mm->machine, AVM_EV_OOM, 1);
 	return bits;
 }
 

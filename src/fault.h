@@ -85,6 +85,11 @@ struct avm_page *avm_fault_new_page(struct avm_fault_ctx *f);
  */
 void avm_fault_map_new(struct avm_fault_ctx *f, struct avm_page *page);
 
+/* ---- swapin.c -------------------------------------------------------------------------------- */
+
+/* An entry that stands for a page that is not mapped (R8.4, R8.5). => table not locked; sleeps. */
+unsigned avm_fault_entry(struct avm_fault_ctx *f);
+
 /* ---- filemap.c ------------------------------------------------------------------------------- */
 
 /* Absent page of a file mapping, or of a special one (R8.6). => table not locked; sleeps. */

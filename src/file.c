@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * file.c - the page cache of a file (R14), and reading and writing through it.
+ * file.c - the page cache of a file (R14).
  *
  * A page enters the cache locked and not up to date, is filled, and only then unlocked. So whoever
  * finds a page locks it before he trusts it, and looks again whether it is still the file's: it may
@@ -23,13 +23,11 @@
 #include "radix.h"
 #include "slab.h"
 
-#define MAX_BYTES ((uint64_t)INT64_MAX)
-
 static const struct avm_file_ops no_ops;
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-/* pre: size <= MAX_BYTES. One reference, the caller's. */
+/* pre: size <= AVM_FILE_MAX_BYTES. One reference, the caller's. */
 static void file_setup(struct avm *m, struct avm_file *f, const struct avm_file_ops *ops,
 		       void *context, uint64_t size)
 {
@@ -42,12 +40,13 @@ static void file_setup(struct avm *m, struct avm_file *f, const struct avm_file_
 	atomic_init(&f->refs, 1);
 	avm_itree_init(&f->mappings);
 	avm_radix_init(&f->pages);
+	avm_list_init(&f->swapped);
 }
 
 int avm_file_init(struct avm *m, struct avm_file *f, const struct avm_file_ops *ops, void *context,
 		  uint64_t size)
 {
-	if (size > MAX_BYTES)
+	if (size > AVM_FILE_MAX_BYTES)
 		return -AVM_EFBIG;
 	file_setup(m, f, ops, context, size);
 	return 0;
@@ -79,6 +78,17 @@ void avm_file_get(struct avm_file *f)
 	atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
 }
 
+bool avm_file_tryget(struct avm_file *f)
+{
+	uint32_t refs = atomic_load_explicit(&f->refs, memory_order_relaxed);
+
+	while (refs)
+		if (atomic_compare_exchange_weak_explicit(
+			    &f->refs, &refs, refs + 1, memory_order_acquire, memory_order_relaxed))
+			return true;
+	return false;
+}
+
 static void drop_cache(struct avm_file *f)
 {
 	struct avm_page *page;
@@ -86,10 +96,13 @@ static void drop_cache(struct avm_file *f)
 
 	while ((page = avm_file_next(f, &index, UINT64_MAX))) {
 		avm_page_lock(f->machine, page);
-		avm_file_remove_page(f, page);
+		if (avm_page_file(page) == f)
+			avm_file_remove_page(f, page);
 		avm_page_unlock(f->machine, page);
 		avm_page_put(f->machine, page);
+		/* Reclaim may have had it, and moved it to swap, while we waited for the lock. */
 	}
+	avm_file_drop_slots(f, 0, UINT64_MAX);
 }
 
 void avm_file_put(struct avm_file *f)
@@ -102,6 +115,7 @@ void avm_file_put(struct avm_file *f)
 		return;
 	AVM_BUG_ON(m, !avm_itree_empty(&f->mappings)); /* each VMA holds a reference */
 	drop_cache(f);
+	avm_file_unlist(f);
 	if (f->owned) {
 		/* What its mmap has promised (R1.5). */
 		atomic_fetch_sub_explicit(&m->committed, f->size >> AVM_PAGE_SHIFT,
@@ -127,17 +141,6 @@ static bool beyond_end(struct avm_file *f, uint64_t index)
 	return index >= avm_file_nr_pages(avm_file_size(f));
 }
 
-/* Writers may race: the size only grows here. */
-static void grow_size(struct avm_file *f, uint64_t size)
-{
-	uint64_t old = atomic_load_explicit(&f->size, memory_order_relaxed);
-
-	while (old < size)
-		if (atomic_compare_exchange_weak_explicit(
-			    &f->size, &old, size, memory_order_release, memory_order_relaxed))
-			return;
-}
-
 /* ---- contents -------------------------------------------------------------------------------- */
 
 void avm_file_clear_bytes(struct avm *m, struct avm_page *page, size_t from, size_t to)
@@ -159,21 +162,6 @@ void avm_file_clear_tail(struct avm_file *f, struct avm_page *page, uint64_t siz
 
 	if (used && index == size >> AVM_PAGE_SHIFT)
 		avm_file_clear_bytes(f->machine, page, used, AVM_PAGE_SIZE);
-}
-
-void avm_file_clear_cached(struct avm_file *f, uint64_t index, size_t from, size_t to)
-{
-	struct avm_page *page = avm_file_find(f, index);
-
-	if (!page)
-		return;
-	avm_page_lock(f->machine, page);
-	if (avm_page_file(page) == f) {
-		avm_file_clear_bytes(f->machine, page, from, to);
-		avm_page_set(page, AVM_PG_DIRTY);
-	}
-	avm_page_unlock(f->machine, page);
-	avm_page_put(f->machine, page);
 }
 
 /* => page locked. 0: zeroes; 1: read; or what the file said. */
@@ -198,14 +186,22 @@ static int fill_page(struct avm_file *f, uint64_t index, struct avm_page *page)
 
 struct avm_page *avm_file_next(struct avm_file *f, uint64_t *index, uint64_t last)
 {
-	struct avm_page *page;
+	void *item;
 
 	avm_spin_lock(f->machine, &f->pages_lock, AVM_LOCK_LEAF);
-	page = avm_radix_next(&f->pages, index, last);
-	if (page)
-		avm_page_get(page);
+	item = avm_radix_next(&f->pages, index, last);
+	/* Slots are no pages: the next one. */
+	while (item && avm_cache_is_slot(item)) {
+		uint64_t next = *index + 1;
+
+		item = next && next <= last ? avm_radix_next(&f->pages, &next, last) : NULL;
+		if (item)
+			*index = next;
+	}
+	if (item)
+		avm_page_get(item);
 	avm_spin_unlock(f->machine, &f->pages_lock, AVM_LOCK_LEAF);
-	return page;
+	return item;
 }
 
 struct avm_page *avm_file_find(struct avm_file *f, uint64_t index)
@@ -223,7 +219,7 @@ static bool spares_grow(struct avm *m, struct avm_radix_spares *spares)
 	return node;
 }
 
-static void spares_drain(struct avm *m, struct avm_radix_spares *spares)
+void avm_file_drain_spares(struct avm *m, struct avm_radix_spares *spares)
 {
 	void *node;
 
@@ -248,7 +244,7 @@ static int insert_page(struct avm_file *f, uint64_t index, struct avm_page *page
 		}
 		avm_spin_unlock(m, &f->pages_lock, AVM_LOCK_LEAF);
 	} while (err == -AVM_ENOMEM && spares_grow(m, &spares));
-	spares_drain(m, &spares);
+	avm_file_drain_spares(m, &spares);
 	return err;
 }
 
@@ -265,27 +261,30 @@ void avm_file_remove_page(struct avm_file *f, struct avm_page *page)
 	f->nr_pages--;
 	avm_spin_unlock(m, &f->pages_lock, AVM_LOCK_LEAF);
 	AVM_BUG_ON(m, was != page);
-	spares_drain(m, &spares);
+	avm_file_drain_spares(m, &spares);
 	atomic_store_explicit(&page->mapping, 0, memory_order_relaxed);
 	avm_page_clear(page, AVM_PG_DIRTY);
 	avm_page_put(m, page);
 }
 
-enum get_how {
-	GET_READ, /* a page of the file: -EFAULT beyond its end */
-	GET_WRITE_PART, /* the file may be about to grow to hold it */
-	GET_WRITE_WHOLE, /* every byte is about to be written: do not read */
-};
+bool avm_file_evict_page(struct avm_file *f, struct avm_page *page)
+{
+	/* Whoever gets a reference after this look waits for the page lock, and finds the page gone. */
+	if (avm_page_refs(page) != 2)
+		return false;
+	avm_file_remove_page(f, page);
+	return true;
+}
 
 /* => page locked, in the cache, not up to date. As fill_page(). */
 static int fill_new_page(struct avm_file *f, uint64_t index, struct avm_page *page,
-			 enum get_how how)
+			 enum avm_get_how how)
 {
 	bool outside = beyond_end(f, index);
 
-	if (how == GET_READ && outside)
+	if (how == AVM_GET_READ && outside)
 		return -AVM_EFAULT;
-	if (how == GET_WRITE_WHOLE)
+	if (how == AVM_GET_WRITE_WHOLE)
 		return 0;
 	if (!outside)
 		return fill_page(f, index, page);
@@ -294,7 +293,7 @@ static int fill_new_page(struct avm_file *f, uint64_t index, struct avm_page *pa
 }
 
 /* Adds a page that is not in the cache: locked and held. As avm_file_get_page(), or -EEXIST. */
-static int add_page(struct avm_file *f, uint64_t index, enum get_how how, struct avm_page **out)
+static int add_page(struct avm_file *f, uint64_t index, enum avm_get_how how, struct avm_page **out)
 {
 	struct avm *m = f->machine;
 	struct avm_page *page = avm_page_alloc(m, AVM_FRAME_USER);
@@ -325,24 +324,52 @@ undo:
 	return err;
 }
 
-static int get_page(struct avm_file *f, uint64_t index, enum get_how how, struct avm_page **out)
+/* What the cache has at an index: a page, held, or the slot of one. */
+static void *find_item(struct avm_file *f, uint64_t index)
+{
+	void *item;
+
+	avm_spin_lock(f->machine, &f->pages_lock, AVM_LOCK_LEAF);
+	item = avm_radix_lookup(&f->pages, index);
+	if (item && !avm_cache_is_slot(item))
+		avm_page_get(item);
+	avm_spin_unlock(f->machine, &f->pages_lock, AVM_LOCK_LEAF);
+	return item;
+}
+
+/* There is no page: brings one, new or from its slot. -EAGAIN: there is something else by now. */
+static int bring_page(struct avm_file *f, uint64_t index, const void *item, enum avm_get_how how,
+		      struct avm_page **out)
+{
+	int err;
+
+	if (item)
+		return avm_file_swap_in(f, index, avm_cache_slot(item), out);
+	err = add_page(f, index, how, out);
+	return err == -AVM_EEXIST ? -AVM_EAGAIN : err;
+}
+
+int avm_file_get_page(struct avm_file *f, uint64_t index, enum avm_get_how how,
+		      struct avm_page **out)
 {
 	struct avm *m = f->machine;
 	struct avm_page *page;
+	void *item;
 	int err;
 
 	for (;;) {
-		if (how == GET_READ && beyond_end(f, index))
+		if (how == AVM_GET_READ && beyond_end(f, index))
 			return -AVM_EFAULT;
-		page = avm_file_find(f, index);
-		if (!page) {
-			err = add_page(f, index, how, out);
-			if (err == -AVM_EEXIST)
+		item = find_item(f, index);
+		if (!item || avm_cache_is_slot(item)) {
+			err = bring_page(f, index, item, how, out);
+			if (err == -AVM_EAGAIN)
 				continue;
 			return err;
 		}
+		page = item;
 		avm_page_lock(m, page);
-		if (avm_page_file(page) == f && !(how == GET_READ && beyond_end(f, index))) {
+		if (avm_page_file(page) == f && !(how == AVM_GET_READ && beyond_end(f, index))) {
 			*out = page;
 			return 0;
 		}
@@ -351,117 +378,34 @@ static int get_page(struct avm_file *f, uint64_t index, enum get_how how, struct
 	}
 }
 
-int avm_file_get_page(struct avm_file *f, uint64_t index, struct avm_page **out)
+int avm_file_hold_cached(struct avm_file *f, uint64_t index, struct avm_page **out)
 {
-	return get_page(f, index, GET_READ, out);
-}
+	void *item = find_item(f, index);
+	int err;
 
-int64_t avm_file_readahead(struct avm_file *f, uint64_t first, uint64_t n)
-{
-	uint64_t pages = avm_file_nr_pages(avm_file_size(f));
-	uint64_t done;
-
-	if (first >= pages)
+	*out = item;
+	if (!item || !avm_cache_is_slot(item))
 		return 0;
-	if (n > pages - first)
-		n = pages - first;
-	for (done = 0; done < n; done++) {
-		struct avm_page *page;
-		int err = get_page(f, first + done, GET_READ, &page);
-
-		if (err < 0)
-			return done ? (int64_t)done : err;
-		avm_page_unlock(f->machine, page);
-		avm_page_put(f->machine, page);
-	}
-	return (int64_t)done;
-}
-
-/* ---- read and write -------------------------------------------------------------------------- */
-
-static size_t part_of_page(uint64_t offset, uint64_t len)
-{
-	uint64_t room = AVM_PAGE_SIZE - (offset & ~AVM_PAGE_MASK);
-
-	return (size_t)(len < room ? len : room);
-}
-
-int64_t avm_file_read(struct avm_file *f, uint64_t offset, void *buf, uint64_t len)
-{
-	struct avm *m = f->machine;
-	uint64_t done = 0;
-
-	while (done < len) {
-		uint64_t pos = offset + done, size;
-		struct avm_page *page;
-		size_t n;
-		int err = pos < offset ? -AVM_EFAULT :
-					 get_page(f, pos >> AVM_PAGE_SHIFT, GET_READ, &page);
-
-		if (err == -AVM_EFAULT) /* the end */
-			break;
-		if (err < 0)
-			return done ? (int64_t)done : err;
-		size = avm_file_size(f);
-		n = pos < size ? part_of_page(pos, len - done) : 0;
-		if (n > size - pos)
-			n = (size_t)(size - pos);
-		avm_port_frame_read(m, page->pfn, (size_t)(pos & ~AVM_PAGE_MASK),
-				    (char *)buf + done, n);
-		avm_page_unlock(m, page);
-		avm_page_put(m, page);
-		if (!n)
-			break;
-		done += n;
-	}
-	return (int64_t)done;
-}
-
-/* How much of a write is possible; a file that knows its own size does not grow by it. */
-static int clip_write(struct avm_file *f, uint64_t offset, uint64_t *len)
-{
-	uint64_t limit = f->ops->size ? f->ops->size(f) : MAX_BYTES;
-
-	if (offset >= limit)
-		return -AVM_EFBIG;
-	if (*len > limit - offset)
-		*len = limit - offset;
+	err = avm_file_get_page(f, index, AVM_GET_WRITE_PART, out);
+	if (err < 0)
+		return err;
+	avm_page_unlock(f->machine, *out);
 	return 0;
 }
 
-int64_t avm_file_write(struct avm_file *f, uint64_t offset, const void *buf, uint64_t len)
+int avm_file_clear_cached(struct avm_file *f, uint64_t index, size_t from, size_t to)
 {
-	struct avm *m = f->machine;
-	uint64_t done = 0, size;
-	int err;
+	struct avm_page *page;
+	int err = avm_file_hold_cached(f, index, &page);
 
-	if (!len)
-		return 0;
-	err = clip_write(f, offset, &len);
-	if (err)
+	if (err || !page)
 		return err;
-	/* What a mapping has scribbled behind the end must not show in the gap. */
-	size = avm_file_size(f);
-	if (offset > size && (size & ~AVM_PAGE_MASK))
-		avm_file_clear_cached(f, size >> AVM_PAGE_SHIFT, (size_t)(size & ~AVM_PAGE_MASK),
-				      AVM_PAGE_SIZE);
-	while (done < len) {
-		uint64_t pos = offset + done;
-		size_t n = part_of_page(pos, len - done);
-		struct avm_page *page;
-
-		err = get_page(f, pos >> AVM_PAGE_SHIFT,
-			       n == AVM_PAGE_SIZE ? GET_WRITE_WHOLE : GET_WRITE_PART, &page);
-		if (err < 0)
-			return done ? (int64_t)done : err;
-		avm_port_frame_write(m, page->pfn, (size_t)(pos & ~AVM_PAGE_MASK),
-				     (const char *)buf + done, n);
+	avm_page_lock(f->machine, page);
+	if (avm_page_file(page) == f) {
+		avm_file_clear_bytes(f->machine, page, from, to);
 		avm_page_set(page, AVM_PG_DIRTY);
-		done += n;
-		if (!f->ops->size)
-			grow_size(f, offset + done);
-		avm_page_unlock(m, page);
-		avm_page_put(m, page);
 	}
-	return (int64_t)done;
+	avm_page_unlock(f->machine, page);
+	avm_page_put(f->machine, page);
+	return 0;
 }

@@ -40,18 +40,33 @@ struct avm_page *avm_file_find(struct avm_file *f, uint64_t index);
 /* The first cached page in [*index, last], likewise, with *index set to its index. */
 struct avm_page *avm_file_next(struct avm_file *f, uint64_t *index, uint64_t last);
 
+#define AVM_FILE_MAX_BYTES ((uint64_t)INT64_MAX)
+
+enum avm_get_how {
+	AVM_GET_READ, /* a page of the file: -EFAULT beyond its end */
+	AVM_GET_WRITE_PART, /* the file may be about to grow to hold it */
+	AVM_GET_WRITE_WHOLE, /* every byte is about to be written: do not read */
+};
+
 /*
  * The page, cached, up to date, locked and held: found, or allocated and read. 0; 1 when it had to
  * be read (major); -ENOMEM, -EAGAIN, or the file's error; -EFAULT beyond the end of the file.
  * Sleeps.
  */
-int avm_file_get_page(struct avm_file *f, uint64_t index, struct avm_page **out);
+int avm_file_get_page(struct avm_file *f, uint64_t index, enum avm_get_how how,
+		      struct avm_page **out);
 
 /*
  * Takes a page out of the cache; its mapping is NULL then. => page locked, held by the caller, not
  * mapped.
  */
 void avm_file_remove_page(struct avm_file *f, struct avm_page *page);
+
+/*
+ * Takes a page out of the cache if nobody holds it but the cache and the caller. False: somebody does. => page locked,
+ * not mapped, clean.
+ */
+bool avm_file_evict_page(struct avm_file *f, struct avm_page *page);
 
 /* Zeroes bytes [from, to) of a page. => page locked. */
 void avm_file_clear_bytes(struct avm *m, struct avm_page *page, size_t from, size_t to);
@@ -62,8 +77,53 @@ void avm_file_clear_bytes(struct avm *m, struct avm_page *page, size_t from, siz
  */
 void avm_file_clear_tail(struct avm_file *f, struct avm_page *page, uint64_t size);
 
-/* Zeroes bytes of a page if it is in the cache, and makes it dirty. Sleeps. */
-void avm_file_clear_cached(struct avm_file *f, uint64_t index, size_t from, size_t to);
+/*
+ * The page at an index, held, if there is one; from swap if it is there. It stays in the cache as long as it is held,
+ * unless the file is truncated. 0 with *out, NULL where there is none; or an error of avm_file_swap_in(). Sleeps.
+ */
+int avm_file_hold_cached(struct avm_file *f, uint64_t index, struct avm_page **out);
+
+/* Zeroes bytes of a page if there is one, and makes it dirty. 0, or as above. Sleeps. */
+int avm_file_clear_cached(struct avm_file *f, uint64_t index, size_t from, size_t to);
+
+/* One more reference, not from zero. */
+bool avm_file_tryget(struct avm_file *f);
+
+struct avm_radix_spares;
+void avm_file_drain_spares(struct avm *m, struct avm_radix_spares *spares);
+
+/* ---- shared anonymous memory in swap (file_swap.c) --------------------------------------------- */
+
+/* What the cache holds in the place of a page: the slot with its content. */
+static inline bool avm_cache_is_slot(const void *item)
+{
+	return (uintptr_t)item & 1;
+}
+
+static inline avm_swp_t avm_cache_slot(const void *item)
+{
+	return (uintptr_t)item >> 1;
+}
+
+/*
+ * Moves a page from the cache of its file to the swap cache: the file has the slot from now on. False: no slot is free.
+ * => page locked, not mapped, shared anonymous memory's.
+ */
+bool avm_file_swap_out(struct avm_file *f, struct avm_page *page);
+
+/*
+ * The other way: the page of a slot, cached by the file again, locked and held. 0; 1: it was read; -EAGAIN: the file has
+ * something else there by now; -ENOMEM, -EIO, -EINTR. Sleeps.
+ */
+int avm_file_swap_in(struct avm_file *f, uint64_t index, avm_swp_t swp, struct avm_page **out);
+
+void avm_file_unlist(struct avm_file *f); /* it is ending: nobody looks for slots in it any more */
+
+/* Gives up the slots of pages [first, last]. */
+void avm_file_drop_slots(struct avm_file *f, uint64_t first, uint64_t last);
+
+/* Brings back every page of shared anonymous memory that is on the device. 0 or an error of swap_in. Sleeps. */
+int avm_file_unswap(struct avm *m, const struct avm_swap_device *d);
 
 /* Gives bare frames, not pages of a cache. */
 static inline bool avm_file_is_device(const struct avm_file *f)

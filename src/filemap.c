@@ -25,7 +25,7 @@ static unsigned error_bits(int err)
 {
 	if (err == -AVM_ENOMEM)
 		return AVM_FAULT_OOM;
-	if (err == -AVM_EAGAIN)
+	if (err == -AVM_EAGAIN || err == -AVM_EINTR)
 		return AVM_FAULT_RETRY;
 	return AVM_FAULT_SIGBUS;
 }
@@ -227,7 +227,8 @@ static unsigned copy_absent(struct avm_fault_ctx *f)
 	page = avm_fault_new_page(f);
 	if (!page)
 		return AVM_FAULT_OOM;
-	read = avm_file_get_page(f->vma->file, avm_vma_index(f->vma, f->addr), &cached);
+	read = avm_file_get_page(f->vma->file, avm_vma_index(f->vma, f->addr), AVM_GET_READ,
+				 &cached);
 	if (read < 0) {
 		avm_page_put(m, page);
 		return error_bits(read);
@@ -268,7 +269,7 @@ static unsigned share_absent(struct avm_fault_ctx *f)
 
 	if (!write && fault_around(f))
 		return AVM_FAULT_MINOR;
-	read = avm_file_get_page(f->vma->file, avm_vma_index(f->vma, f->addr), &page);
+	read = avm_file_get_page(f->vma->file, avm_vma_index(f->vma, f->addr), AVM_GET_READ, &page);
 	if (read < 0)
 		return error_bits(read);
 	if (write && file_refuses_write(f->vma->file, page)) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fork.c - a copy-on-write copy of an address space (R9.1).
+ * fork.c - address spaces: an empty one, and a copy-on-write copy of one (R9.1).
  *
  * VMA by VMA: the copy joins its file's mappings and its parent's family, enters the child's set, and gets the
  * parent's entries, private pages being write-protected in both. A failure anywhere empties the child again, which is
@@ -12,6 +12,7 @@
 #include "mm.h"
 #include "mmu_gather.h"
 #include "page.h"
+#include "reclaim.h"
 #include "vma.h"
 
 #define NOT_INHERITED (AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)
@@ -122,10 +123,22 @@ static struct avm_mm_config inherited(const struct avm_mm_config *config, struct
 	return c;
 }
 
-int avm_mm_fork(struct avm_mm *parent, struct avm_mm *child, const struct avm_mm_config *config)
+int avm_mm_init(struct avm *m, struct avm_mm *mm, const struct avm_mm_config *config)
+{
+	struct avm_retry retry = avm_retry_begin(m);
+	int err;
+
+	do {
+		err = avm_mm_setup(m, mm, config);
+	} while (err == -AVM_ENOMEM && avm_retry(&retry, m, NULL));
+	return err;
+}
+
+static int fork_once(struct avm_mm *parent, struct avm_mm *child,
+		     const struct avm_mm_config *config)
 {
 	struct avm_mm_config c = inherited(config, parent);
-	int err = avm_mm_init(parent->machine, child, &c);
+	int err = avm_mm_setup(parent->machine, child, &c);
 
 	if (err)
 		return err;
@@ -142,4 +155,15 @@ int avm_mm_fork(struct avm_mm *parent, struct avm_mm *child, const struct avm_mm
 	}
 	avm_count(parent->machine, AVM_EV_FORK, 1);
 	return 0;
+}
+
+int avm_mm_fork(struct avm_mm *parent, struct avm_mm *child, const struct avm_mm_config *config)
+{
+	struct avm_retry retry = avm_retry_begin(parent->machine);
+	int err;
+
+	do {
+		err = fork_once(parent, child, config);
+	} while (err == -AVM_ENOMEM && avm_retry(&retry, parent->machine, parent));
+	return err;
 }

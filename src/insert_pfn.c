@@ -11,6 +11,7 @@
 #include "mmap.h"
 #include "munmap.h"
 #include "pgtable.h"
+#include "reclaim.h"
 #include "vma.h"
 
 /*
@@ -71,6 +72,7 @@ static bool entry_holds(avm_pfn_t pfn)
 int avm_insert_pfn(struct avm_mm *mm, avm_addr_t addr, avm_pfn_t pfn, uint64_t n, uint32_t prot)
 {
 	struct avm_range r = { .start = addr, .flags = special_flags(prot) };
+	struct avm_retry retry = avm_retry_begin(mm->machine);
 	int err;
 
 	if (!n || (prot & ~(uint32_t)AVM_PROT_ALL) || !avm_page_aligned(addr) ||
@@ -82,10 +84,12 @@ int avm_insert_pfn(struct avm_mm *mm, avm_addr_t addr, avm_pfn_t pfn, uint64_t n
 	    !avm_range_ok(addr, n << AVM_PAGE_SHIFT, mm->task_size, &r.end))
 		return -AVM_ENOMEM;
 	r.pgoff = addr >> AVM_PAGE_SHIFT;
-	err = avm_mmap_write_lock(mm);
-	if (err)
-		return err;
-	err = insert(mm, &r, pfn);
-	avm_mmap_write_unlock(mm);
+	do {
+		err = avm_mmap_write_lock(mm);
+		if (err)
+			return err;
+		err = insert(mm, &r, pfn);
+		avm_mmap_write_unlock(mm);
+	} while (err == -AVM_ENOMEM && avm_retry(&retry, mm->machine, mm));
 	return err;
 }

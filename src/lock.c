@@ -15,7 +15,7 @@
 
 #define RW_READERS (~(AVM_RW_WRITER | AVM_RW_WAITERS))
 
-static int word_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value)
+int avm_word_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value)
 {
 #if AVM_PORT_TIER >= 1
 	return avm_port_wait(m, word, value);
@@ -26,7 +26,7 @@ static int word_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value)
 #endif
 }
 
-static void word_wake(struct avm *m, _Atomic uint32_t *word)
+void avm_word_wake(struct avm *m, _Atomic uint32_t *word)
 {
 #if AVM_PORT_TIER >= 1
 	avm_port_wake(m, word);
@@ -68,7 +68,7 @@ static int rw_sleep(struct avm *m, struct avm_rwsem *l, uint32_t w)
 			return 0;
 		w |= AVM_RW_WAITERS;
 	}
-	return word_wait(m, &l->word, w);
+	return avm_word_wait(m, &l->word, w);
 }
 
 int avm_rw_read_slow(struct avm *m, struct avm_rwsem *l)
@@ -117,7 +117,7 @@ int avm_rw_write_slow(struct avm *m, struct avm_rwsem *l)
 void avm_rw_wake(struct avm *m, struct avm_rwsem *l)
 {
 	atomic_fetch_and_explicit(&l->word, ~AVM_RW_WAITERS, memory_order_relaxed);
-	word_wake(m, &l->word);
+	avm_word_wake(m, &l->word);
 }
 
 /* ---- mmap_lock and the VMA locks under it ---------------------------------------------------- */
@@ -185,7 +185,7 @@ void avm_vma_lock(struct avm_vma *vma)
 	 */
 	atomic_store_explicit(&vma->write_seq, seq, memory_order_seq_cst);
 	while ((readers = atomic_load_explicit(&vma->readers, memory_order_seq_cst)))
-		(void)word_wait(mm->machine, &vma->readers, readers);
+		(void)avm_word_wait(mm->machine, &vma->readers, readers);
 }
 
 /* ---- page lock ------------------------------------------------------------------------------- */
@@ -196,19 +196,35 @@ static bool page_lock_once(struct avm_page *page)
 		 AVM_PG_LOCKED);
 }
 
+/* Sleeps until the page lock may be free. 0 or -EINTR. */
+static int page_wait(struct avm *m, struct avm_page *page)
+{
+	uint32_t flags = atomic_load_explicit(&page->flags, memory_order_relaxed);
+
+	if (!(flags & AVM_PG_LOCKED) ||
+	    !atomic_compare_exchange_weak_explicit(&page->flags, &flags, flags | AVM_PG_WAITERS,
+						   memory_order_relaxed, memory_order_relaxed))
+		return 0;
+	return avm_word_wait(m, &page->flags, flags | AVM_PG_WAITERS);
+}
+
 void avm_page_lock(struct avm *m, struct avm_page *page)
 {
 	avm_port_lock_event(m, AVM_LOCK_EV_WRITE, AVM_LOCK_PAGE, page);
-	while (!page_lock_once(page)) {
-		uint32_t flags = atomic_load_explicit(&page->flags, memory_order_relaxed);
+	while (!page_lock_once(page))
+		(void)page_wait(m, page);
+}
 
-		if (!(flags & AVM_PG_LOCKED))
-			continue;
-		if (atomic_compare_exchange_weak_explicit(
-			    &page->flags, &flags, flags | AVM_PG_WAITERS, memory_order_relaxed,
-			    memory_order_relaxed))
-			(void)word_wait(m, &page->flags, flags | AVM_PG_WAITERS);
+int avm_page_lock_killable(struct avm *m, struct avm_page *page)
+{
+	avm_port_lock_event(m, AVM_LOCK_EV_WRITE, AVM_LOCK_PAGE, page);
+	while (!page_lock_once(page)) {
+		if (page_wait(m, page)) {
+			avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_WRITE, AVM_LOCK_PAGE, page);
+			return -AVM_EINTR;
+		}
 	}
+	return 0;
 }
 
 bool avm_page_trylock(struct avm *m, struct avm_page *page)
@@ -225,7 +241,7 @@ void avm_page_unlock(struct avm *m, struct avm_page *page)
 	if (atomic_fetch_and_explicit(&page->flags, ~(uint32_t)(AVM_PG_LOCKED | AVM_PG_WAITERS),
 				      memory_order_release) &
 	    AVM_PG_WAITERS)
-		word_wake(m, &page->flags);
+		avm_word_wake(m, &page->flags);
 }
 
 /* ---- RCU ------------------------------------------------------------------------------------- */

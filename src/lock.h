@@ -187,6 +187,7 @@ void avm_vma_lock(struct avm_vma *vma);
 /* ---- page lock ------------------------------------------------------------------------------------- */
 
 void avm_page_lock(struct avm *m, struct avm_page *page);
+int avm_page_lock_killable(struct avm *m, struct avm_page *page); /* 0, or -EINTR without it */
 bool avm_page_trylock(struct avm *m, struct avm_page *page);
 void avm_page_unlock(struct avm *m, struct avm_page *page);
 
@@ -201,6 +202,11 @@ void avm_rcu_exit(struct avm *m, uintptr_t saved);
 
 /* d->call(d) after the readers of now have left. */
 void avm_rcu_defer(struct avm *m, struct avm_deferred *d);
+
+/* ---- waiting for a word to change: the port's; with one CPU there is nobody who could change it -------- */
+
+int avm_word_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value); /* 0 or -EINTR */
+void avm_word_wake(struct avm *m, _Atomic uint32_t *word);
 
 /* ---- checks ---------------------------------------------------------------------------------------- */
 

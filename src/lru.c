@@ -21,8 +21,11 @@ static enum avm_lru list_of(const struct avm_page *page)
 
 	if (flags & AVM_PG_UNEVICTABLE)
 		return AVM_LRU_UNEVICTABLE;
-	/* Shared anonymous memory has no file to go back to: it ages with the anonymous pages. */
-	if (avm_page_is_anon(page) || (flags & AVM_PG_SHMEM))
+	/*
+	 * Shared anonymous memory has no file to go back to: it ages with the anonymous pages. So does a page that was
+	 * read from swap and not yet mapped.
+	 */
+	if (avm_page_is_anon(page) || (flags & (AVM_PG_SHMEM | AVM_PG_SWAPCACHE)))
 		return active ? AVM_LRU_ACTIVE_ANON : AVM_LRU_INACTIVE_ANON;
 	return active ? AVM_LRU_ACTIVE_FILE : AVM_LRU_INACTIVE_FILE;
 }
@@ -83,4 +86,72 @@ void avm_lru_set_unevictable(struct avm *m, struct avm_page *page, bool unevicta
 	if (listed)
 		link_page(m, page);
 	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+}
+
+/* ---- isolation ------------------------------------------------------------------------------- */
+
+/* => lru_lock; the page is on a list, and somebody holds it. */
+static void isolate(struct avm *m, struct avm_page *page)
+{
+	unlink_page(m, page);
+	avm_page_set(page, AVM_PG_ISOLATED);
+}
+
+uint64_t avm_lru_isolate(struct avm *m, enum avm_lru lru, uint64_t n, struct avm_list *out)
+{
+	struct avm_list *list = &m->lru[lru];
+	uint64_t isolated = 0, looks;
+
+	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	looks = m->lru_count[lru] < n ? m->lru_count[lru] : n;
+	while (looks--) {
+		struct avm_page *page = avm_list_last(list, struct avm_page, lru);
+
+		/* One without references is being freed, and waits for this lock. */
+		if (!avm_page_tryget(page)) {
+			avm_list_del(&page->lru);
+			avm_list_add(&page->lru, list);
+			continue;
+		}
+		isolate(m, page);
+		avm_list_add_tail(&page->lru, out);
+		isolated++;
+	}
+	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	return isolated;
+}
+
+bool avm_lru_isolate_page(struct avm *m, struct avm_page *page)
+{
+	bool listed;
+
+	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	listed = avm_page_test(page, AVM_PG_LRU) && avm_page_tryget(page);
+	if (listed)
+		isolate(m, page);
+	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	return listed;
+}
+
+void avm_lru_putback(struct avm *m, struct avm_page *page, enum avm_putback where)
+{
+	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	AVM_BUG_ON(m, !avm_page_clear(page, AVM_PG_ISOLATED));
+	if (where == AVM_PUTBACK_ACTIVE)
+		avm_page_set(page, AVM_PG_ACTIVE);
+	else
+		avm_page_clear(page, AVM_PG_ACTIVE);
+	link_page(m, page);
+	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	avm_page_put(m, page);
+}
+
+uint64_t avm_lru_count(struct avm *m, enum avm_lru lru)
+{
+	uint64_t n;
+
+	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	n = m->lru_count[lru];
+	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	return n;
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lru.h - the lists reclaim will look at: active and inactive, anonymous and file, unevictable.
+ * lru.h - the lists reclaim looks at: active and inactive, anonymous and file, unevictable.
+ *
+ * New pages come to the head of an inactive list and are looked at when they have come to its tail. Whoever wants to
+ * do something to a page takes it off, *isolated*: nobody else will, until he puts it back.
  */
 #ifndef AVM_LRU_H
 #define AVM_LRU_H
@@ -16,5 +19,21 @@ void avm_lru_del(struct avm *m, struct avm_page *page);
 
 /* Moves a page to, or from, the unevictable list: mlock. Sets or clears the flag. */
 void avm_lru_set_unevictable(struct avm *m, struct avm_page *page, bool unevictable);
+
+/* Up to n pages from the tail of a list, isolated and held, in that order, to the end of `out`. Returns how many. */
+uint64_t avm_lru_isolate(struct avm *m, enum avm_lru lru, uint64_t n, struct avm_list *out);
+
+/* One page, whatever list it is on; false: on none. It is held then. */
+bool avm_lru_isolate_page(struct avm *m, struct avm_page *page);
+
+enum avm_putback {
+	AVM_PUTBACK_INACTIVE,
+	AVM_PUTBACK_ACTIVE,
+};
+
+/* Puts an isolated page back, to the head of a list of its kind, and drops the reference; it is on no other list. */
+void avm_lru_putback(struct avm *m, struct avm_page *page, enum avm_putback where);
+
+uint64_t avm_lru_count(struct avm *m, enum avm_lru lru);
 
 #endif

@@ -32,6 +32,8 @@ static void config_defaults(struct avm_config *c)
 		c->stack_guard = DEFAULT_STACK_GUARD;
 	if (c->no_stack_guard)
 		c->stack_guard = 0;
+	if (!c->high_frames)
+		c->high_frames = 2 * c->low_frames;
 }
 
 /* pre: defaults are in. Fault-around stays within one page table. */
@@ -39,7 +41,7 @@ static bool config_valid(const struct avm_config *c)
 {
 	if ((unsigned)c->family > AVM_FAMILY_FLAT || (unsigned)c->commit > AVM_COMMIT_STRICT)
 		return false;
-	if (c->max_map_count > UINT32_MAX - 2)
+	if (c->max_map_count > UINT32_MAX - 2 || c->high_frames < c->low_frames)
 		return false;
 	return !(c->fault_around & (c->fault_around - 1)) && c->fault_around <= AVM_TABLE_ENTRIES;
 }
@@ -93,6 +95,7 @@ int avm_init(struct avm *m, const struct avm_config *config)
 	for (int i = 0; i < AVM_NR_LRU; i++)
 		avm_list_init(&m->lru[i]);
 	avm_list_init(&m->mms);
+	avm_list_init(&m->swapped_files);
 	atomic_store_explicit(&m->next_id, 1, memory_order_relaxed);
 	caches_init(m);
 	return 0;
@@ -109,7 +112,7 @@ static bool machine_busy(struct avm *m)
 		if (caches[i]->nr_objects)
 			return true;
 	}
-	return m->nr_mms || frames > (m->zero_page ? 1u : 0u);
+	return m->nr_mms || m->nr_swap || frames > (m->zero_page ? 1u : 0u);
 }
 
 int avm_fini(struct avm *m)

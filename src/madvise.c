@@ -16,6 +16,7 @@
 #include "file.h"
 #include "mm.h"
 #include "mmu_gather.h"
+#include "pageout.h"
 #include "zap.h"
 
 /* ---- flags ----------------------------------------------------------------------------------- */
@@ -113,10 +114,6 @@ static void discard(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 	avm_notify_end(vma->mm, start, end);
 }
 
-/*
- * FREE leaves the old content until there is a reason to take it, COLD and PAGEOUT ask for reclaim,
- * which is not obliged to follow: without reclaim all three are right without doing anything.
- */
 static int advise_entries_of(struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
 			     enum avm_advice advice)
 {
@@ -124,8 +121,19 @@ static int advise_entries_of(struct avm_vma *vma, avm_addr_t start, avm_addr_t e
 		return -AVM_EINVAL;
 	if (advice == AVM_MADV_FREE && (!avm_vma_is_anon(vma) || (vma->flags & AVM_VM_SHARED)))
 		return -AVM_EINVAL;
-	if (advice == AVM_MADV_DONTNEED)
+	switch (advice) {
+	case AVM_MADV_FREE:
+		avm_advise_free(vma, start, end);
+		break;
+	case AVM_MADV_COLD:
+		avm_advise_cold(vma, start, end);
+		break;
+	case AVM_MADV_PAGEOUT:
+		avm_advise_pageout(vma, start, end);
+		break;
+	default:
 		discard(vma, start, end);
+	}
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "mm.h"
 #include "page.h"
 #include "pgtable.h"
+#include "swap_slot.h"
 #include "vma.h"
 
 /* The page is not mapped here: is it in the file's cache all the same? */
@@ -25,6 +26,22 @@ static uint8_t cached(const struct avm_vma *vma, avm_addr_t addr)
 	return uptodate;
 }
 
+/* Mapped, or on its way to or from swap and in memory still. */
+static bool in_memory(struct avm *m, avm_pte_t pte)
+{
+	if (!avm_pte_is_entry(pte))
+		return avm_pte_present(pte);
+	switch (avm_pte_entry_kind(pte)) {
+	case AVM_ENTRY_SWAP:
+		return avm_slot_cached(m, avm_pte_entry_value(pte));
+	case AVM_ENTRY_MIGRATION:
+		return true;
+	case AVM_ENTRY_POISON:
+		break;
+	}
+	return false;
+}
+
 /* [start, end) lies in the VMA; vec[0] is for `base`. */
 static void fill(struct avm_vma *vma, avm_addr_t start, avm_addr_t end, avm_addr_t base,
 		 uint8_t *vec)
@@ -35,7 +52,8 @@ static void fill(struct avm_vma *vma, avm_addr_t start, avm_addr_t end, avm_addr
 	     more = avm_ptc_next_table(&c)) {
 		avm_ptc_lock(&c);
 		for (; c.addr < c.stop; avm_ptc_step(&c))
-			vec[(c.addr - base) >> AVM_PAGE_SHIFT] = avm_pte_present(avm_ptc_get(&c));
+			vec[(c.addr - base) >> AVM_PAGE_SHIFT] =
+				in_memory(vma->mm->machine, avm_ptc_get(&c));
 		avm_ptc_unlock(&c);
 	}
 	/* Looking into the cache may free a page that has just left it: not under a table lock. */

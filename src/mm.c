@@ -36,7 +36,7 @@ static void set_layout(struct avm_mm *mm, const struct avm_mm_config *c)
 						      AVM_NO_LIMIT };
 }
 
-int avm_mm_init(struct avm *m, struct avm_mm *mm, const struct avm_mm_config *config)
+int avm_mm_setup(struct avm *m, struct avm_mm *mm, const struct avm_mm_config *config)
 {
 	static const struct avm_mm_config defaults;
 	const struct avm_mm_config *c = config ? config : &defaults;
@@ -195,7 +195,17 @@ uint64_t avm_commit_limit(struct avm *m)
 
 	if (m->config.commit == AVM_COMMIT_OFF)
 		return AVM_NO_LIMIT;
+	frames += atomic_load_explicit(&m->swap_slots, memory_order_relaxed);
 	return frames > m->config.commit_reserve ? frames - m->config.commit_reserve : 0;
+}
+
+bool avm_commit_needs(struct avm *m, uint64_t pages)
+{
+	uint64_t limit = avm_commit_limit(m);
+
+	return m->config.commit == AVM_COMMIT_STRICT &&
+	       (limit < pages ||
+		atomic_load_explicit(&m->committed, memory_order_relaxed) > limit - pages);
 }
 
 int avm_commit_instead(struct avm *m, uint64_t pages, uint64_t given_back)

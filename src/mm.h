@@ -53,6 +53,12 @@ int avm_commit_instead(struct avm *m, uint64_t pages, uint64_t given_back);
 void avm_uncommit(struct avm *m, uint64_t pages);
 uint64_t avm_commit_limit(struct avm *m);
 
+/* Would promises be broken if there were so many pages (of frames or swap) less? */
+bool avm_commit_needs(struct avm *m, uint64_t pages);
+
+/* avm_mm_init() without a second try when frames are short. */
+int avm_mm_setup(struct avm *m, struct avm_mm *mm, const struct avm_mm_config *config);
+
 /* Pages of [start, end) that have been promised: what unmapping it gives back. => mmap_lock. */
 uint64_t avm_mm_accounted(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
 

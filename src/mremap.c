@@ -20,6 +20,7 @@
 #include "move.h"
 #include "munmap.h"
 #include "page.h"
+#include "reclaim.h"
 
 #define KNOWN_FLAGS (AVM_MREMAP_MAYMOVE | AVM_MREMAP_FIXED | AVM_MREMAP_DONTUNMAP)
 #define LOCK_FLAGS (AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)
@@ -387,20 +388,31 @@ static int remap(struct request *q, bool *locked)
 	return err ? err : move(q, vma);
 }
 
-int avm_mremap(struct avm_mm *mm, avm_addr_t addr, uint64_t old_len, uint64_t new_len,
-	       uint32_t flags, avm_addr_t new_addr, avm_addr_t *out)
+static int remap_once(struct request *q, bool *locked)
 {
-	struct request q = { mm, addr, old_len, new_len, flags, new_addr };
-	bool locked = false;
-	int err = check_args(&q);
+	int err = avm_mmap_write_lock(q->mm);
 
 	if (err)
 		return err;
-	err = avm_mmap_write_lock(mm);
+	err = remap(q, locked);
+	avm_mmap_write_unlock(q->mm);
+	return err;
+}
+
+int avm_mremap(struct avm_mm *mm, avm_addr_t addr, uint64_t old_len, uint64_t new_len,
+	       uint32_t flags, avm_addr_t new_addr, avm_addr_t *out)
+{
+	struct avm_retry retry = avm_retry_begin(mm->machine);
+	struct request q, asked = { mm, addr, old_len, new_len, flags, new_addr };
+	bool locked = false;
+	int err = check_args(&asked);
+
 	if (err)
 		return err;
-	err = remap(&q, &locked);
-	avm_mmap_write_unlock(mm);
+	do {
+		q = asked;
+		err = remap_once(&q, &locked);
+	} while (err == -AVM_ENOMEM && avm_retry(&retry, mm->machine, mm));
 	if (err)
 		return err;
 	*out = q.new_addr;

@@ -1,12 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * msync.c - dirty pages of files go back to where they came from (R13.4, R14).
- *
- * A page is written back under its lock, cleaned first: every entry becomes read-only and clean,
- * then the dirty flag is cleared, then the file writes. A store that comes meanwhile faults and
- * waits for the page lock; it makes the page dirty again, for the next time. So no store is ever
- * missed.
- */
+/* msync.c - dirty pages of files go back to where they came from (R13.4, R14; writeback.h). */
 #include "anonvm/file.h"
 #include "anonvm/ops.h"
 
@@ -14,29 +7,10 @@
 #include "lock.h"
 #include "mm.h"
 #include "page.h"
-#include "rmap.h"
 #include "vma.h"
+#include "writeback.h"
 
-/* => page locked, in the cache, dirty. Sleeps. */
-static int write_locked(struct avm_file *f, uint64_t index, struct avm_page *page)
-{
-	int err = 0;
-
-	avm_rmap_mkclean(f->machine, page);
-	avm_page_clear(page, AVM_PG_DIRTY);
-	/* A mapping may have written behind the end: that is not part of the file. */
-	avm_file_clear_tail(f, page, avm_file_size(f));
-	if (f->ops->write_page)
-		err = f->ops->write_page(f, index, page);
-	if (err) {
-		avm_page_set(page, AVM_PG_DIRTY);
-		return err < 0 ? err : -AVM_EIO;
-	}
-	avm_count(f->machine, AVM_EV_FILE_WRITE, 1);
-	return 0;
-}
-
-static int write_if_dirty(struct avm_file *f, uint64_t index, struct avm_page *page)
+static int write_if_dirty(struct avm_file *f, struct avm_page *page)
 {
 	int err = 0;
 
@@ -44,7 +18,7 @@ static int write_if_dirty(struct avm_file *f, uint64_t index, struct avm_page *p
 		return 0;
 	avm_page_lock(f->machine, page);
 	if (avm_page_file(page) == f && avm_page_test(page, AVM_PG_DIRTY))
-		err = write_locked(f, index, page);
+		err = avm_writeback(f, page);
 	avm_page_unlock(f->machine, page);
 	return err;
 }
@@ -59,7 +33,7 @@ static int sync_pages(struct avm_file *f, uint64_t first, uint64_t last)
 	if (f->shmem) /* its pages are at home */
 		return 0;
 	while ((page = avm_file_next(f, &index, last))) {
-		int err = write_if_dirty(f, index, page);
+		int err = write_if_dirty(f, page);
 
 		avm_page_put(f->machine, page);
 		if (!result)

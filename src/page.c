@@ -6,19 +6,39 @@
 #include "lock.h"
 #include "lru.h"
 
+static avm_pfn_t frame_alloc(struct avm *m, enum avm_frame_use use)
+{
+#ifdef AVM_PORT_FAIL
+	if (AVM_PORT_FAIL(m))
+		return AVM_PFN_NONE;
+#endif
+	return avm_port_frame_alloc(m, use);
+}
+
+/* Wakes who reclaims in the background (avm_balance) when frames run low; a hint, so counters may be stale. */
+static void watch_level(struct avm *m)
+{
+	uint64_t used = atomic_load_explicit(&m->frames_used, memory_order_relaxed);
+	uint64_t total = atomic_load_explicit(&m->frames_total, memory_order_relaxed);
+
+	if (used + m->config.low_frames < total || !m->config.low_frames ||
+	    atomic_exchange_explicit(&m->pressure, 1, memory_order_relaxed))
+		return;
+	avm_word_wake(m, &m->pressure);
+}
+
 struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use)
 {
 	struct avm_page *page;
 	avm_pfn_t pfn;
 
 	avm_might_reclaim(m);
-#ifdef AVM_PORT_FAIL
-	if (AVM_PORT_FAIL(m))
+	pfn = frame_alloc(m, use);
+	if (pfn == AVM_PFN_NONE) {
+		atomic_fetch_add_explicit(&m->frames_refused, 1, memory_order_relaxed);
 		return NULL;
-#endif
-	pfn = avm_port_frame_alloc(m, use);
-	if (pfn == AVM_PFN_NONE)
-		return NULL;
+	}
+	watch_level(m);
 	page = avm_page_of(m, pfn);
 	AVM_BUG_ON(m, !page);
 	AVM_BUG_ON(m, avm_page_flags(page));

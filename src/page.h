@@ -85,6 +85,12 @@ static inline bool avm_page_is_anon(const struct avm_page *page)
 	return atomic_load_explicit(&page->mapping, memory_order_relaxed) & AVM_MAPPING_ANON;
 }
 
+/* Same-page merged (R15): anonymous, and everybody's. */
+static inline bool avm_page_is_merged(const struct avm_page *page)
+{
+	return atomic_load_explicit(&page->mapping, memory_order_relaxed) & AVM_MAPPING_MERGED;
+}
+
 /* The file of a page-cache page (NULL when it has none, or has been truncated). Not for anonymous pages. */
 static inline struct avm_file *avm_page_file(const struct avm_page *page)
 {

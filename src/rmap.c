@@ -13,6 +13,7 @@
 #include "file.h"
 #include "mmu_gather.h"
 #include "page.h"
+#include "swap_slot.h"
 
 /* ---- counts ----------------------------------------------------------------------------------------- */
 
@@ -81,7 +82,8 @@ bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t a
 
 	avm_assert_page_locked(m, page);
 	/* Every mapping holds a reference, and so does whoever could map it anew from a cache. */
-	if (avm_page_refs(page) != 1 + held)
+	if (avm_page_is_merged(page) || !avm_swapcache_drop_idle(m, page) ||
+	    avm_page_refs(page) != 1 + held)
 		return false;
 	AVM_ASSERT(m, avm_page_mapcount(page) == 1);
 	avm_family_place(page, vma, addr, AVM_PLACE_EXCLUSIVE);
@@ -179,6 +181,22 @@ bool avm_rmap_next(struct avm_rmap_walk *w)
 	return false;
 }
 
+/* The lock of the tree that the VMA was found in keeps the table. */
+bool avm_rmap_tell(struct avm_rmap_walk *w)
+{
+	leave_entry(w);
+	avm_notify_start_rmap(w->c.mm, w->c.addr, w->c.addr + AVM_PAGE_SIZE);
+	avm_ptc_lock(&w->c);
+	w->locked = true;
+	return maps_page(&w->c, w->page);
+}
+
+void avm_rmap_told(struct avm_rmap_walk *w)
+{
+	leave_entry(w);
+	avm_notify_end_rmap(w->c.mm, w->c.addr, w->c.addr + AVM_PAGE_SIZE);
+}
+
 void avm_rmap_end(struct avm_rmap_walk *w)
 {
 	leave_entry(w);
@@ -225,22 +243,6 @@ static bool clean_entry(struct avm_ptc *c)
 	return avm_pte_dirty(pte);
 }
 
-/* Whom the notifiers tell may sleep: the table lock is dropped meanwhile. The file's keeps the table. */
-static bool clean_entry_and_tell(struct avm_rmap_walk *w)
-{
-	struct avm_mm *mm = w->c.mm;
-	avm_addr_t addr = w->c.addr;
-	bool dirty;
-
-	leave_entry(w);
-	avm_notify_start_rmap(mm, addr, addr + AVM_PAGE_SIZE);
-	avm_ptc_lock(&w->c);
-	dirty = maps_page(&w->c, w->page) && clean_entry(&w->c);
-	avm_ptc_unlock(&w->c);
-	avm_notify_end_rmap(mm, addr, addr + AVM_PAGE_SIZE);
-	return dirty;
-}
-
 bool avm_rmap_mkclean(struct avm *m, struct avm_page *page)
 {
 	struct avm_rmap_walk w;
@@ -253,8 +255,11 @@ bool avm_rmap_mkclean(struct avm *m, struct avm_page *page)
 	while (avm_rmap_next(&w)) {
 		avm_pte_t pte = avm_ptc_get(&w.c);
 
-		if (avm_pte_write(pte) || avm_pte_dirty(pte))
-			dirty |= clean_entry_and_tell(&w);
+		if (!avm_pte_write(pte) && !avm_pte_dirty(pte))
+			continue;
+		if (avm_rmap_tell(&w))
+			dirty |= clean_entry(&w.c);
+		avm_rmap_told(&w);
 	}
 	avm_rmap_end(&w);
 	return dirty;

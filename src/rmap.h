@@ -87,6 +87,13 @@ int avm_rmap_begin(struct avm_rmap_walk *w, struct avm *m, struct avm_page *page
 bool avm_rmap_next(struct avm_rmap_walk *w);
 void avm_rmap_end(struct avm_rmap_walk *w);
 
+/*
+ * Tells second MMUs that the entry the walk stands on is about to change, and that it has. They may sleep: the table
+ * is unlocked meanwhile. False: the entry does not map the page any more; the table is locked all the same.
+ */
+bool avm_rmap_tell(struct avm_rmap_walk *w);
+void avm_rmap_told(struct avm_rmap_walk *w); /* the table is not locked any more */
+
 /* Tests and clears young in every entry; returns how many were. *vm_flags: OR of the VMAs' flags. (R11.1) */
 unsigned avm_rmap_referenced(struct avm *m, struct avm_page *page, uint64_t *vm_flags);
 

@@ -17,8 +17,6 @@
 #include "page.h"
 #include "zap.h"
 
-#define MAX_BYTES ((uint64_t)INT64_MAX)
-
 enum take_what {
 	TAKE_ALL,
 	TAKE_CLEAN, /* dirty pages stay */
@@ -60,6 +58,8 @@ static bool take_pages(struct avm_file *f, uint64_t first, uint64_t last, enum t
 		if (index++ == last)
 			break;
 	}
+	if (what == TAKE_ALL)
+		avm_file_drop_slots(f, first, last);
 	return all;
 }
 
@@ -67,17 +67,26 @@ int avm_file_truncate(struct avm_file *f, uint64_t size)
 {
 	uint64_t old = avm_file_size(f), edge = size < old ? size : old;
 	uint64_t first = avm_file_nr_pages(size);
+	struct avm_page *held = NULL;
+	int err;
 
-	if (size > MAX_BYTES)
+	if (size > AVM_FILE_MAX_BYTES)
 		return -AVM_EFBIG;
+	if (edge & ~AVM_PAGE_MASK) {
+		err = avm_file_hold_cached(f, edge >> AVM_PAGE_SHIFT, &held);
+		if (err)
+			return err;
+	}
 	atomic_store_explicit(&f->size, size, memory_order_release);
 	/*
 	 * Growing: what a mapping has scribbled behind the old end must not become part of the
 	 * file.
 	 */
-	if (edge & ~AVM_PAGE_MASK)
-		avm_file_clear_cached(f, edge >> AVM_PAGE_SHIFT, (size_t)(edge & ~AVM_PAGE_MASK),
-				      AVM_PAGE_SIZE);
+	if (held) {
+		(void)avm_file_clear_cached(f, edge >> AVM_PAGE_SHIFT,
+					    (size_t)(edge & ~AVM_PAGE_MASK), AVM_PAGE_SIZE);
+		avm_page_put(f->machine, held);
+	}
 	/* From here on nobody brings in a page beyond the end. */
 	avm_zap_file(f, first, UINT64_MAX, AVM_ZAP_ALL);
 	take_pages(f, first, UINT64_MAX, TAKE_ALL);
@@ -86,27 +95,32 @@ int avm_file_truncate(struct avm_file *f, uint64_t size)
 }
 
 /* The parts of pages at the edges of a hole [start, end). */
-static void clear_edges(struct avm_file *f, uint64_t start, uint64_t end)
+static int clear_edges(struct avm_file *f, uint64_t start, uint64_t end)
 {
 	uint64_t head = start & ~AVM_PAGE_MASK, tail = end & ~AVM_PAGE_MASK;
 	bool same_page = start >> AVM_PAGE_SHIFT == end >> AVM_PAGE_SHIFT;
+	int err = 0;
 
 	if (head)
-		avm_file_clear_cached(f, start >> AVM_PAGE_SHIFT, (size_t)head,
-				      same_page ? (size_t)tail : (size_t)AVM_PAGE_SIZE);
-	if (tail && !(head && same_page))
-		avm_file_clear_cached(f, end >> AVM_PAGE_SHIFT, 0, (size_t)tail);
+		err = avm_file_clear_cached(f, start >> AVM_PAGE_SHIFT, (size_t)head,
+					    same_page ? (size_t)tail : (size_t)AVM_PAGE_SIZE);
+	if (!err && tail && !(head && same_page))
+		err = avm_file_clear_cached(f, end >> AVM_PAGE_SHIFT, 0, (size_t)tail);
+	return err;
 }
 
 int avm_file_punch(struct avm_file *f, uint64_t offset, uint64_t len)
 {
 	uint64_t first, end;
+	int err;
 
 	if (!len)
 		return -AVM_EINVAL;
-	if (offset > MAX_BYTES || len > MAX_BYTES - offset)
+	if (offset > AVM_FILE_MAX_BYTES || len > AVM_FILE_MAX_BYTES - offset)
 		return -AVM_EFBIG;
-	clear_edges(f, offset, offset + len);
+	err = clear_edges(f, offset, offset + len);
+	if (err)
+		return err;
 	first = avm_file_nr_pages(offset);
 	end = (offset + len) >> AVM_PAGE_SHIFT;
 	if (first >= end)

@@ -6,6 +6,7 @@
 #include "page.h"
 #include "pgtable.h"
 #include "rmap.h"
+#include "swap_slot.h"
 #include "vma.h"
 
 /* One run of the loop over a table, which ends with the table or with a full batch. */
@@ -18,6 +19,29 @@ struct zap {
 	bool dirty; /* somebody may still be writing to a page of a file */
 };
 
+/* An entry that stands for a page that is not mapped: nothing to flush. => table lock. */
+static void zap_absent(struct zap *z, struct avm_ptc *c, avm_pte_t entry)
+{
+	struct avm *m = c->mm->machine;
+	uint64_t value = avm_pte_entry_value(entry);
+	enum avm_rss rss = AVM_RSS_SWAP;
+	bool private = true;
+
+	if (avm_pte_entry_kind(entry) == AVM_ENTRY_MIGRATION) {
+		rss = avm_page_rss(avm_page_of(m, value));
+		private = rss == AVM_RSS_ANON;
+	} else if (avm_pte_entry_kind(entry) == AVM_ENTRY_POISON) {
+		private = avm_pte_entry_exclusive(entry);
+	}
+	if (z->what == AVM_ZAP_FILE_ONLY && private)
+		return;
+	avm_ptc_clear(c);
+	if (avm_pte_entry_kind(entry) != AVM_ENTRY_POISON)
+		z->rss[rss]--;
+	if (avm_pte_entry_kind(entry) == AVM_ENTRY_SWAP)
+		avm_slot_put(m, value);
+}
+
 /* Empties the cursor's entry, which is not empty. => table lock. */
 static void zap_entry(struct zap *z, struct avm_ptc *c)
 {
@@ -25,8 +49,10 @@ static void zap_entry(struct zap *z, struct avm_ptc *c)
 	avm_pte_t pte = avm_ptc_get(c);
 	struct avm_page *page = NULL;
 
-	/* Swap, migration and poison entries: none exists in this version. */
-	AVM_BUG_ON(m, !avm_pte_present(pte));
+	if (!avm_pte_present(pte)) {
+		zap_absent(z, c, pte);
+		return;
+	}
 	if (!avm_pte_special(pte)) {
 		page = avm_page_of(m, avm_pte_pfn(pte));
 		AVM_BUG_ON(m, !page);

@@ -72,8 +72,11 @@ struct avm_file {
 	struct avm_itree mappings; /* avm_vma.shared, by file page */
 	uint64_t nr_mappings;
 	struct avm_spinlock pages_lock; /* leaf: covers pages, nr_pages */
-	struct avm_radix pages; /* file page -> struct avm_page */
+	struct avm_radix pages; /* file page -> struct avm_page, or a swap slot (shmem, R10) */
 	uint64_t nr_pages;
+	uint64_t nr_swapped; /* slots in `pages` */
+	struct avm_list
+		swapped; /* machine->swapped_files, from the first slot on; machine->swap_lock */
 };
 
 /*
@@ -95,7 +98,8 @@ void avm_file_put(struct avm_file *f);
 
 /*
  * Sets the size. Pages beyond it leave the cache and every mapping, private copies included; the
- * part of the last page beyond it is zeroed. Returns 0, or -EFBIG. Sleeps: yes. Locks held: none.
+ * part of the last page beyond it is zeroed. Returns 0, -EFBIG, or, when that page is in swap and
+ * cannot be brought back, -ENOMEM or -EIO, with nothing changed. Sleeps: yes. Locks held: none.
  * Truncating, punching and writing one file are the caller's to serialise, as by the lock of an inode; against
  * faults and mappings they are safe.
  */
@@ -105,7 +109,8 @@ int avm_file_truncate(struct avm_file *f, uint64_t size);
  * Punches a hole: pages wholly inside [offset, offset + len) leave the cache and every shared
  * mapping, and read as zeroes (shmem) or are read again; the parts of cached pages at its edges are
  * zeroed. Private copies stay, and so does the size. Returns 0, -EINVAL (len 0), -EFBIG (offset +
- * len beyond INT64_MAX). Sleeps: yes. Locks held: none.
+ * len beyond INT64_MAX), -ENOMEM, -EIO (a page at an edge is in swap; the hole is not punched).
+ * Sleeps: yes. Locks held: none.
  */
 int avm_file_punch(struct avm_file *f, uint64_t offset, uint64_t len);
 

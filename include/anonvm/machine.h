@@ -167,6 +167,7 @@ struct avm {
 	_Atomic uint64_t frames_total;
 	_Atomic uint64_t frames_used; /* by the core, zero page and tables included */
 	_Atomic uint64_t tables_used;
+	_Atomic uint64_t frames_refused; /* by the port, so far */
 
 	struct avm_cache vmas; /* type-stable: found under RCU by faults */
 	struct avm_cache anon_vmas; /* type-stable (R6) */
@@ -182,9 +183,10 @@ struct avm {
 	struct avm_list lru[AVM_NR_LRU];
 	uint64_t lru_count[AVM_NR_LRU];
 
-	struct avm_spinlock swap_lock; /* leaf: covers swap[] and nr_swap */
+	struct avm_spinlock swap_lock; /* leaf: covers swap[], nr_swap, swapped_files */
 	struct avm_swap_device *swap[AVM_MAX_SWAP_DEVICES]; /* by number; NULL: free */
 	uint32_t nr_swap;
+	struct avm_list swapped_files; /* shared anonymous memory that has been in swap */
 	_Atomic uint64_t swap_slots, swap_used; /* of all devices */
 	_Atomic uint32_t pressure; /* 1: avm_balance() is wanted */
 

@@ -42,7 +42,7 @@ struct avm_swap_device {
 	struct avm_spinlock lock; /* leaf: covers what follows */
 	struct avm_swap_slot *slots;
 	uint32_t first_free; /* AVM_SWAP_NO_SLOT: full */
-	uint32_t used;
+	_Atomic uint32_t used; /* changed under the lock */
 };
 #define AVM_SWAP_NO_SLOT UINT32_MAX
 
@@ -56,10 +56,10 @@ int avm_swap_add(struct avm *m, struct avm_swap_device *d, struct avm_swap_slot 
 		 uint32_t nr_slots, int32_t priority, void *context);
 
 /*
- * Removes a device: every page on it comes back into memory first, or goes to another device when memory is short.
+ * Removes a device: every page on it comes back into memory first, and when memory is short others go to other devices.
  * Returns 0: the struct and the slots are the caller's again. -ENOMEM: not all of it fits elsewhere; -EIO: a slot
- * cannot be read; -EINTR; -EINVAL: not there. The device is as usable as before then; what came back stays.
- * Sleeps: yes. Locks held: none.
+ * cannot be read; -EBUSY: somebody holds on to a slot; -EINTR; -EINVAL: not there. The device is as usable as before
+ * then; what came back stays. Sleeps: yes. Locks held: none.
  */
 int avm_swap_remove(struct avm *m, struct avm_swap_device *d);
 

@@ -30,7 +30,7 @@ enum avm_page_flag {
 	AVM_PG_POISONED = 1 << 16, /* the frame has gone bad; never free again */
 };
 
-/* Low bits of page->mapping (R5.1). A file's page has neither. */
+/* Low bits of page->mapping (R5.1): ANON alone: an anon_vma; both: a merged page; a file's page has neither. */
 #define AVM_MAPPING_ANON 1ul
 #define AVM_MAPPING_MERGED 2ul
 #define AVM_MAPPING_FLAGS (AVM_MAPPING_ANON | AVM_MAPPING_MERGED)

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pageout.c - MADV_FREE, COLD and PAGEOUT (pageout.h, R13.2).
+ *
+ * Entries are looked at under their table's lock, a table at a time. What takes longer than that, reclaim, is done to
+ * a batch of isolated pages without it.
+ */
+#include "pageout.h"
+
+#include "list.h"
+#include "lock.h"
+#include "lru.h"
+#include "mmu_gather.h"
+#include "page.h"
+#include "pgtable.h"
+#include "reclaim.h"
+#include "swap_slot.h"
+#include "rmap.h"
+
+/* The page of an entry if this entry alone maps it; NULL: none, or not ours to judge. => table locked. */
+static struct avm_page *own_page(struct avm *m, avm_pte_t pte)
+{
+	struct avm_page *page;
+
+	if (!avm_pte_present(pte) || avm_pte_special(pte))
+		return NULL;
+	page = avm_page_of(m, avm_pte_pfn(pte));
+	if (page == m->zero_page || avm_page_mapcount(page) != 1)
+		return NULL;
+	return page;
+}
+
+/* ---- FREE ------------------------------------------------------------------------------------ */
+
+/*
+ * A page without a slot that nobody has written since: that is what reclaim looks for. One whose lock is not to be had
+ * keeps its content, which is allowed. => table locked.
+ */
+static void free_page(struct avm_ptc *c, struct avm_page *page)
+{
+	struct avm *m = c->mm->machine;
+	avm_pte_t pte;
+
+	if (!avm_page_is_anon(page) || avm_page_is_merged(page) ||
+	    !avm_page_test(page, AVM_PG_EXCLUSIVE) || !avm_page_trylock(m, page))
+		return;
+	if (avm_swapcache_drop_idle(m, page)) {
+		pte = avm_ptc_clear(c);
+		/* The next store through any translation must be seen as the dirty bit. */
+		avm_tlb_flush(c->mm, c->addr, c->addr + AVM_PAGE_SIZE);
+		avm_ptc_set(c, avm_pte_mkclean(avm_pte_mkold(pte)));
+		avm_page_clear(page, AVM_PG_DIRTY | AVM_PG_REFERENCED);
+		avm_page_set(page, AVM_PG_LAZYFREE);
+	}
+	avm_page_unlock(m, page);
+}
+
+static void free_entry(struct avm_vma *vma, struct avm_ptc *c)
+{
+	struct avm *m = vma->mm->machine;
+	avm_pte_t pte = avm_ptc_get(c);
+	struct avm_page *page = own_page(m, pte);
+
+	if (page) {
+		free_page(c, page);
+		return;
+	}
+	if (avm_pte_is_entry(pte) && avm_pte_entry_kind(pte) == AVM_ENTRY_SWAP) {
+		avm_ptc_clear(c);
+		avm_rss_add(vma->mm, AVM_RSS_SWAP, -1);
+		avm_slot_put(m, avm_pte_entry_value(pte));
+	}
+}
+
+void avm_advise_free(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+{
+	struct avm_ptc c;
+
+	avm_notify_start(vma->mm, start, end);
+	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
+	     more = avm_ptc_next_table(&c)) {
+		avm_ptc_lock(&c);
+		for (; c.addr < c.stop; avm_ptc_step(&c))
+			free_entry(vma, &c);
+		avm_ptc_unlock(&c);
+	}
+	avm_notify_end(vma->mm, start, end);
+}
+
+/* ---- COLD, PAGEOUT --------------------------------------------------------------------------- */
+
+/* Ages the entry and isolates its page. => table locked. */
+static void collect(struct avm_ptc *c, struct avm_list *out)
+{
+	struct avm *m = c->mm->machine;
+	avm_pte_t pte = avm_ptc_get(c);
+	struct avm_page *page = own_page(m, pte);
+
+	if (!page || avm_page_test(page, AVM_PG_UNEVICTABLE))
+		return;
+	/* No flush: a translation that stays cached hides an access or two. */
+	if (avm_pte_young(pte))
+		avm_ptc_set(c, avm_pte_mkold(pte));
+	avm_page_clear(page, AVM_PG_REFERENCED);
+	if (avm_lru_isolate_page(m, page))
+		avm_list_add_tail(&page->lru, out);
+}
+
+static void collect_table(struct avm_ptc *c, struct avm_list *out)
+{
+	avm_list_init(out);
+	avm_ptc_lock(c);
+	for (; c->addr < c->stop; avm_ptc_step(c))
+		collect(c, out);
+	avm_ptc_unlock(c);
+}
+
+void avm_advise_cold(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+{
+	struct avm *m = vma->mm->machine;
+	struct avm_list pages;
+	struct avm_ptc c;
+
+	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
+	     more = avm_ptc_next_table(&c)) {
+		collect_table(&c, &pages);
+		while (!avm_list_empty(&pages)) {
+			struct avm_page *page = avm_list_first(&pages, struct avm_page, lru);
+
+			avm_list_del(&page->lru);
+			avm_lru_putback(m, page, AVM_PUTBACK_INACTIVE);
+			avm_count(m, AVM_EV_DEACTIVATED, 1);
+		}
+	}
+}
+
+void avm_advise_pageout(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+{
+	struct avm_list pages;
+	struct avm_ptc c;
+
+	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
+	     more = avm_ptc_next_table(&c)) {
+		collect_table(&c, &pages);
+		avm_reclaim_pages(vma->mm->machine, &pages);
+	}
+}
