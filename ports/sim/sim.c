@@ -131,6 +131,7 @@ uint64_t sim_destroy(struct sim *s)
 	uint64_t left = 0;
 
 	sim_fail_alloc(s, 0, 0);
+	sim_set_interruption(s, NULL, NULL);
 	sim_procs_fini(s);
 	sim_files_fini(s);
 	sim_run_deferred(s);
@@ -154,6 +155,7 @@ bool sim_alloc_fails(struct avm *m)
 {
 	struct sim *s = sim_of(m);
 
+	sim_interrupt(s, SIM_AT_OBJECT_ALLOC);
 	s->allocs++;
 	if (!s->fail_first || s->allocs < s->fail_first)
 		return false;

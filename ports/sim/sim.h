@@ -138,6 +138,23 @@ void sim_set_wait_eintr(struct sim *s, bool eintr);
 typedef void sim_other_cpu(void *context, int event, int lock_class, const volatile void *lock);
 bool sim_set_other_cpu(struct sim *s, sim_other_cpu *other, void *context);
 
+/*
+ * Somebody else runs now, in all builds: `call` is called where an operation lets others run for long, with nothing held
+ * but sleeping locks, and may do whatever another thread could do there, calls of the core included (from which it is
+ * not called again). What it has to wait for it cannot get: such waits are given up with -EINTR, as with
+ * sim_set_wait_eintr(); one that cannot be given up is a deadlock. NULL: nobody.
+ */
+enum sim_at {
+	SIM_AT_FRAME_ALLOC,
+	SIM_AT_OBJECT_ALLOC, /* wherever sim_fail_alloc() counts: before each frame as well */
+	SIM_AT_SWAP_READ, /* before the first byte moves, as all below */
+	SIM_AT_SWAP_WRITE,
+	SIM_AT_FILE_READ,
+	SIM_AT_FILE_WRITE,
+};
+typedef void sim_interruption(void *context, enum sim_at at);
+void sim_set_interruption(struct sim *s, sim_interruption *call, void *context);
+
 /* avm_verify() with every line printed to `out` (NULL: nowhere); plus the simulator's own errors. */
 int64_t sim_verify(struct sim *s, enum avm_verify_level level, FILE *out);
 

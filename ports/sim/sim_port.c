@@ -4,6 +4,8 @@
 
 #include "sim_priv.h"
 
+#define MANY_WAITS 1000000 /* of one interruption */
+
 int avm_port_root_init(struct avm *m, struct avm_mm *mm, void *root)
 {
 	(void)m;
@@ -84,6 +86,29 @@ void avm_port_defer(struct avm *m, struct avm_deferred *d)
 	sim_run_deferred(s);
 }
 
+/* ---- somebody else ------------------------------------------------------------------------------------- */
+
+void sim_set_interruption(struct sim *s, sim_interruption *call, void *context)
+{
+	s->interruption = call;
+	s->interruption_context = context;
+}
+
+void sim_interrupt(struct sim *s, enum sim_at at)
+{
+	struct sim_locks *locks;
+
+	/* A read section cannot be left for others: what it defers would run in its middle. */
+	if (!s->interruption || s->interrupted || s->irq_depth)
+		return;
+	s->interrupted = true;
+	s->waits_given_up = 0;
+	locks = sim_locks_switch(s);
+	s->interruption(s->interruption_context, at);
+	sim_locks_switch_back(s, locks);
+	s->interrupted = false;
+}
+
 /* ---- waiting ------------------------------------------------------------------------------------------- */
 
 int avm_port_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value)
@@ -93,6 +118,9 @@ int avm_port_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value)
 	if (atomic_load_explicit(word, memory_order_relaxed) != value)
 		return 0;
 	if (s->wait_eintr)
+		return -AVM_EINTR;
+	/* Who waits on all the same waits for us, who cannot go on before he has returned. */
+	if (s->interrupted && s->waits_given_up++ < MANY_WAITS)
 		return -AVM_EINTR;
 	sim_error(s, "deadlock: the only thread waits for itself");
 	avm_port_panic(m, s->last_error);

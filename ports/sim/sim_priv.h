@@ -86,6 +86,11 @@ struct sim {
 	struct sim_locks *locks; /* debug builds */
 	sim_other_cpu *other_cpu;
 	void *other_context;
+
+	sim_interruption *interruption;
+	void *interruption_context;
+	bool interrupted; /* it runs */
+	uint32_t waits_given_up; /* by this run */
 };
 
 /* What goes wrong is counted, remembered and logged; the simulation goes on. */
@@ -106,6 +111,9 @@ void sim_check_untranslated(struct sim *s, avm_pfn_t pfn);
 /* Runs the deferred calls that no RCU reader holds back. */
 void sim_run_deferred(struct sim *s);
 
+/* Somebody else runs (sim_set_interruption), unless he does already. */
+void sim_interrupt(struct sim *s, enum sim_at at);
+
 /* Gives back the files that are still there. */
 void sim_files_fini(struct sim *s);
 void sim_procs_fini(struct sim *s);
@@ -113,5 +121,9 @@ void sim_procs_fini(struct sim *s);
 /* Reports every lock that is held where none may be. Nothing in release builds. */
 void sim_locks_check(struct sim *s, const char *where);
 void sim_locks_fini(struct sim *s);
+
+/* Somebody else runs for a while, who holds nothing yet; afterwards he must hold nothing again. */
+struct sim_locks *sim_locks_switch(struct sim *s);
+void sim_locks_switch_back(struct sim *s, struct sim_locks *locks);
 
 #endif
