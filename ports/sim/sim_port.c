@@ -109,6 +109,46 @@ void sim_interrupt(struct sim *s, enum sim_at at)
 	s->interrupted = false;
 }
 
+/* ---- bad news ------------------------------------------------------------------------------------------ */
+
+void avm_port_oom(struct avm *m, const struct avm_oom *oom)
+{
+	struct sim *s = sim_of(m);
+
+	s->ooms++;
+	s->last_oom = *oom;
+}
+
+uint64_t sim_ooms(const struct sim *s)
+{
+	return s->ooms;
+}
+
+const struct avm_oom *sim_last_oom(const struct sim *s)
+{
+	return s->ooms ? &s->last_oom : NULL;
+}
+
+void avm_port_poisoned(struct avm *m, struct avm_mm *mm, avm_addr_t addr)
+{
+	struct sim *s = sim_of(m);
+
+	s->poisonings++;
+	s->poisoned_mm = mm;
+	s->poisoned_addr = addr;
+}
+
+uint64_t sim_poisonings(const struct sim *s)
+{
+	return s->poisonings;
+}
+
+struct avm_mm *sim_last_poisoned(const struct sim *s, avm_addr_t *addr)
+{
+	*addr = s->poisoned_addr;
+	return s->poisoned_mm;
+}
+
 /* ---- waiting ------------------------------------------------------------------------------------------- */
 
 int avm_port_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value)
