@@ -73,7 +73,8 @@ struct sim_proc *sim_proc_of(struct avm_mm *mm);
 
 /*
  * As a program would: `len` bytes that do not cross a page (SIM_STAMPS: 8 bytes at a page's start). Returns 0, or
- * the error bit of the fault (AVM_FAULT_MAPERR ...). *faults, if given, is OR-ed with the bits of every fault on
+ * the error bit of the fault (AVM_FAULT_MAPERR ...); in an interruption, AVM_FAULT_RETRY when the fault needs what the
+ * interrupted one holds. *faults, if given, is OR-ed with the bits of every fault on
  * the way (0: none was needed). Stores never write part of the data.
  */
 unsigned sim_load(struct sim_proc *p, avm_addr_t addr, void *buf, size_t len, unsigned *faults);

@@ -108,7 +108,7 @@ struct sim {
 	sim_interruption *interruption;
 	void *interruption_context;
 	bool interrupted; /* it runs */
-	uint32_t waits_given_up; /* by this run */
+	uint32_t waits_given_up; /* by this run, or the last */
 
 	uint64_t ooms, poisonings; /* told by the core */
 	struct avm_oom last_oom;

@@ -111,6 +111,28 @@ static void what_he_would_wait_for_he_cannot_get(void **state)
 	world_close(&o.w);
 }
 
+static void load_from_another(struct other *o)
+{
+	unsigned char c;
+
+	o->result = (int)sim_load(o->w.a, 0x100000, &c, 1, NULL);
+}
+
+static void a_load_of_his_gives_up_too(void **state)
+{
+	struct other o;
+
+	(void)state;
+	other_open(&o, load_from_another);
+	map_at(o.w.mm, 0x100000, 1, RW, ANON, NULL, 0);
+	other_starts(&o);
+	map_at(o.w.mm, 0x200000, 1, RW, ANON, NULL, 0); /* mmap_lock is held for write */
+	other_ends(&o);
+	assert_int_equal(o.result, AVM_FAULT_RETRY);
+	assert_int_equal(load(o.w.a, 0x100000), 0);
+	world_close(&o.w);
+}
+
 static void look_around(struct other *o)
 {
 	o->result++;
@@ -174,6 +196,7 @@ int main(void)
 		cmocka_unit_test(he_runs_at_allocations_and_reads_and_writes),
 		cmocka_unit_test(he_may_call_the_core_and_is_not_interrupted_himself),
 		cmocka_unit_test(what_he_would_wait_for_he_cannot_get),
+		cmocka_unit_test(a_load_of_his_gives_up_too),
 		LOCK_TESTS cmocka_unit_test(nobody_runs_inside_a_read_section),
 	};
 
