@@ -16,6 +16,7 @@
 
 #include "anonvm/anonvm.h"
 #include "commands.h"
+#include "sim.h"
 
 #define PROGRAM_PREFIX "anonvm-"
 
@@ -114,14 +115,46 @@ static void list_programs(const struct exec_dirs *dirs)
 
 /* ---- what this program answers itself ---------------------------------------------------------- */
 
+/* What depends on libraries that the build may have lacked. */
+static const struct feature {
+	const char *name;
+	const char *without; /* why it is disabled, and what that means */
+	bool json;
+	enum sim_swap_kind swap; /* if not json */
+} features[] = {
+	{ "json", "built without jansson: --json is refused", .json = true },
+	{ "zstd", "built without libzstd: no swap compressed with it", .swap = SIM_SWAP_ZSTD },
+	{ "lz4", "built without liblz4: no swap compressed with it", .swap = SIM_SWAP_LZ4 },
+};
+#define NR_FEATURES (sizeof(features) / sizeof(features[0]))
+
+static bool is_there(const struct feature *f)
+{
+#if AVM_HAVE_JANSSON
+	const bool json = true;
+#else
+	const bool json = false;
+#endif
+	return f->json ? json : sim_swap_has(f->swap);
+}
+
 static int print_version(void)
 {
+	const char *before = "features: ";
+
 	printf("anonvm " AVM_VERSION " (" AVM_BUILD ")\n");
-#if AVM_HAVE_JANSSON
-	printf("features: json\n");
-#else
-	printf("disabled: json (built without jansson: --json is refused)\n");
-#endif
+	for (size_t i = 0; i < NR_FEATURES; i++) {
+		if (!is_there(&features[i]))
+			continue;
+		printf("%s%s", before, features[i].name);
+		before = " ";
+	}
+	if (*before == ' ')
+		printf("\n");
+	for (size_t i = 0; i < NR_FEATURES; i++) {
+		if (!is_there(&features[i]))
+			printf("disabled: %s (%s)\n", features[i].name, features[i].without);
+	}
 	return EXIT_OK;
 }
 

@@ -6,7 +6,7 @@
 #ifndef AVM_PORT_SIM_H
 #define AVM_PORT_SIM_H
 
-#define AVM_PORT_TIER 1
+#define AVM_PORT_TIER 2
 #define AVM_PORT_MAX_CPUS 1
 
 #include "anonvm/port.h"

@@ -36,6 +36,15 @@ void *sim_host_alloc(size_t size)
 
 /* ---- errors ------------------------------------------------------------------------------------------- */
 
+void sim_explain(struct sim *s, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(s->last_error, sizeof(s->last_error), format, args);
+	va_end(args);
+}
+
 void sim_error(struct sim *s, const char *format, ...)
 {
 	va_list args;
@@ -102,6 +111,7 @@ int sim_create(struct sim **out, const struct sim_config *config)
 		s->config.log = stderr;
 	LIST_INIT(&s->procs);
 	LIST_INIT(&s->files);
+	LIST_INIT(&s->swaps);
 	s->deferred_end = &s->deferred;
 
 	err = -AVM_EINVAL;
@@ -128,15 +138,18 @@ static uint64_t objects_left(struct sim *s)
 
 uint64_t sim_destroy(struct sim *s)
 {
-	uint64_t left = 0;
+	uint64_t left;
 
 	sim_fail_alloc(s, 0, 0);
+	sim_set_interruption(s, NULL, NULL);
 	sim_procs_fini(s);
 	sim_files_fini(s);
 	sim_run_deferred(s);
+	left = sim_swaps_remove(s);
 	if (avm_fini(&s->machine))
-		left = objects_left(s);
+		left += objects_left(s);
 	sim_run_deferred(s);
+	sim_swaps_fini(s);
 	left += s->frames.used + s->meta_bytes;
 	sim_free(s);
 	return left;
@@ -154,6 +167,7 @@ bool sim_alloc_fails(struct avm *m)
 {
 	struct sim *s = sim_of(m);
 
+	sim_interrupt(s, SIM_AT_OBJECT_ALLOC);
 	s->allocs++;
 	if (!s->fail_first || s->allocs < s->fail_first)
 		return false;

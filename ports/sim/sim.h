@@ -73,7 +73,8 @@ struct sim_proc *sim_proc_of(struct avm_mm *mm);
 
 /*
  * As a program would: `len` bytes that do not cross a page (SIM_STAMPS: 8 bytes at a page's start). Returns 0, or
- * the error bit of the fault (AVM_FAULT_MAPERR ...). *faults, if given, is OR-ed with the bits of every fault on
+ * the error bit of the fault (AVM_FAULT_MAPERR ...); in an interruption, AVM_FAULT_RETRY when the fault needs what the
+ * interrupted one holds. *faults, if given, is OR-ed with the bits of every fault on
  * the way (0: none was needed). Stores never write part of the data.
  */
 unsigned sim_load(struct sim_proc *p, avm_addr_t addr, void *buf, size_t len, unsigned *faults);
@@ -114,6 +115,57 @@ void sim_file_page(uint64_t seed, uint64_t index, void *bytes, size_t len);
 /* The next `reads` reads and `writes` writes of this file fail with -EIO; reads with -EAGAIN, with `retry`. */
 void sim_file_fail(struct avm_file *f, unsigned reads, unsigned writes, bool retry);
 
+/* ---- swap --------------------------------------------------------------------------------------------- */
+
+enum sim_swap_kind {
+	SIM_SWAP_MEMORY, /* copies of pages */
+	SIM_SWAP_FILE, /* a file or block device of the host: slot i at i pages */
+	SIM_SWAP_ZSTD, /* copies, compressed */
+	SIM_SWAP_LZ4,
+	SIM_NR_SWAP_KINDS,
+};
+
+struct sim_swap_config {
+	enum sim_swap_kind kind;
+	uint32_t slots; /* SIM_SWAP_FILE: 0 means as many as an existing file has room for */
+	int32_t priority; /* devices of higher priority are filled first */
+	/*
+	 * SIM_SWAP_FILE: made if it is not there, and then removed with the device. What stands in it is overwritten. It
+	 * is locked, so that no two devices share it. With SIM_STAMPS a slot is 8 bytes.
+	 */
+	const char *path;
+	/* Compressed: 0 is the default. zstd: as its command has it. lz4: from 2 on smaller, below 0 faster. */
+	int level;
+};
+
+/* Can this build make such a device? (Compressors are libraries, which it may lack.) */
+bool sim_swap_has(enum sim_swap_kind kind);
+
+/*
+ * Makes a device and gives it to the core (avm_swap_add). 0; -EOPNOTSUPP: sim_swap_has() says no; -EINVAL: no slots, no
+ * such level, no file, or one that is too small; -EBUSY: somebody else has it as swap; what open(2) says of the file; or
+ * what avm_swap_add() says. sim_last_error() has the reason in words; sim_errors() does not count it.
+ */
+int sim_swap_add(struct sim *s, const struct sim_swap_config *config, struct avm_swap_device **out);
+
+/* avm_swap_remove(), and the device is gone; it stays if that fails. sim_destroy() removes what is left. */
+int sim_swap_remove(struct sim *s, struct avm_swap_device *d);
+
+/*
+ * After `skip` more of each have gone well, `reads` reads and `writes` writes of this device fail with -EIO
+ * (UINT_MAX: for ever). A slot whose writing has failed holds nothing.
+ */
+void sim_swap_fail(struct avm_swap_device *d, unsigned skip, unsigned reads, unsigned writes);
+
+struct sim_swap_stats {
+	uint64_t reads, writes, discards; /* so far, without those that failed */
+	uint64_t pages; /* slots that hold a page now ... */
+	uint64_t bytes; /* ... in so many bytes */
+	uint64_t same_filled; /* of the pages: one word repeated, kept as 8 bytes (compressed kinds) */
+	uint64_t incompressible; /* of the pages: kept as they are (compressed kinds) */
+};
+void sim_swap_stats(const struct avm_swap_device *d, struct sim_swap_stats *out);
+
 /* ---- failures and checks ----------------------------------------------------------------------------- */
 
 /*
@@ -138,13 +190,38 @@ void sim_set_wait_eintr(struct sim *s, bool eintr);
 typedef void sim_other_cpu(void *context, int event, int lock_class, const volatile void *lock);
 bool sim_set_other_cpu(struct sim *s, sim_other_cpu *other, void *context);
 
+/*
+ * Somebody else runs now, in all builds: `call` is called where an operation lets others run for long, with nothing held
+ * but sleeping locks, and may do whatever another thread could do there, calls of the core included (from which it is
+ * not called again). What it has to wait for it cannot get: such waits are given up with -EINTR, as with
+ * sim_set_wait_eintr(); one that cannot be given up is a deadlock. NULL: nobody.
+ */
+enum sim_at {
+	SIM_AT_FRAME_ALLOC,
+	SIM_AT_OBJECT_ALLOC, /* wherever sim_fail_alloc() counts: before each frame as well */
+	SIM_AT_SWAP_READ, /* before the first byte moves, as all below */
+	SIM_AT_SWAP_WRITE,
+	SIM_AT_FILE_READ,
+	SIM_AT_FILE_WRITE,
+};
+typedef void sim_interruption(void *context, enum sim_at at);
+void sim_set_interruption(struct sim *s, sim_interruption *call, void *context);
+
 /* avm_verify() with every line printed to `out` (NULL: nowhere); plus the simulator's own errors. */
 int64_t sim_verify(struct sim *s, enum avm_verify_level level, FILE *out);
 
 /* Lock-rule violations, stale translations used, double frees of frames ...: 0 is right. The first are logged. */
 uint64_t sim_errors(const struct sim *s);
-/* Text of the last such error, or "". */
+/* Text of the last such error, or of why the host could not do its part; or "". */
 const char *sim_last_error(const struct sim *s);
+
+/* How often there was no memory even after reclaim (avm_port_oom), and the last of it, or NULL. */
+uint64_t sim_ooms(const struct sim *s);
+const struct avm_oom *sim_last_oom(const struct sim *s);
+
+/* How many pages of address spaces were reported as gone bad (avm_port_poisoned), and where the last was. */
+uint64_t sim_poisonings(const struct sim *s);
+struct avm_mm *sim_last_poisoned(const struct sim *s, avm_addr_t *addr);
 
 /* Frames with contents now, bytes of metadata now. */
 uint64_t sim_frames_used(const struct sim *s);

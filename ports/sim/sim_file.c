@@ -89,6 +89,7 @@ static int file_read_page(struct avm_file *f, uint64_t index, struct avm_page *p
 	size_t len = sf->store.page_size;
 	const unsigned char *stored;
 
+	sim_interrupt(sf->sim, SIM_AT_FILE_READ);
 	if (sf->fail_reads) {
 		sf->fail_reads--;
 		return sf->fail_retry ? -AVM_EAGAIN : -AVM_EIO;
@@ -110,6 +111,7 @@ static int file_write_page(struct avm_file *f, uint64_t index, struct avm_page *
 	struct sim_file *sf = sim_file_of(f);
 	unsigned char *bytes;
 
+	sim_interrupt(sf->sim, SIM_AT_FILE_WRITE);
 	if (sf->fail_writes) {
 		sf->fail_writes--;
 		return -AVM_EIO;

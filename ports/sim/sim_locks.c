@@ -325,6 +325,21 @@ void sim_locks_fini(struct sim *s)
 	free(s->locks);
 }
 
+struct sim_locks *sim_locks_switch(struct sim *s)
+{
+	struct sim_locks *locks = s->locks;
+
+	s->locks = NULL;
+	return locks;
+}
+
+void sim_locks_switch_back(struct sim *s, struct sim_locks *locks)
+{
+	sim_locks_check(s, "after an interruption");
+	sim_locks_fini(s);
+	s->locks = locks;
+}
+
 #else
 
 bool sim_set_other_cpu(struct sim *s, sim_other_cpu *other, void *context)
@@ -344,6 +359,16 @@ void sim_locks_check(struct sim *s, const char *where)
 void sim_locks_fini(struct sim *s)
 {
 	(void)s;
+}
+
+struct sim_locks *sim_locks_switch(struct sim *s)
+{
+	return s->locks;
+}
+
+void sim_locks_switch_back(struct sim *s, struct sim_locks *locks)
+{
+	s->locks = locks;
 }
 
 #endif

@@ -303,6 +303,7 @@ static unsigned translate(struct sim_proc *p, avm_addr_t addr, enum avm_access a
 	struct sim *s = p->sim;
 
 	for (int i = 0; !tlb_use(p, addr, access, pte) && !walk_use(p, addr, access, pte); i++) {
+		uint32_t given_up = s->waits_given_up;
 		unsigned result;
 
 		if (i == MAX_FAULTS) {
@@ -316,6 +317,9 @@ static unsigned translate(struct sim_proc *p, avm_addr_t addr, enum avm_access a
 			*faults |= result;
 		if (result & AVM_FAULT_ERROR)
 			return result & AVM_FAULT_ERROR;
+		/* Who is interrupted has what we need, and does not go on before we return. */
+		if ((result & AVM_FAULT_RETRY) && s->waits_given_up != given_up)
+			return AVM_FAULT_RETRY;
 	}
 	if (!avm_pte_special(*pte) && sim_frame_is_free(s, avm_pte_pfn(*pte)))
 		sim_error(s, "address space %llu uses frame %#llx at %#llx, and it is free",

@@ -4,6 +4,8 @@
 
 #include "sim_priv.h"
 
+#define MANY_WAITS 1000000 /* of one interruption */
+
 int avm_port_root_init(struct avm *m, struct avm_mm *mm, void *root)
 {
 	(void)m;
@@ -84,6 +86,69 @@ void avm_port_defer(struct avm *m, struct avm_deferred *d)
 	sim_run_deferred(s);
 }
 
+/* ---- somebody else ------------------------------------------------------------------------------------- */
+
+void sim_set_interruption(struct sim *s, sim_interruption *call, void *context)
+{
+	s->interruption = call;
+	s->interruption_context = context;
+}
+
+void sim_interrupt(struct sim *s, enum sim_at at)
+{
+	struct sim_locks *locks;
+
+	/* A read section cannot be left for others: what it defers would run in its middle. */
+	if (!s->interruption || s->interrupted || s->irq_depth)
+		return;
+	s->interrupted = true;
+	s->waits_given_up = 0;
+	locks = sim_locks_switch(s);
+	s->interruption(s->interruption_context, at);
+	sim_locks_switch_back(s, locks);
+	s->interrupted = false;
+}
+
+/* ---- bad news ------------------------------------------------------------------------------------------ */
+
+void avm_port_oom(struct avm *m, const struct avm_oom *oom)
+{
+	struct sim *s = sim_of(m);
+
+	s->ooms++;
+	s->last_oom = *oom;
+}
+
+uint64_t sim_ooms(const struct sim *s)
+{
+	return s->ooms;
+}
+
+const struct avm_oom *sim_last_oom(const struct sim *s)
+{
+	return s->ooms ? &s->last_oom : NULL;
+}
+
+void avm_port_poisoned(struct avm *m, struct avm_mm *mm, avm_addr_t addr)
+{
+	struct sim *s = sim_of(m);
+
+	s->poisonings++;
+	s->poisoned_mm = mm;
+	s->poisoned_addr = addr;
+}
+
+uint64_t sim_poisonings(const struct sim *s)
+{
+	return s->poisonings;
+}
+
+struct avm_mm *sim_last_poisoned(const struct sim *s, avm_addr_t *addr)
+{
+	*addr = s->poisoned_addr;
+	return s->poisoned_mm;
+}
+
 /* ---- waiting ------------------------------------------------------------------------------------------- */
 
 int avm_port_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value)
@@ -93,6 +158,9 @@ int avm_port_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value)
 	if (atomic_load_explicit(word, memory_order_relaxed) != value)
 		return 0;
 	if (s->wait_eintr)
+		return -AVM_EINTR;
+	/* Who waits on all the same waits for us, who cannot go on before he has returned. */
+	if (s->interrupted && s->waits_given_up++ < MANY_WAITS)
 		return -AVM_EINTR;
 	sim_error(s, "deadlock: the only thread waits for itself");
 	avm_port_panic(m, s->last_error);

@@ -36,6 +36,22 @@ unsigned char *sim_store_make(struct sim_store *st, uint64_t index); /* found, o
 void sim_store_drop(struct sim_store *st, uint64_t first); /* pages from `first` on */
 void sim_store_fini(struct sim_store *st);
 
+/* ---- compressors (sim_compress.c) ---------------------------------------------------------------------- */
+
+struct sim_codec;
+
+/* Has the build a compressor for this kind of device? */
+bool sim_codec_there(enum sim_swap_kind kind);
+
+/* 0, -EOPNOTSUPP (not in this build, or no kind that compresses), -EINVAL (no such level), -ENOMEM. */
+int sim_codec_new(enum sim_swap_kind kind, int level, struct sim_codec **out);
+void sim_codec_free(struct sim_codec *c); /* NULL: nothing */
+
+/* How many bytes it takes now, or 0: it does not fit into `room`. */
+size_t sim_pack(struct sim_codec *c, void *to, size_t room, const void *from, size_t len);
+/* False: these are not `len` bytes packed. */
+bool sim_unpack(struct sim_codec *c, void *to, size_t len, const void *from, size_t packed);
+
 /* ---- the machine --------------------------------------------------------------------------------------- */
 
 enum sim_frame_state {
@@ -62,6 +78,7 @@ struct sim_frames {
 struct sim_locks;
 LIST_HEAD(sim_proc_list, sim_proc);
 LIST_HEAD(sim_file_list, sim_file);
+LIST_HEAD(sim_swap_list, sim_swap);
 
 struct sim {
 	struct avm machine;
@@ -71,6 +88,7 @@ struct sim {
 	struct sim_frames frames;
 	struct sim_proc_list procs;
 	struct sim_file_list files;
+	struct sim_swap_list swaps;
 	uint64_t meta_bytes;
 
 	uint64_t allocs, allocs_failed;
@@ -86,10 +104,23 @@ struct sim {
 	struct sim_locks *locks; /* debug builds */
 	sim_other_cpu *other_cpu;
 	void *other_context;
+
+	sim_interruption *interruption;
+	void *interruption_context;
+	bool interrupted; /* it runs */
+	uint32_t waits_given_up; /* by this run, or the last */
+
+	uint64_t ooms, poisonings; /* told by the core */
+	struct avm_oom last_oom;
+	struct avm_mm *poisoned_mm;
+	avm_addr_t poisoned_addr;
 };
 
 /* What goes wrong is counted, remembered and logged; the simulation goes on. */
 void sim_error(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Why something that the host would have to do is refused: remembered only. */
+void sim_explain(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Ends the program when the host has no memory: failures to be tested are injected. */
 void *sim_host_alloc(size_t size);
@@ -106,12 +137,24 @@ void sim_check_untranslated(struct sim *s, avm_pfn_t pfn);
 /* Runs the deferred calls that no RCU reader holds back. */
 void sim_run_deferred(struct sim *s);
 
+/* Somebody else runs (sim_set_interruption), unless he does already. */
+void sim_interrupt(struct sim *s, enum sim_at at);
+
 /* Gives back the files that are still there. */
 void sim_files_fini(struct sim *s);
 void sim_procs_fini(struct sim *s);
 
+/* Removes every swap device. What still has pages counts as left: returns how many slots. */
+uint64_t sim_swaps_remove(struct sim *s);
+/* ... and gives the memory of those back, when the core is gone. */
+void sim_swaps_fini(struct sim *s);
+
 /* Reports every lock that is held where none may be. Nothing in release builds. */
 void sim_locks_check(struct sim *s, const char *where);
 void sim_locks_fini(struct sim *s);
+
+/* Somebody else runs for a while, who holds nothing yet; afterwards he must hold nothing again. */
+struct sim_locks *sim_locks_switch(struct sim *s);
+void sim_locks_switch_back(struct sim *s, struct sim_locks *locks);
 
 #endif

@@ -473,9 +473,23 @@ static void spin_for_ever(struct world *w)
 	avm_spin_lock(w->m, &l, AVM_LOCK_LEAF);
 }
 
+/* The interrupted one holds the lock, and does not go on before this returns. */
+static void insist(void *context, enum sim_at at)
+{
+	(void)at;
+	avm_mmap_write_lock_always(context, false);
+}
+
+static void wait_for_the_interrupted(struct world *w)
+{
+	sim_set_interruption(w->s, insist, w->mm);
+	map_anon(w->mm, 1, RW);
+}
+
 static void a_deadlock_is_the_end(void **state)
 {
 	(void)state;
+	expect_panic(wait_for_the_interrupted, "panic: deadlock");
 	expect_panic(wait_for_ever, "panic: deadlock");
 	expect_panic(spin_for_ever, "panic: deadlock");
 }
