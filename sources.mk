@@ -71,4 +71,5 @@ AVM_OBSERVER_SOURCES := \
 	src/verify_vma.c \
 	src/verify_family.c \
 	src/verify_page.c \
+	src/verify_swap.c \
 	src/verify_frame.c

@@ -249,11 +249,16 @@ static int check_pages(struct avm_verify *v)
 	struct avm_mm *mm = NULL;
 	int err = avm_verify_notes(v);
 
+	if (!err)
+		err = avm_verify_slots(v);
 	if (!err) {
 		while ((mm = avm_verify_next_mm(v, mm)))
 			avm_verify_entries(v, mm);
 		avm_verify_frames(v);
+		if (!v->only)
+			avm_verify_devices(v);
 	}
+	avm_verify_free_slots(v);
 	avm_verify_free_notes(v);
 	return err;
 }

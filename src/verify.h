@@ -25,6 +25,7 @@
 #include "anonvm/observe.h"
 #include "file.h"
 #include "page.h"
+#include "swap_slot.h"
 
 enum avm_verify_kind {
 	AVM_IS_VMA,
@@ -66,6 +67,14 @@ struct avm_notes {
 	uint32_t of[]; /* by frame */
 };
 
+/* What is known of the slots of one swap device. */
+struct avm_slot_notes {
+	struct avm_slot_notes *next;
+	const struct avm_swap_device *device;
+	size_t bytes; /* of this allocation */
+	uint32_t names[]; /* by slot: entries, and places in page caches, that name it */
+};
+
 struct avm_verify {
 	struct avm *m;
 	struct avm_sink *report; /* NULL: count only */
@@ -78,6 +87,7 @@ struct avm_verify {
 	uint64_t nr_records;
 	uint32_t stamp; /* chains met so far */
 	struct avm_notes *notes; /* level 3 */
+	struct avm_slot_notes *slots; /* level 3 */
 };
 
 /* ---- verify.c ------------------------------------------------------------------------------- */
@@ -201,5 +211,23 @@ uint32_t *avm_verify_note(const struct avm_verify *v, avm_pfn_t pfn, struct avm_
 uint32_t *avm_verify_note_of(const struct avm_verify *v, const struct avm_page *page);
 
 void avm_verify_frames(struct avm_verify *v);
+
+/* ---- verify_swap.c -------------------------------------------------------------------------- */
+
+/* Makes the notes, and reports what is wrong with the devices themselves. 0 or -ENOMEM. */
+int avm_verify_slots(struct avm_verify *v);
+void avm_verify_free_slots(struct avm_verify *v);
+
+/* Something names this slot (V30): an entry, or a page cache. */
+void avm_verify_slot_named(struct avm_verify *v, avm_swp_t swp, const struct avm_where *where);
+
+/* How often that was said up to now. */
+uint32_t avm_verify_slot_names(const struct avm_verify *v, avm_swp_t swp);
+
+/* Is the page in the swap cache? Reports when its slot does not know it (V31). */
+bool avm_verify_in_swap(struct avm_verify *v, const struct avm_page *page);
+
+/* V30, V31: when everybody has been asked. */
+void avm_verify_devices(struct avm_verify *v);
 
 #endif

@@ -108,7 +108,7 @@ static enum avm_lru lru_of(const struct avm_page *page)
 
 	if (flags & AVM_PG_UNEVICTABLE)
 		return AVM_LRU_UNEVICTABLE;
-	if (avm_page_is_anon(page) || (flags & AVM_PG_SHMEM))
+	if (avm_page_is_anon(page) || (flags & (AVM_PG_SHMEM | AVM_PG_SWAPCACHE)))
 		return active ? AVM_LRU_ACTIVE_ANON : AVM_LRU_INACTIVE_ANON;
 	return active ? AVM_LRU_ACTIVE_FILE : AVM_LRU_INACTIVE_FILE;
 }
@@ -171,10 +171,10 @@ static bool visit_radix_node(void *context, const void *node)
 
 static void check_page_cache(struct avm_verify *v, const struct avm_file *file)
 {
-	const struct avm_page *page;
+	const struct avm_where where = { .file = file };
+	uint64_t index, n = 0, slots = 0;
 	const char *fault;
-	uint64_t index;
-	uint64_t n = 0;
+	const void *item;
 
 	if (avm_radix_visit(&file->pages, visit_radix_node, v))
 		fault = avm_radix_check(&file->pages, v->m->frames_total);
@@ -184,13 +184,42 @@ static void check_page_cache(struct avm_verify *v, const struct avm_file *file)
 		avm_verify_say(v, 25, fault, &(struct avm_where){ .file = file });
 		return;
 	}
-	avm_radix_for_each(page, &file->pages, index, 0, UINT64_MAX)
+	avm_radix_for_each(item, &file->pages, index, 0, UINT64_MAX)
 	{
-		check_cached(v, file, index, page);
-		n++;
+		if (avm_cache_is_slot(item)) {
+			avm_verify_slot_named(v, avm_cache_slot(item), &where);
+			slots++;
+		} else {
+			check_cached(v, file, index, item);
+			n++;
+		}
 	}
-	avm_verify_equal(v, 25, "pages in a page cache", &(struct avm_where){ .file = file },
-			 file->nr_pages, n);
+	avm_verify_equal(v, 25, "pages in a page cache", &where, file->nr_pages, n);
+	avm_verify_equal(v, 30, "swap slots in a page cache", &where, file->nr_swapped, slots);
+}
+
+/*
+ * Shared anonymous memory that has been in swap, mapped or not: it names slots. As with address spaces, a list of the
+ * embedder's structs is followed as long as it is a list.
+ */
+static void check_swapped_files(struct avm_verify *v)
+{
+	const struct avm_list *head = &v->m->swapped_files, *at = head;
+
+	while (at->next != head) {
+		const struct avm_file *file = avm_suspect(at->next, struct avm_file, swapped);
+		const struct avm_record *r;
+
+		if (avm_misaligned(file) || at->next->prev != at || file->machine != v->m) {
+			avm_verify_say(v, 31, "the list of files in swap is broken",
+				       &(struct avm_where){ .raw = file });
+			return;
+		}
+		r = avm_verify_record(v, AVM_IS_FILE, file);
+		if (!r || !r->reached)
+			check_page_cache(v, file);
+		at = at->next;
+	}
 }
 
 static void check_page_caches(struct avm_verify *v)
@@ -347,22 +376,25 @@ static void check_user(struct avm_verify *v, const struct avm_page *page, uint32
 	uint32_t mapped = note & AVM_NOTE_COUNT;
 	bool isolated = flags & AVM_PG_ISOLATED;
 	bool cached = is_cached(v, page, note);
+	bool in_swap = avm_verify_in_swap(v, page);
+	uint32_t pins = atomic_load_explicit(&page->pins, memory_order_relaxed);
 
 	if (!!(flags & AVM_PG_LRU) != !!(note & AVM_NOTE_LRU))
 		complain(v, 25, "a page's LRU flag and the LRU lists differ", page);
 	if ((flags & AVM_PG_LRU) && isolated)
 		complain(v, 25, "an isolated page is on an LRU list", page);
-	if (!(flags & AVM_PG_LRU) && !isolated && !cached)
+	if (!(flags & AVM_PG_LRU) && !isolated && !cached && !pins)
 		complain(v, 25, "a frame is in use for nothing", page);
 	if ((flags & AVM_PG_UNEVICTABLE) && !(note & AVM_NOTE_LOCKED))
 		complain(v, 25, "a page is unevictable, and no locked mapping has it", page);
 	if (flags & (AVM_PG_LOCKED | AVM_PG_WAITERS))
 		complain(v, 41, "a page is locked", page);
-	if ((flags & AVM_PG_EXCLUSIVE) && (!avm_page_is_anon(page) || mapped > 1))
+	if ((flags & AVM_PG_EXCLUSIVE) && (!avm_page_is_anon(page) || mapped > 1 ||
+					   (in_swap && avm_verify_slot_names(v, page->u.swap))))
 		complain(v, 23, "a page is exclusive and can be seen by several", page);
 	check_count(v, 21, "mapcount", page, avm_page_mapcount(page), mapped);
 	check_count(v, 21, "references", page, avm_page_refs(page),
-		    (uint64_t)mapped + cached + isolated);
+		    (uint64_t)mapped + cached + in_swap + isolated + pins);
 	if (mapped)
 		check_walk(v, page, mapped);
 }
@@ -392,6 +424,7 @@ static void check_all(struct avm_verify *v)
 	struct tally tally = { 0 };
 
 	check_page_caches(v);
+	check_swapped_files(v);
 	for (int lru = 0; lru < AVM_NR_LRU; lru++)
 		check_lru(v, (enum avm_lru)lru);
 	for (const struct avm_notes *n = v->notes; n; n = n->next) {

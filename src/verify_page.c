@@ -151,12 +151,35 @@ static void check_present(struct scan *s, avm_addr_t addr, avm_pte_t pte)
 	check_mapped(s, addr, pte, page, note);
 }
 
+/* An entry that stands for a page that is not mapped. */
+static void check_absent(struct scan *s, avm_addr_t addr, avm_pte_t pte)
+{
+	const struct avm_where where = { .mm = s->mm, .addr = addr };
+
+	if (!find_vma(s, addr))
+		avm_verify_say(s->v, 20, "an entry that no VMA covers", &where);
+	switch (avm_pte_entry_kind(pte)) {
+	case AVM_ENTRY_SWAP:
+		s->rss[AVM_RSS_SWAP]++;
+		avm_verify_slot_named(s->v, avm_pte_entry_value(pte), &where);
+		if (s->vma && s->vma->start <= addr && !avm_vma_anon(s->vma))
+			complain(s, 20, "a swap entry in a VMA without anon_vma", addr, NULL);
+		return;
+	case AVM_ENTRY_POISON:
+		return;
+	case AVM_ENTRY_MIGRATION:
+		break;
+	}
+	/* Nobody is moving a page while the machine is at rest. */
+	avm_verify_say(s->v, 25, "a page is being moved, or an entry is of no kind", &where);
+}
+
 static void check_entry(struct scan *s, avm_addr_t addr, avm_pte_t pte)
 {
 	if (avm_pte_present(pte))
 		check_present(s, addr, pte);
-	else if (avm_pte_entry_kind(pte) == AVM_ENTRY_SWAP)
-		s->rss[AVM_RSS_SWAP]++;
+	else
+		check_absent(s, addr, pte);
 }
 
 /* ---- tables --------------------------------------------------------------------------------- */
