@@ -337,16 +337,16 @@ static void *find_item(struct avm_file *f, uint64_t index)
 	return item;
 }
 
-/* There is no page: brings one, new or from its slot. -EAGAIN: there is something else by now. */
+/* There is no page: brings one, new or from its slot. -EEXIST: there is something else by now. */
 static int bring_page(struct avm_file *f, uint64_t index, const void *item, enum avm_get_how how,
 		      struct avm_page **out)
 {
 	int err;
 
-	if (item)
-		return avm_file_swap_in(f, index, avm_cache_slot(item), out);
-	err = add_page(f, index, how, out);
-	return err == -AVM_EEXIST ? -AVM_EAGAIN : err;
+	if (!item)
+		return add_page(f, index, how, out);
+	err = avm_file_swap_in(f, index, avm_cache_slot(item), out);
+	return err == -AVM_EAGAIN ? -AVM_EEXIST : err;
 }
 
 int avm_file_get_page(struct avm_file *f, uint64_t index, enum avm_get_how how,
@@ -363,7 +363,7 @@ int avm_file_get_page(struct avm_file *f, uint64_t index, enum avm_get_how how,
 		item = find_item(f, index);
 		if (!item || avm_cache_is_slot(item)) {
 			err = bring_page(f, index, item, how, out);
-			if (err == -AVM_EAGAIN)
+			if (err == -AVM_EEXIST)
 				continue;
 			return err;
 		}

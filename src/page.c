@@ -6,13 +6,21 @@
 #include "lock.h"
 #include "lru.h"
 
+/*
+ * AVM_PFN_NONE: the port has none, which reclaim may mend (R8.7), or a test wants a failure that nothing mends.
+ */
 static avm_pfn_t frame_alloc(struct avm *m, enum avm_frame_use use)
 {
+	avm_pfn_t pfn;
+
 #ifdef AVM_PORT_FAIL
 	if (AVM_PORT_FAIL(m))
 		return AVM_PFN_NONE;
 #endif
-	return avm_port_frame_alloc(m, use);
+	pfn = avm_port_frame_alloc(m, use);
+	if (pfn == AVM_PFN_NONE)
+		atomic_fetch_add_explicit(&m->frames_refused, 1, memory_order_relaxed);
+	return pfn;
 }
 
 /* Wakes who reclaims in the background (avm_balance) when frames run low; a hint, so counters may be stale. */
@@ -34,10 +42,8 @@ struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use)
 
 	avm_might_reclaim(m);
 	pfn = frame_alloc(m, use);
-	if (pfn == AVM_PFN_NONE) {
-		atomic_fetch_add_explicit(&m->frames_refused, 1, memory_order_relaxed);
+	if (pfn == AVM_PFN_NONE)
 		return NULL;
-	}
 	watch_level(m);
 	page = avm_page_of(m, pfn);
 	AVM_BUG_ON(m, !page);

@@ -186,7 +186,7 @@ static void check_page_cache(struct avm_verify *v, const struct avm_file *file)
 	}
 	avm_radix_for_each(item, &file->pages, index, 0, UINT64_MAX)
 	{
-		if (avm_cache_is_slot(item)) {
+		if (file->shmem && avm_cache_is_slot(item)) {
 			avm_verify_slot_named(v, avm_cache_slot(item), &where);
 			slots++;
 		} else {
