@@ -533,6 +533,24 @@ static void run_line(struct run *run)
 		run_set_label(run, &line->label, out.addr);
 }
 
+/* The machine of a script that failed is drawn all the more; that of a bad script is not. */
+static void draw(struct run *run)
+{
+	const struct script_picture *picture = run->options->picture;
+	char *wrong;
+
+	if (!picture || run->result->status == 2)
+		return;
+	wrong = run_graph(run, picture->format, picture->path);
+	if (!wrong)
+		return;
+	/* No line is to blame. */
+	free(run->result->what);
+	run->result->what = wrong;
+	run->result->status = 2;
+	run->over = true;
+}
+
 static void finish(struct run *run)
 {
 	if (!run->sim)
@@ -543,6 +561,7 @@ static void finish(struct run *run)
 		if (!run->over)
 			run_audit(run);
 	}
+	draw(run);
 	avm_stats(run_avm(run), &run->result->stats);
 	for (size_t i = 0; i < run->nr_procs; i++)
 		run_watch_free(&run->procs[i]);
@@ -562,11 +581,15 @@ void script_run(const struct script *s, const struct script_options *options,
 
 	*result = (struct script_result){ 0 };
 	for (size_t i = 0; i < s->n && !run.over; i++) {
+		if (options->stop_at && s->lines[i].number > options->stop_at)
+			break;
 		run.line = &s->lines[i];
 		run_line(&run);
 		if (run.sim && !run.over)
 			check_after(&run);
 	}
+	if (options->picture && !run.sim && !run.over)
+		default_machine(&run);
 	finish(&run);
 	run_fills_free(&run);
 	free(run.procs);
