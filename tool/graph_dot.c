@@ -357,7 +357,7 @@ static void print_proc(const struct graph *g, size_t i, FILE *out)
 			print_vma(g, &g->vmas[p->first + k], out);
 	}
 	print_folded_vmas(p->folded_unfaulted, "unfaulted VMA", 0, out);
-	print_folded_vmas(p->folded_faulted, "faulted VMA", p->folded_wrong, out);
+	print_folded_vmas(p->folded_faulted, "more faulted VMA", p->folded_wrong, out);
 	if (!p->nr)
 		fputs("    <TR><TD COLSPAN=\"2\"><I>no VMAs</I></TD></TR>\n", out);
 	fputs("    </TABLE>>];\n", out);
@@ -493,9 +493,7 @@ static void print_nodes(const struct graph *g, FILE *out)
 	}
 	if (g->other_procs) {
 		fputs("  others [shape=box, style=dashed, label=\"", out);
-		put_count(out, g->other_procs, "other process");
-		if (g->other_procs > 1)
-			fputs("es", out);
+		fprintf(out, "%zu other process%s", g->other_procs, g->other_procs > 1 ? "es" : "");
 		if (g->other_wrong)
 			fprintf(out, ",\\n%zu of them with something wrong", g->other_wrong);
 		fputs("\"];\n", out);
