@@ -275,7 +275,9 @@ static void print_groups(const struct graph *g, const struct graph_vma *v, struc
 	size_t i;
 
 	while ((i = next_group(g, vma, &at)) != GRAPH_NONE) {
-		next_cell(c, "BGCOLOR=\"#f4f4f4\"");
+		next_cell(c, graph_is_wrong(g->items[g->groups[i].first].state) ?
+				     "BGCOLOR=\"#ffd6d6\"" :
+				     "BGCOLOR=\"#f4f4f4\"");
 		fprintf(c->out, " PORT=\"v%zug%zu\">", vma, i);
 		put_pages(g, &g->groups[i], mapper_of(g, i, vma), c->out);
 		fputs("</TD>", c->out);
@@ -292,7 +294,10 @@ static void print_plain(const struct graph_vma *v, struct cells *c)
 {
 	if (v->zero) {
 		next_cell(c, "BGCOLOR=\"#f4f4f4\"");
-		fprintf(c->out, ">zero page, %llu times</TD>", (unsigned long long)v->zero);
+		fputs(">zero page", c->out);
+		if (v->zero > 1)
+			fprintf(c->out, ", %llu times", (unsigned long long)v->zero);
+		fputs("</TD>", c->out);
 	}
 	if (v->bare) {
 		next_cell(c, "BGCOLOR=\"#f4f4f4\"");
