@@ -57,7 +57,7 @@ static void vma_name(void *context, const struct avm_vma *vma, char *buf, size_t
 			 (unsigned long long)((best->addr - vma->start) / SCRIPT_PAGE));
 }
 
-char *run_graph(struct run *run, enum graph_format format, const char *path)
+static char *draw(struct run *run, enum graph_format format, const char *path)
 {
 	const struct graph_names names = { .context = run,
 					   .process = process_name,
@@ -65,6 +65,24 @@ char *run_graph(struct run *run, enum graph_format format, const char *path)
 					   .file = file_name };
 
 	return graph_write(run_avm(run), &names, format, path);
+}
+
+/* The machine of a script that failed is drawn all the more; that of a bad script is not. */
+void run_picture(struct run *run)
+{
+	const struct script_picture *picture = run->options->picture;
+	char *wrong;
+
+	if (!picture || run->result->status == 2)
+		return;
+	wrong = draw(run, picture->format, picture->path);
+	if (!wrong)
+		return;
+	/* No line is to blame. */
+	free(run->result->what);
+	run->result->what = wrong;
+	run->result->status = 2;
+	run->over = true;
 }
 
 /* graph FILE */
@@ -76,7 +94,7 @@ void op_graph(struct run *run, const struct script_line *line, struct outcome *o
 	(void)out;
 	if (!run->options->files)
 		return;
-	wrong = run_graph(run, graph_format_of(path), path);
+	wrong = draw(run, graph_format_of(path), path);
 	if (wrong)
 		run_bad(run, "%s", wrong);
 	free(wrong);

@@ -335,8 +335,8 @@ void op_event(struct run *, const struct script_line *, struct outcome *);
 void op_refused(struct run *, const struct script_line *, struct outcome *);
 void op_count(struct run *, const struct script_line *, struct outcome *);
 
-/* Draws the machine; NULL, or what went wrong, to be freed. */
-char *run_graph(struct run *run, enum graph_format format, const char *path);
+/* Draws the machine as the script has left it, if that is asked for. */
+void run_picture(struct run *run);
 
 void op_graph(struct run *, const struct script_line *, struct outcome *);
 void op_show(struct run *, const struct script_line *, struct outcome *);

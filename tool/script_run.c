@@ -533,24 +533,6 @@ static void run_line(struct run *run)
 		run_set_label(run, &line->label, out.addr);
 }
 
-/* The machine of a script that failed is drawn all the more; that of a bad script is not. */
-static void draw(struct run *run)
-{
-	const struct script_picture *picture = run->options->picture;
-	char *wrong;
-
-	if (!picture || run->result->status == 2)
-		return;
-	wrong = run_graph(run, picture->format, picture->path);
-	if (!wrong)
-		return;
-	/* No line is to blame. */
-	free(run->result->what);
-	run->result->what = wrong;
-	run->result->status = 2;
-	run->over = true;
-}
-
 static void finish(struct run *run)
 {
 	if (!run->sim)
@@ -561,7 +543,7 @@ static void finish(struct run *run)
 		if (!run->over)
 			run_audit(run);
 	}
-	draw(run);
+	run_picture(run);
 	avm_stats(run_avm(run), &run->result->stats);
 	for (size_t i = 0; i < run->nr_procs; i++)
 		run_watch_free(&run->procs[i]);
