@@ -4,7 +4,7 @@
 _anonvm()
 {
 	local cur prev words cword
-	local commands='run record replay why help'
+	local commands='run graph record replay why help'
 
 	COMPREPLY=()
 	cur=${COMP_WORDS[COMP_CWORD]}
@@ -36,7 +36,11 @@ _anonvm()
 		mapfile -t COMPREPLY < <(compgen -W 'first none all' -- "$cur")
 		return
 		;;
-	--frames | --stop | --top)
+	--format)
+		mapfile -t COMPREPLY < <(compgen -W 'dot svg' -- "$cur")
+		return
+		;;
+	--frames | --stop | --stop-at | --top)
 		return
 		;;
 	-o | --output)
@@ -53,6 +57,9 @@ _anonvm()
 	case ${words[1]} in
 	run)
 		options='--verify= --family= --trace --json --quiet --help'
+		;;
+	graph)
+		options='--output= --format= --stop-at= --family= --help'
 		;;
 	record)
 		options='--output --scrub --keep-data --strace --pages --quiet --help'

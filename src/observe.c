@@ -13,6 +13,7 @@
 #include "mm.h"
 #include "page.h"
 #include "pgtable.h"
+#include "slab.h"
 #include "vma.h"
 
 /* ---- address spaces and VMAs ---------------------------------------------------------------- */
@@ -154,6 +155,16 @@ void avm_anon_vma_info(const struct avm_anon_vma *av, struct avm_anon_vma_info *
 		info->parent_id = av->parent->id;
 	for (const struct avm_anon_vma_chain *avc = family_first(av); avc; avc = family_next(avc))
 		info->nr_avcs++;
+}
+
+bool avm_anon_vma_live(struct avm *m, const struct avm_anon_vma *av)
+{
+	struct avm_cache *cache = &m->anon_vmas;
+
+	if (!avm_cache_owns(m, cache, av) || !avm_cache_owns(m, cache, avm_family_root(av)))
+		return false;
+	/* The parent is not read once the tree is empty (R4.5). */
+	return avm_itree_empty(&av->tree) || avm_cache_owns(m, cache, av->parent);
 }
 
 struct avm_anon_vma *avm_next_in_chain(const struct avm_vma *vma, const struct avm_anon_vma *av)

@@ -62,7 +62,7 @@ static int parse_options(int argc, char **argv, struct settings *s)
 	};
 	int c, word;
 
-	*s = (struct settings){ .options = { .family = -1, .out = stdout } };
+	*s = (struct settings){ .options = { .family = -1, .out = stdout, .files = true } };
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "vqh", long_options, NULL)) != -1) {
 		switch (c) {

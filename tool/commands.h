@@ -18,6 +18,7 @@ int cmd_record(int argc, char **argv);
 int cmd_trace_dump(int argc, char **argv); /* for debugging; not in the help */
 
 int cmd_run(int argc, char **argv);
+int cmd_graph(int argc, char **argv);
 
 int cmd_replay(int argc, char **argv);
 int cmd_why(int argc, char **argv);

@@ -29,6 +29,7 @@ struct command {
 /* In the order of `anonvm --help`. */
 static const struct command commands[] = {
 	{ "run", cmd_run, "run scripts on the simulated machine and check them" },
+	{ "graph", cmd_graph, "draw what a script makes of the families" },
 	{ "record", cmd_record, "record what a program does to its memory" },
 	{ "replay", cmd_replay, "run a recorded program again, and compare" },
 	{ "why", cmd_why, "why a program has so many VMAs" },

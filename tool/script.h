@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "anonvm/anonvm.h"
+#include "graph.h"
 
 struct script;
 
@@ -32,11 +33,19 @@ enum script_verify {
 	SCRIPT_VERIFY_NEVER, /* only where a line says so */
 };
 
+struct script_picture {
+	enum graph_format format;
+	const char *path; /* NULL: the standard output */
+};
+
 struct script_options {
 	enum script_verify verify;
 	int family; /* enum avm_family_policy where the script names none; -1: the default */
 	bool trace; /* print each line with its result */
 	FILE *out; /* for `show` and trace; NULL: nowhere */
+	bool files; /* `graph` lines write their files; without it they do nothing */
+	unsigned stop_at; /* lines behind this one are not performed; 0: all are */
+	const struct script_picture *picture; /* of the machine as the script leaves it, or NULL */
 };
 
 struct script_result {

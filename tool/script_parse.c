@@ -103,6 +103,14 @@ static const char *parse_advice(const char *word, uint64_t *out)
 	return NULL;
 }
 
+static const char *parse_path(struct script *s, const struct token *t, const char **out)
+{
+	if (!t->len || memchr(t->text, '\0', t->len))
+		return "a text without NULs is wanted here";
+	*out = keep_copy(s, t->text, t->len + 1);
+	return NULL;
+}
+
 static const char *parse_arg(struct script *s, char kind, const struct token *t,
 			     struct script_arg *arg)
 {
@@ -113,6 +121,8 @@ static const char *parse_arg(struct script *s, char kind, const struct token *t,
 		arg->value = keep(s, sizeof(*arg->value));
 		return parse_value(t, arg->value);
 	}
+	if (kind == 'T' && t->kind != TOKEN_EQUALS)
+		return parse_path(s, t, &arg->text);
 	if (t->kind != TOKEN_WORD)
 		return "a word is wanted here";
 	switch (kind) {
@@ -172,6 +182,8 @@ static const char *kind_name(char kind)
 		return "a process";
 	case 'R':
 		return "a range";
+	case 'T':
+		return "a text";
 	default:
 		return "a mapping";
 	}

@@ -75,6 +75,7 @@ struct script_arg {
 	struct script_name name; /* p process */
 	struct script_addr addr; /* A address, F file, B file or (empty label) anon */
 	struct script_value *value; /* V */
+	const char *text; /* T */
 	struct script_range *range; /* R, M */
 };
 
@@ -149,6 +150,7 @@ enum script_op_flags {
  * `args`: letters, one for each argument, blanks between:
  *	A address   L length   N number   P protection   V value   p process   F file+page
  *	B file+page or anon   R range   M range:permissions   a access   D advice
+ *	T text: a word or a string
  *	{one|two|three} one of these words
  *	? before a letter: may be missing     * before letters: these, any number of times
  * `options`: keywords, "keyword" or "keyword:LETTERS"; in any order, after the arguments.
@@ -333,6 +335,10 @@ void op_event(struct run *, const struct script_line *, struct outcome *);
 void op_refused(struct run *, const struct script_line *, struct outcome *);
 void op_count(struct run *, const struct script_line *, struct outcome *);
 
+/* Draws the machine as the script has left it, if that is asked for. */
+void run_picture(struct run *run);
+
+void op_graph(struct run *, const struct script_line *, struct outcome *);
 void op_show(struct run *, const struct script_line *, struct outcome *);
 
 #endif

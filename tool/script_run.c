@@ -543,6 +543,7 @@ static void finish(struct run *run)
 		if (!run->over)
 			run_audit(run);
 	}
+	run_picture(run);
 	avm_stats(run_avm(run), &run->result->stats);
 	for (size_t i = 0; i < run->nr_procs; i++)
 		run_watch_free(&run->procs[i]);
@@ -562,11 +563,15 @@ void script_run(const struct script *s, const struct script_options *options,
 
 	*result = (struct script_result){ 0 };
 	for (size_t i = 0; i < s->n && !run.over; i++) {
+		if (options->stop_at && s->lines[i].number > options->stop_at)
+			break;
 		run.line = &s->lines[i];
 		run_line(&run);
 		if (run.sim && !run.over)
 			check_after(&run);
 	}
+	if (options->picture && !run.sim && !run.over)
+		default_machine(&run);
 	finish(&run);
 	run_fills_free(&run);
 	free(run.procs);

@@ -100,5 +100,6 @@ const struct script_op script_ops[] = {
 	{ "verify", OP_CLAIM, "?N", NULL, op_verify },
 
 	{ "show", OP_CLAIM, "", "maps:p family:p smaps:p mm:p page:A of:p stats", op_show },
+	{ "graph", OP_CLAIM, "T", NULL, op_graph },
 	{ NULL, 0, NULL, NULL, NULL },
 };

@@ -60,6 +60,13 @@ struct avm_anon_vma_info {
 };
 void avm_anon_vma_info(const struct avm_anon_vma *av, struct avm_anon_vma_info *info);
 
+/*
+ * Is this an anon_vma of the machine that has not been freed, and are the root and the parent that it
+ * names? Whatever the pointer is: it is followed only when it leads to one. For what
+ * avm_page_anon_vma() gives, and chains in doubt, before they are looked at. O(log slabs).
+ */
+bool avm_anon_vma_live(struct avm *m, const struct avm_anon_vma *av);
+
 /* The chain of a VMA, newest anon_vma first: pass NULL first; returns NULL after the last. */
 struct avm_anon_vma *avm_next_in_chain(const struct avm_vma *vma, const struct avm_anon_vma *av);
 

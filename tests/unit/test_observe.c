@@ -4,6 +4,8 @@
  */
 #include "verify_rig.h"
 
+#include "slab.h"
+
 static int setup(void **state)
 {
 	struct rig *r = calloc(1, sizeof(*r));
@@ -201,6 +203,36 @@ static void a_family_is_walked_member_by_member(void **state)
 	assert_int_equal(info.parent_id, avm_vma_anon(vma_at(r->mb, r->anon))->id);
 	assert_int_equal(info.root_id, root->id);
 	assert_int_equal(info.nr_avcs, 1);
+}
+
+static void an_anon_vma_is_live_until_it_is_freed(void **state)
+{
+	struct rig *r = *state;
+	struct avm *m = r->w.m;
+	struct avm_cache *cache = &m->anon_vmas;
+	struct avm_anon_vma *child = avm_vma_anon(vma_at(r->mc, r->anon));
+	struct avm_anon_vma *root = avm_family_root(child);
+	struct avm_anon_vma *parent = child->parent;
+	struct avm_anon_vma *gone = avm_cache_alloc(m, cache);
+
+	assert_true(avm_anon_vma_live(m, child));
+	assert_true(avm_anon_vma_live(m, root));
+	assert_non_null(gone);
+	avm_cache_free(m, cache, gone);
+	assert_false(avm_anon_vma_live(m, gone));
+	assert_false(avm_anon_vma_live(m, NULL));
+	assert_false(avm_anon_vma_live(m, (struct avm_anon_vma *)((char *)child + 8)));
+	assert_false(avm_anon_vma_live(m, (struct avm_anon_vma *)16));
+	assert_false(avm_anon_vma_live(m, (struct avm_anon_vma *)(uintptr_t)r->ma));
+
+	/* Nor when what it leads to is gone. */
+	child->parent = gone;
+	assert_false(avm_anon_vma_live(m, child));
+	child->parent = parent;
+	atomic_store(&child->root, gone);
+	assert_false(avm_anon_vma_live(m, child));
+	atomic_store(&child->root, root);
+	assert_true(avm_anon_vma_live(m, child));
 }
 
 /*
@@ -426,6 +458,7 @@ int main(void)
 		IN_RIG(next_pte_stays_in_its_range),
 		IN_RIG(a_chain_is_walked_from_own_to_root),
 		IN_RIG(a_family_is_walked_member_by_member),
+		IN_RIG(an_anon_vma_is_live_until_it_is_freed),
 		IN_RIG(members_with_many_indexes_are_met_in_order),
 		IN_RIG(members_with_one_index_are_all_met),
 		IN_RIG(a_page_names_its_anon_vma),
