@@ -547,6 +547,111 @@ static void a_slot_that_changes_hands_during_io_is_reported(void **state)
 	rig_drop(&r);
 }
 
+/* ---- with the core ------------------------------------------------------------------------------------ */
+
+#define PAGES 24u
+#define SWAP_FILE "test_sim_swap.file"
+
+struct swapping {
+	struct world w;
+	struct avm_swap_device *d;
+	avm_addr_t base;
+	unsigned at[SIM_AT_FILE_WRITE + 1];
+};
+
+static void note(void *context, enum sim_at at)
+{
+	struct swapping *s = context;
+
+	s->at[at]++;
+}
+
+/* A process with pages that differ, all of them out. */
+static void swapping_open(struct swapping *s, enum sim_swap_kind kind, enum sim_contents contents)
+{
+	struct sim_swap_config config = { .kind = kind, .slots = 2 * PAGES };
+
+	*s = (struct swapping){ 0 };
+	world_open_with(&s->w, &(struct sim_config){ .frames = 256,
+						     .contents = contents,
+						     .check_tlb = true });
+	config.path = SWAP_FILE;
+	unlink(SWAP_FILE);
+	assert_int_equal(sim_swap_add(s->w.s, &config, &s->d), 0);
+	s->base = map_anon(s->w.mm, PAGES, RW);
+	for (unsigned i = 0; i < PAGES; i++) {
+		uint64_t word = i * UINT64_C(0x0123456789abcdef);
+
+		assert_int_equal(sim_store(s->w.a, s->base + i * PAGE, &word, 8, NULL), 0);
+	}
+	sim_set_interruption(s->w.s, note, s);
+	assert_true(avm_shrink_all(s->w.m) >= PAGES);
+	assert_int_equal(rss(s->w.mm, AVM_RSS_ANON), 0);
+	assert_int_equal(s->at[SIM_AT_SWAP_WRITE], PAGES);
+}
+
+static void expect_pages(struct swapping *s, unsigned first, unsigned end)
+{
+	for (unsigned i = first; i < end; i++) {
+		uint64_t word = 1;
+
+		assert_int_equal(sim_load(s->w.a, s->base + i * PAGE, &word, 8, NULL), 0);
+		assert_int_equal(word, i * UINT64_C(0x0123456789abcdef));
+	}
+}
+
+static void a_process_gets_its_pages_back_from_every_kind(void **state)
+{
+	struct sim_swap_stats st;
+	struct swapping s;
+
+	(void)state;
+	for (int i = 0; i < 2 * SIM_NR_SWAP_KINDS; i++) {
+		enum sim_swap_kind kind = (enum sim_swap_kind)(i / 2);
+
+		if (!sim_swap_has(kind))
+			continue;
+		swapping_open(&s, kind, i % 2 ? SIM_STAMPS : SIM_BYTES);
+		sim_swap_stats(s.d, &st);
+		assert_int_equal(st.pages, PAGES);
+		expect_pages(&s, 0, PAGES / 2);
+		assert_int_equal(s.at[SIM_AT_SWAP_READ], PAGES / 2);
+		world_check(&s.w);
+		assert_int_equal(sim_swap_remove(s.w.s, s.d), 0); /* the others come back now */
+		assert_int_equal(rss(s.w.mm, AVM_RSS_ANON), PAGES);
+		expect_pages(&s, 0, PAGES);
+		world_close(&s.w);
+	}
+}
+
+static void a_machine_may_end_with_pages_still_out(void **state)
+{
+	struct swapping s;
+
+	(void)state;
+	swapping_open(&s, SIM_SWAP_FILE, SIM_BYTES);
+	expect_pages(&s, 0, 3);
+	sim_swap_fail(s.d, 0, UINT_MAX, UINT_MAX);
+	world_close(&s.w);
+	assert_int_equal(access(SWAP_FILE, F_OK), -1);
+}
+
+static void a_device_that_cannot_read_is_sigbus_and_cannot_be_removed(void **state)
+{
+	struct swapping s;
+	uint64_t word;
+
+	(void)state;
+	swapping_open(&s, SIM_SWAP_MEMORY, SIM_BYTES);
+	sim_swap_fail(s.d, 1, UINT_MAX, 0);
+	expect_pages(&s, 0, 1);
+	assert_int_equal(sim_load(s.w.a, s.base + PAGE, &word, 8, NULL), AVM_FAULT_SIGBUS);
+	assert_int_equal(sim_swap_remove(s.w.s, s.d), -AVM_EIO);
+	sim_swap_fail(s.d, 0, 0, 0);
+	expect_pages(&s, 0, PAGES);
+	world_close(&s.w);
+}
+
 /* ---- bad news ----------------------------------------------------------------------------------------- */
 
 static void what_the_core_reports_is_remembered(void **state)
@@ -585,6 +690,9 @@ int main(void)
 		cmocka_unit_test(a_slot_that_was_not_written_is_not_read),
 		cmocka_unit_test(io_for_a_page_that_has_not_got_the_slot_is_reported),
 		cmocka_unit_test(a_slot_that_changes_hands_during_io_is_reported),
+		cmocka_unit_test(a_process_gets_its_pages_back_from_every_kind),
+		cmocka_unit_test(a_machine_may_end_with_pages_still_out),
+		cmocka_unit_test(a_device_that_cannot_read_is_sigbus_and_cannot_be_removed),
 		cmocka_unit_test(what_the_core_reports_is_remembered),
 	};
 
