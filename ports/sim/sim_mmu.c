@@ -271,6 +271,15 @@ static bool is_stale(avm_pte_t cached, avm_pte_t now, enum avm_access access)
 	return access == AVM_ACCESS_WRITE && !avm_pte_dirty(now);
 }
 
+/* An operation on this address space was interrupted, and its flush may be still to come. */
+static bool flush_is_due(struct sim_proc *p)
+{
+	struct sim *s = p->sim;
+
+	return s->interrupted &&
+	       ((atomic_load(&p->mm.write_seq) & 1) || atomic_load(&s->machine.gathers_open));
+}
+
 static bool tlb_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access, avm_pte_t *out)
 {
 	static const char *const names[] = { "read", "write", "exec" };
@@ -286,7 +295,8 @@ static bool tlb_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access,
 		return false;
 	}
 	*out = e->pte;
-	if (p->sim->config.check_tlb && is_stale(e->pte, walk_load(p, addr), access))
+	if (p->sim->config.check_tlb && is_stale(e->pte, walk_load(p, addr), access) &&
+	    !flush_is_due(p))
 		sim_error(p->sim,
 			  "stale translation: address space %llu, %s at %#llx, %#llx in the TLB, "
 			  "%#llx in the table",

@@ -133,6 +133,36 @@ static void a_load_of_his_gives_up_too(void **state)
 	world_close(&o.w);
 }
 
+/* The entry is write-protected already, and not yet flushed: as on another CPU, the store goes through. */
+static void store_while_forking(struct other *o)
+{
+	unsigned char c = 2;
+
+	if (peek_entry(o->w.mm, 0x100000) & SOFT_PTE_WRITE)
+		return;
+	o->result++;
+	assert_int_equal(sim_store(o->w.a, 0x100000, &c, 1, NULL), 0);
+}
+
+static void a_flush_that_is_still_to_come_is_not_missed(void **state)
+{
+	struct sim_proc *child;
+	struct other o;
+
+	(void)state;
+	other_open(&o, store_while_forking);
+	map_at(o.w.mm, 0x100000, 1, RW, ANON, NULL, 0);
+	map_at(o.w.mm, 0x300000, 1, RW, ANON, NULL, 0); /* for whom fork allocates again */
+	store(o.w.a, 0x100000, 1);
+	other_starts(&o);
+	assert_int_equal(sim_proc_fork(o.w.a, &child), 0);
+	other_ends(&o);
+	assert_true(o.result > 0);
+	assert_int_equal(load(o.w.a, 0x100000), 2);
+	assert_int_equal(load(child, 0x100000), 2);
+	world_close(&o.w);
+}
+
 static void look_around(struct other *o)
 {
 	o->result++;
@@ -197,6 +227,7 @@ int main(void)
 		cmocka_unit_test(he_may_call_the_core_and_is_not_interrupted_himself),
 		cmocka_unit_test(what_he_would_wait_for_he_cannot_get),
 		cmocka_unit_test(a_load_of_his_gives_up_too),
+		cmocka_unit_test(a_flush_that_is_still_to_come_is_not_missed),
 		LOCK_TESTS cmocka_unit_test(nobody_runs_inside_a_read_section),
 	};
 
