@@ -173,7 +173,7 @@ int64_t avm_copy_between(struct avm_mm *to_mm, avm_addr_t to, struct avm_mm *fro
 	int64_t n = 0;
 
 	while (done < len) {
-		char buf[256];
+		char buf[128];
 		uint64_t part = len - done < sizeof(buf) ? len - done : sizeof(buf);
 
 		n = avm_copy_out(from_mm, buf, from + done, part, flags);

@@ -97,13 +97,15 @@ void avm_file_drain_spares(struct avm *m, struct avm_radix_spares *spares);
 /* What the cache holds in the place of a page: the slot with its content. */
 static inline bool avm_cache_is_slot(const void *item)
 {
-	return (uintptr_t)item & 1;
+	return AVM_PORT_TIER >= 2 && ((uintptr_t)item & 1);
 }
 
 static inline avm_swp_t avm_cache_slot(const void *item)
 {
 	return (uintptr_t)item >> 1;
 }
+
+#if AVM_PORT_TIER >= 2
 
 /*
  * Moves a page from the cache of its file to the swap cache: the file has the slot from now on. False: no slot is free.
@@ -124,6 +126,39 @@ void avm_file_drop_slots(struct avm_file *f, uint64_t first, uint64_t last);
 
 /* Brings back every page of shared anonymous memory that is on the device. 0 or an error of swap_in. Sleeps. */
 int avm_file_unswap(struct avm *m, const struct avm_swap_device *d);
+
+#else
+
+static inline bool avm_file_swap_out(struct avm_file *f, struct avm_page *page)
+{
+	(void)f;
+	(void)page;
+	return false;
+}
+
+static inline int avm_file_swap_in(struct avm_file *f, uint64_t index, avm_swp_t swp,
+				   struct avm_page **out)
+{
+	(void)f;
+	(void)index;
+	(void)swp;
+	(void)out;
+	return -AVM_EIO;
+}
+
+static inline void avm_file_unlist(struct avm_file *f)
+{
+	(void)f;
+}
+
+static inline void avm_file_drop_slots(struct avm_file *f, uint64_t first, uint64_t last)
+{
+	(void)f;
+	(void)first;
+	(void)last;
+}
+
+#endif
 
 /* Gives bare frames, not pages of a cache. */
 static inline bool avm_file_is_device(const struct avm_file *f)

@@ -15,6 +15,8 @@
 #include "radix.h"
 #include "swap_slot.h"
 
+#if AVM_PORT_TIER >= 2
+
 static void *slot_item(avm_swp_t swp)
 {
 	return (void *)(uintptr_t)(swp << 1 | 1);
@@ -198,3 +200,5 @@ int avm_file_unswap(struct avm *m, const struct avm_swap_device *d)
 		avm_file_put(f);
 	return err;
 }
+
+#endif

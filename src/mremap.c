@@ -399,20 +399,30 @@ static int remap_once(struct request *q, bool *locked)
 	return err;
 }
 
+/* What a failed try has made of the request does not matter to the next. */
+static avm_noinline int remap_retrying(struct request *q, bool *locked)
+{
+	struct avm_retry retry = avm_retry_begin(q->mm->machine);
+	struct request asked = *q;
+	int err;
+
+	for (;;) {
+		err = remap_once(q, locked);
+		if (err != -AVM_ENOMEM || !avm_retry(&retry, q->mm->machine, q->mm))
+			return err;
+		*q = asked;
+	}
+}
+
 int avm_mremap(struct avm_mm *mm, avm_addr_t addr, uint64_t old_len, uint64_t new_len,
 	       uint32_t flags, avm_addr_t new_addr, avm_addr_t *out)
 {
-	struct avm_retry retry = avm_retry_begin(mm->machine);
-	struct request q, asked = { mm, addr, old_len, new_len, flags, new_addr };
+	struct request q = { mm, addr, old_len, new_len, flags, new_addr };
 	bool locked = false;
-	int err = check_args(&asked);
+	int err = check_args(&q);
 
-	if (err)
-		return err;
-	do {
-		q = asked;
-		err = remap_once(&q, &locked);
-	} while (err == -AVM_ENOMEM && avm_retry(&retry, mm->machine, mm));
+	if (!err)
+		err = remap_retrying(&q, &locked);
 	if (err)
 		return err;
 	*out = q.new_addr;

@@ -227,7 +227,7 @@ uint64_t avm_reclaim_pages(struct avm *m, struct avm_list *isolated)
 /* ---- the lists ---------------------------------------------------------------------------------------- */
 
 /* Ages up to n pages of an active list: not locked, one missed access does no harm. */
-static void deactivate(struct shrink *s, enum avm_lru active, uint64_t n)
+static avm_noinline void deactivate(struct shrink *s, enum avm_lru active, uint64_t n)
 {
 	struct avm *m = s->machine;
 	struct avm_list list;
@@ -371,7 +371,7 @@ static struct avm_mm *largest_mm(struct avm *m)
 	return largest;
 }
 
-static void report_oom(struct avm *m, struct avm_mm *mm)
+static avm_noinline void report_oom(struct avm *m, struct avm_mm *mm)
 {
 	struct avm_oom oom = { .mm = mm };
 

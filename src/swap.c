@@ -15,6 +15,8 @@
 #include "rmap.h"
 #include "vma.h"
 
+#if AVM_PORT_TIER >= 2
+
 /* ---- into an address space ----------------------------------------------------------------------------- */
 
 /* One entry on its way. */
@@ -168,3 +170,5 @@ int avm_swap_in(struct avm_vma *vma, struct avm_ptc *c, avm_pte_t entry, enum av
 	avm_page_put(m, in.page);
 	return err ? err : read;
 }
+
+#endif

@@ -12,6 +12,8 @@
 #include "lock.h"
 #include "lru.h"
 
+#if AVM_PORT_TIER >= 2
+
 /* Two ways in: a page that is to be written gets a slot; a slot that is to be read gets a page. */
 
 static void enter(struct avm_page *page, avm_swp_t swp)
@@ -153,7 +155,6 @@ struct avm_page *avm_swapcache_next(struct avm_swap_device *d, uint32_t *slot)
 
 /* ---- contents --------------------------------------------------------------------------------------- */
 
-#if AVM_PORT_TIER >= 2
 static int device_read(struct avm_swap_device *d, uint32_t slot, struct avm_page *page)
 {
 	return avm_port_swap_read(d->machine, d, slot, page->pfn);
@@ -163,21 +164,6 @@ static int device_write(struct avm_swap_device *d, uint32_t slot, struct avm_pag
 {
 	return avm_port_swap_write(d->machine, d, slot, page->pfn);
 }
-#else
-/* Without devices nobody comes here. */
-static int device_read(struct avm_swap_device *d, uint32_t slot, struct avm_page *page)
-{
-	(void)d;
-	(void)slot;
-	(void)page;
-	return -AVM_EIO;
-}
-
-static int device_write(struct avm_swap_device *d, uint32_t slot, struct avm_page *page)
-{
-	return device_read(d, slot, page);
-}
-#endif
 
 int avm_swapcache_write(struct avm *m, struct avm_page *page)
 {
@@ -267,3 +253,5 @@ int avm_swapcache_get(struct avm *m, avm_swp_t swp, struct avm_page **out)
 	avm_swap_device_put(d);
 	return err;
 }
+
+#endif

@@ -11,6 +11,8 @@
 #include "lock.h"
 #include "swap_cache.h"
 
+#if AVM_PORT_TIER >= 2
+
 /* => a count of a slot of it is held, so it cannot be removed. */
 struct avm_swap_device *avm_swap_device_of(struct avm *m, avm_swp_t swp)
 {
@@ -181,9 +183,7 @@ void avm_slot_free(struct avm_swap_device *d, uint32_t slot)
 {
 	struct avm *m = d->machine;
 
-#if AVM_PORT_TIER >= 2
 	avm_port_swap_discard(m, d, slot);
-#endif
 	avm_spin_lock(m, &d->lock, AVM_LOCK_LEAF);
 	d->slots[slot].next = d->first_free;
 	d->first_free = slot;
@@ -250,3 +250,5 @@ void avm_slot_put(struct avm *m, avm_swp_t swp)
 	}
 	avm_page_put(m, idle);
 }
+
+#endif

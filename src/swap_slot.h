@@ -31,6 +31,8 @@ static inline uint32_t avm_swp_slot(avm_swp_t swp)
 	return (uint32_t)swp;
 }
 
+#if AVM_PORT_TIER >= 2
+
 /* ---- devices ---------------------------------------------------------------------------------------- */
 
 /* Enters and leaves m->swap; avm_swap_add() and avm_swap_remove() do the rest. 0 or -ENOSPC. */
@@ -100,5 +102,68 @@ int avm_swapcache_write(struct avm *m, struct avm_page *page);
 
 /* For removal: the first cached page in slots [*slot, end), held, with *slot set; NULL: none. */
 struct avm_page *avm_swapcache_next(struct avm_swap_device *d, uint32_t *slot);
+
+#else /* a port without swap: nobody has a slot, and none of this costs anything */
+
+static inline uint64_t avm_swap_free_slots(struct avm *m)
+{
+	(void)m;
+	return 0;
+}
+
+static inline void avm_slot_dup(struct avm *m, avm_swp_t swp)
+{
+	(void)m;
+	(void)swp;
+}
+
+static inline void avm_slot_put(struct avm *m, avm_swp_t swp)
+{
+	(void)m;
+	(void)swp;
+}
+
+static inline bool avm_slot_cached(struct avm *m, avm_swp_t swp)
+{
+	(void)m;
+	(void)swp;
+	return false;
+}
+
+static inline bool avm_page_in_swap(const struct avm_page *page)
+{
+	(void)page;
+	return false;
+}
+
+static inline bool avm_swapcache_add(struct avm *m, struct avm_page *page)
+{
+	(void)m;
+	(void)page;
+	return false;
+}
+
+static inline bool avm_swapcache_drop_idle(struct avm *m, struct avm_page *page)
+{
+	(void)m;
+	(void)page;
+	return true;
+}
+
+static inline bool avm_swapcache_evict(struct avm *m, struct avm_page *page)
+{
+	(void)m;
+	(void)page;
+	return false;
+}
+
+static inline int avm_swapcache_write(struct avm *m, struct avm_page *page)
+{
+	(void)m;
+	(void)page;
+	return -AVM_EIO;
+}
+
+#endif
 
 #endif

@@ -21,6 +21,7 @@ static unsigned error_bits(int err)
 	}
 }
 
+#if AVM_PORT_TIER >= 2
 /*
  * The page is back. If others may see it, a write needs a copy all the same, and gets it in this very fault: `bits` are
  * what it has cost so far.
@@ -53,6 +54,14 @@ static unsigned swap_in(struct avm_fault_ctx *f)
 		return error_bits(read);
 	return f->access == AVM_ACCESS_WRITE ? write_to_it(f, bits) : bits;
 }
+
+#else
+static unsigned swap_in(struct avm_fault_ctx *f)
+{
+	(void)f;
+	return AVM_FAULT_SIGBUS;
+}
+#endif
 
 /*
  * The page is locked as long as it is being moved. Whoever moves it has put it back, here or elsewhere, when he unlocks

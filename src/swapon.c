@@ -13,11 +13,12 @@
 #include "swap.h"
 #include "vma.h"
 
+#if AVM_PORT_TIER >= 2
+
 #define REMOVE_ROUNDS 8u
 
 /* ---- adding -------------------------------------------------------------------------------------------- */
 
-#if AVM_PORT_TIER >= 2
 int avm_swap_add(struct avm *m, struct avm_swap_device *d, struct avm_swap_slot *slots,
 		 uint32_t nr_slots, int32_t priority, void *context)
 {
@@ -35,19 +36,6 @@ int avm_swap_add(struct avm *m, struct avm_swap_device *d, struct avm_swap_slot 
 	slots[nr_slots - 1].next = AVM_SWAP_NO_SLOT;
 	return avm_swap_register(m, d);
 }
-#else
-int avm_swap_add(struct avm *m, struct avm_swap_device *d, struct avm_swap_slot *slots,
-		 uint32_t nr_slots, int32_t priority, void *context)
-{
-	(void)m;
-	(void)d;
-	(void)slots;
-	(void)nr_slots;
-	(void)priority;
-	(void)context;
-	return -AVM_ENODEV;
-}
-#endif
 
 /* ---- removing ------------------------------------------------------------------------------------------ */
 
@@ -203,3 +191,26 @@ int avm_swap_remove(struct avm *m, struct avm_swap_device *d)
 		avm_swap_close(d, false);
 	return err;
 }
+
+#else
+
+int avm_swap_add(struct avm *m, struct avm_swap_device *d, struct avm_swap_slot *slots,
+		 uint32_t nr_slots, int32_t priority, void *context)
+{
+	(void)m;
+	(void)d;
+	(void)slots;
+	(void)nr_slots;
+	(void)priority;
+	(void)context;
+	return -AVM_ENODEV;
+}
+
+int avm_swap_remove(struct avm *m, struct avm_swap_device *d)
+{
+	(void)m;
+	(void)d;
+	return -AVM_EINVAL;
+}
+
+#endif
