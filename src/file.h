@@ -7,6 +7,7 @@
 
 #include "anonvm/file.h"
 #include "avm_arch.h"
+#include "avm_port.h"
 #include "interval_tree.h"
 
 static inline uint64_t avm_shared_first(const struct avm_vma *vma)
