@@ -324,6 +324,19 @@ uint64_t avm_shrink_all(struct avm *m)
 	return s.freed;
 }
 
+int avm_page_out(struct avm *m, avm_pfn_t pfn)
+{
+	struct avm_page *page = avm_page_of(m, pfn);
+	struct avm_list list;
+
+	avm_might_sleep(m);
+	if (!page || !avm_lru_isolate_page(m, page))
+		return -AVM_ENOENT;
+	avm_list_init(&list);
+	avm_list_add_tail(&page->lru, &list);
+	return avm_reclaim_pages(m, &list) ? 0 : -AVM_EBUSY;
+}
+
 static uint64_t frames_free(struct avm *m)
 {
 	uint64_t total = atomic_load_explicit(&m->frames_total, memory_order_relaxed);

@@ -76,6 +76,12 @@ uint64_t avm_shrink(struct avm *m, uint64_t n);
 uint64_t avm_shrink_all(struct avm *m);
 
 /*
+ * Frees the page in frame pfn, recently used or not, whoever maps it. 0; -ENOENT: no page there that reclaim knows;
+ * -EBUSY: it stays, for one of the reasons of avm_shrink(), or it could not be written. As avm_shrink().
+ */
+int avm_page_out(struct avm *m, avm_pfn_t pfn);
+
+/*
  * Watermarks (avm_config.low_frames, high_frames): when fewer than low_frames are free, frees pages until high_frames
  * are, or nothing more can be had. Returns how many it has freed. For a thread of the port's that sleeps on
  * machine->pressure (0: none wanted; the core sets it to 1 and wakes when memory runs low). As avm_shrink().
