@@ -254,9 +254,9 @@ static void shrink_kind(struct shrink *s, enum avm_lru inactive, enum avm_lru ac
 			uint64_t want)
 {
 	struct avm *m = s->machine;
-	uint64_t target = s->freed + want;
+	uint64_t before = s->freed;
 
-	while (n && s->freed < target) {
+	while (n && s->freed - before < want) {
 		uint64_t batch = n < BATCH ? n : BATCH;
 		struct avm_list list;
 
