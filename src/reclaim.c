@@ -160,6 +160,8 @@ static enum fate shrink_locked(struct shrink *s, struct avm_page *page)
 	if (avm_page_test(page, AVM_PG_UNEVICTABLE) ||
 	    atomic_load_explicit(&page->pins, memory_order_relaxed))
 		return FATE_INACTIVE;
+	if (avm_page_in_swap(page) && avm_swapcache_closing(m, page))
+		return FATE_ACTIVE;
 	fate = second_chance(s, page);
 	if (fate != FATE_FREED)
 		return fate;
