@@ -176,29 +176,20 @@ static void check(struct run *run, const struct script_line *line, const char *w
 			 (unsigned long long)want);
 }
 
-/* swap [NAME] ...: of one device, or of all together. */
+/* swap NAME ... */
 void op_swap(struct run *run, const struct script_line *line, struct outcome *out)
 {
-	const struct run_swap *one = line->nr_args ? find_swap(run, &line->args[0].name) : NULL;
-	struct sim_swap_stats sum = { 0 };
-	uint64_t used = 0;
+	const struct run_swap *w = find_swap(run, &line->args[0].name);
+	struct sim_swap_stats st;
 
 	(void)out;
-	for (size_t i = 0; i < run->nr_swaps && !run->over; i++) {
-		struct sim_swap_stats st;
-
-		if (one && one != &run->swaps[i])
-			continue;
-		sim_swap_stats(run->swaps[i].device, &st);
-		sum.pages += st.pages;
-		sum.reads += st.reads;
-		sum.writes += st.writes;
-		used += run->swaps[i].device->used;
-	}
-	check(run, line, "used", used);
-	check(run, line, "pages", sum.pages);
-	check(run, line, "reads", sum.reads);
-	check(run, line, "writes", sum.writes);
+	if (!w)
+		return;
+	sim_swap_stats(w->device, &st);
+	check(run, line, "used", w->device->used);
+	check(run, line, "pages", st.pages);
+	check(run, line, "reads", st.reads);
+	check(run, line, "writes", st.writes);
 }
 
 void run_show_swap(struct run *run, FILE *f)

@@ -96,7 +96,7 @@ const struct script_op script_ops[] = {
 	  op_page },
 	{ "swapped", OP_CLAIM, "p A ?L", NULL, op_swapped },
 	{ "resident", OP_CLAIM, "p A ?L", NULL, op_swapped },
-	{ "swap", OP_CLAIM, "?p", "used:N pages:N reads:N writes:N", op_swap },
+	{ "swap", OP_CLAIM, "p", "used:N pages:N reads:N writes:N", op_swap },
 	{ "frame", OP_CLAIM, "p A {same|other} p A", NULL, op_frame },
 	{ "key", OP_CLAIM, "p A {same|other} p A", NULL, op_key },
 	{ "rmap", OP_CLAIM, "p A *pA", NULL, op_rmap },
