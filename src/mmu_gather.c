@@ -6,6 +6,7 @@
 #include "list.h"
 #include "lock.h"
 #include "page.h"
+#include "swap_slot.h"
 
 static void range_reset(struct avm_gather *g)
 {
@@ -40,13 +41,27 @@ void avm_gather_flush_tlb(struct avm_gather *g)
 	range_reset(g);
 }
 
+/*
+ * What only the swap cache would keep, in a slot that nobody names, goes at once: whoever ends should not leave its
+ * memory behind. One that is locked is left to reclaim.
+ */
+static void put_unmapped(struct avm *m, struct avm_page *page)
+{
+	if (avm_page_in_swap(page) && !avm_page_mapcount(page) && avm_page_trylock(m, page)) {
+		if (!avm_page_mapcount(page))
+			avm_swapcache_drop_idle(m, page);
+		avm_page_unlock(m, page);
+	}
+	avm_page_put(m, page);
+}
+
 void avm_gather_flush(struct avm_gather *g)
 {
 	struct avm *m = g->mm->machine;
 
 	avm_gather_flush_tlb(g);
 	while (g->nr)
-		avm_page_put(m, g->pages[--g->nr]);
+		put_unmapped(m, g->pages[--g->nr]);
 	while (!avm_list_empty(&g->tables)) {
 		struct avm_page *table = avm_list_first(&g->tables, struct avm_page, lru);
 

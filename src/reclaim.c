@@ -160,6 +160,8 @@ static enum fate shrink_locked(struct shrink *s, struct avm_page *page)
 	if (avm_page_test(page, AVM_PG_UNEVICTABLE) ||
 	    atomic_load_explicit(&page->pins, memory_order_relaxed))
 		return FATE_INACTIVE;
+	if (avm_page_in_swap(page) && avm_swapcache_closing(m, page))
+		return FATE_ACTIVE;
 	fate = second_chance(s, page);
 	if (fate != FATE_FREED)
 		return fate;
@@ -254,9 +256,9 @@ static void shrink_kind(struct shrink *s, enum avm_lru inactive, enum avm_lru ac
 			uint64_t want)
 {
 	struct avm *m = s->machine;
-	uint64_t target = s->freed + want;
+	uint64_t before = s->freed;
 
-	while (n && s->freed < target) {
+	while (n && s->freed - before < want) {
 		uint64_t batch = n < BATCH ? n : BATCH;
 		struct avm_list list;
 
@@ -322,6 +324,19 @@ uint64_t avm_shrink_all(struct avm *m)
 		shrink_lists(&s, 0, UINT64_MAX);
 	} while (s.freed > before);
 	return s.freed;
+}
+
+int avm_page_out(struct avm *m, avm_pfn_t pfn)
+{
+	struct avm_page *page = avm_page_of(m, pfn);
+	struct avm_list list;
+
+	avm_might_sleep(m);
+	if (!page || !avm_lru_isolate_page(m, page))
+		return -AVM_ENOENT;
+	avm_list_init(&list);
+	avm_list_add_tail(&page->lru, &list);
+	return avm_reclaim_pages(m, &list) ? 0 : -AVM_EBUSY;
 }
 
 static uint64_t frames_free(struct avm *m)

@@ -99,6 +99,8 @@ void avm_stats(struct avm *m, struct avm_stats *s)
 		.meta_bytes_peak = load(&m->meta_bytes_peak),
 		.committed = load(&m->committed),
 		.commit_limit = avm_commit_limit(m),
+		.swap_total = load(&m->swap_slots),
+		.swap_used = load(&m->swap_used),
 	};
 	cache_stats(m, &m->vmas, &s->vmas, &s->vmas_peak);
 	cache_stats(m, &m->anon_vmas, &s->anon_vmas, &s->anon_vmas_peak);

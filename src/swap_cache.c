@@ -139,6 +139,12 @@ bool avm_swapcache_evict(struct avm *m, struct avm_page *page)
 	return take_out(m, page, TAKE_UNUSED);
 }
 
+bool avm_swapcache_closing(struct avm *m, const struct avm_page *page)
+{
+	return atomic_load_explicit(&avm_swap_device_of(m, page->u.swap)->closing,
+				    memory_order_relaxed);
+}
+
 struct avm_page *avm_swapcache_next(struct avm_swap_device *d, uint32_t *slot)
 {
 	struct avm_page *page = NULL;

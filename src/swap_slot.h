@@ -97,6 +97,9 @@ bool avm_swapcache_drop_idle(struct avm *m, struct avm_page *page);
  */
 bool avm_swapcache_evict(struct avm *m, struct avm_page *page);
 
+/* Is its device being removed? Then it must stay in memory. => page locked, in the cache. */
+bool avm_swapcache_closing(struct avm *m, const struct avm_page *page);
+
 /* Writes a page to its slot; it is clean then. 0, or the port's error: it is dirty still. => locked; sleeps. */
 int avm_swapcache_write(struct avm *m, struct avm_page *page);
 

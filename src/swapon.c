@@ -10,12 +10,14 @@
 #include "file.h"
 #include "lock.h"
 #include "mm.h"
+#include "reclaim.h"
 #include "swap.h"
 #include "vma.h"
 
 #if AVM_PORT_TIER >= 2
 
 #define REMOVE_ROUNDS 8u
+#define ROOM 32u /* frames asked of reclaim at once */
 
 /* ---- adding -------------------------------------------------------------------------------------------- */
 
@@ -146,6 +148,21 @@ static void empty_cache(struct avm *m, struct avm_swap_device *d)
 	}
 }
 
+/*
+ * When a frame was refused: pages go to other devices. Those that have come back from this one do not return to it, so
+ * each time less is left to bring back. `refused`: by the port, so far.
+ */
+static bool make_room(struct avm *m, struct avm_swap_device *d, uint64_t *refused)
+{
+	uint64_t now = atomic_load_explicit(&m->frames_refused, memory_order_relaxed);
+
+	if (now == *refused)
+		return false;
+	*refused = now;
+	empty_cache(m, d);
+	return avm_shrink(m, ROOM);
+}
+
 static uint32_t used(const struct avm_swap_device *d)
 {
 	return atomic_load_explicit(&d->used, memory_order_relaxed);
@@ -157,6 +174,7 @@ static uint32_t used(const struct avm_swap_device *d)
  */
 static int empty_device(struct avm *m, struct avm_swap_device *d)
 {
+	uint64_t refused = atomic_load_explicit(&m->frames_refused, memory_order_relaxed);
 	unsigned idle = 0;
 
 	while (used(d)) {
@@ -165,6 +183,8 @@ static int empty_device(struct avm *m, struct avm_swap_device *d)
 
 		if (!err)
 			err = empty_mms(m, d);
+		if (err == -AVM_ENOMEM && make_room(m, d, &refused))
+			continue;
 		if (err)
 			return err;
 		empty_cache(m, d);

@@ -127,6 +127,7 @@ void op_pte(struct run *run, const struct script_line *line, struct outcome *out
 	const struct check checks[] = {
 		{ "absent", pte.kind == AVM_PTE_NONE },
 		{ "present", present },
+		{ "swapped", pte.kind == AVM_PTE_SWAP },
 		{ "writable", present && pte.write },
 		{ "readonly", present && !pte.write && !pte.none },
 		{ "exec", present && pte.exec },
@@ -215,6 +216,11 @@ void op_page(struct run *run, const struct script_line *line, struct outcome *ou
 		{ "clean", !(flags & AVM_PG_DIRTY) },
 		{ "unevictable", flags & AVM_PG_UNEVICTABLE },
 		{ "evictable", !(flags & AVM_PG_UNEVICTABLE) },
+		{ "active", flags & AVM_PG_ACTIVE },
+		{ "inactive", !(flags & AVM_PG_ACTIVE) },
+		{ "lazyfree", flags & AVM_PG_LAZYFREE },
+		{ "swapcache", flags & AVM_PG_SWAPCACHE },
+		{ "not-swapcache", !(flags & AVM_PG_SWAPCACHE) },
 		{ "own", av && av == own_of(v) },
 		{ "root", av && av == root_of(v) },
 		{ NULL, false },
@@ -461,4 +467,5 @@ void op_count(struct run *run, const struct script_line *line, struct outcome *o
 	check_number(run, line, "tables", st.tables);
 	check_number(run, line, "frames", st.frames_used - st.tables);
 	check_number(run, line, "committed", st.committed);
+	check_number(run, line, "swap", st.swap_used);
 }

@@ -201,6 +201,11 @@ struct run_file {
 	struct oracle_object *oracle;
 };
 
+struct run_swap {
+	struct script_name name;
+	struct avm_swap_device *device;
+};
+
 struct run_label {
 	struct script_name name;
 	avm_addr_t addr;
@@ -221,11 +226,13 @@ struct run {
 	size_t nr_procs, procs_room;
 	struct run_file *files;
 	size_t nr_files, files_room;
+	struct run_swap *swaps;
+	size_t nr_swaps, swaps_room;
 	struct run_label *labels;
 	size_t nr_labels, labels_room;
 	struct run_fill *fills; /* contents of files; a mapping may outlive the name */
 	uint64_t next_stamp;
-	bool io_fails; /* a line made reads or writes of a file fail */
+	bool io_fails; /* a line made reads or writes of a file or a swap device fail */
 	bool over; /* the script has failed */
 	struct avm_stats mark;
 };
@@ -247,6 +254,7 @@ struct run_proc *run_line_proc(struct run *run); /* of "A:" */
 /* Slots for names that are free. They move what run_proc() and run_file() returned before. */
 struct run_proc *run_new_proc(struct run *run, const struct script_name *name);
 struct run_file *run_new_file(struct run *run, const struct script_name *name);
+struct run_swap *run_new_swap(struct run *run, const struct script_name *name);
 void run_drop_proc(struct run *run, struct run_proc *p);
 void run_drop_file(struct run *run, struct run_file *f);
 void run_set_label(struct run *run, const struct script_name *name, avm_addr_t addr);
@@ -309,6 +317,21 @@ void op_copyout(struct run *, const struct script_line *, struct outcome *);
 void op_copy(struct run *, const struct script_line *, struct outcome *);
 void op_populate(struct run *, const struct script_line *, struct outcome *);
 void op_map_cached(struct run *, const struct script_line *, struct outcome *);
+
+void op_swapon(struct run *, const struct script_line *, struct outcome *);
+void op_swapoff(struct run *, const struct script_line *, struct outcome *);
+void op_swapout(struct run *, const struct script_line *, struct outcome *);
+void op_reclaim(struct run *, const struct script_line *, struct outcome *);
+void op_shrinkall(struct run *, const struct script_line *, struct outcome *);
+void op_balance(struct run *, const struct script_line *, struct outcome *);
+void op_swap(struct run *, const struct script_line *, struct outcome *);
+void op_swapped(struct run *, const struct script_line *, struct outcome *);
+/* `fail swapread` and `fail swapwrite`; the device of `machine swap`; `show swap`. */
+void run_fail_swap(struct run *run, const struct script_line *line);
+void run_machine_swap(struct run *run, const struct script_line *line, struct outcome *out);
+void run_show_swap(struct run *run, FILE *f);
+/* Pages of the line's range; 0, and the script is bad, if it is none. */
+uint64_t run_pages(struct run *run, const struct script_line *line, size_t arg);
 
 void op_file(struct run *, const struct script_line *, struct outcome *);
 void op_memfd(struct run *, const struct script_line *, struct outcome *);

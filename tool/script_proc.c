@@ -31,10 +31,11 @@ void op_machine(struct run *run, const struct script_line *line, struct outcome 
 			.fault_around = number32(run, line, "fault-around"),
 			.stack_guard = number32(run, line, "guard"),
 			.no_stack_guard = script_has(line, "no-guard"),
+			.low_frames = script_number(line, "low", 0),
+			.high_frames = script_number(line, "high", 0),
 		},
 	};
 
-	(void)out;
 	if (run->sim)
 		run_bad(run, "the machine line comes first, once");
 	if (run->options->family >= 0)
@@ -45,8 +46,8 @@ void op_machine(struct run *run, const struct script_line *line, struct outcome 
 		config.core.family = AVM_FAMILY_CHAIN;
 	if (script_has(line, "flat"))
 		config.core.family = AVM_FAMILY_FLAT;
-	if (!run->over)
-		run_machine(run, &config);
+	if (!run->over && run_machine(run, &config))
+		run_machine_swap(run, line, out);
 }
 
 /* ---- process, fork, exit --------------------------------------------------------------------- */
@@ -371,6 +372,10 @@ void op_watched(struct run *run, const struct script_line *line, struct outcome 
 void op_fail(struct run *run, const struct script_line *line, struct outcome *out)
 {
 	(void)out;
+	if (line->args[0].number || script_has(line, "on")) {
+		run_fail_swap(run, line);
+		return;
+	}
 	sim_fail_alloc(run->sim, line->args[1].number, script_number(line, "count", 1));
 }
 

@@ -52,150 +52,6 @@ void run_bad(struct run *run, const char *format, ...)
 	va_end(list);
 }
 
-/* ---- names ----------------------------------------------------------------------------------- */
-
-static bool same(const struct script_name *a, const struct script_name *b)
-{
-	return !strcmp(a->text, b->text);
-}
-
-struct run_proc *run_proc(struct run *run, const struct script_name *name)
-{
-	for (size_t i = 0; i < run->nr_procs; i++) {
-		if (same(&run->procs[i].name, name))
-			return &run->procs[i];
-	}
-	run_bad(run, "no process %s", name->text);
-	return NULL;
-}
-
-struct run_proc *run_line_proc(struct run *run)
-{
-	return run_proc(run, &run->line->proc);
-}
-
-/* Room for one element more than n, zeroed. */
-static void *grow(void *v, size_t n, size_t *room, size_t size)
-{
-	void *grown = v;
-
-	if (n == *room) {
-		*room = *room ? *room * 2 : 8;
-		grown = reallocarray(v, *room, size);
-	}
-	if (!grown) {
-		fprintf(stderr, "anonvm: out of memory\n");
-		exit(2);
-	}
-	memset((char *)grown + n * size, 0, size);
-	return grown;
-}
-
-struct run_proc *run_new_proc(struct run *run, const struct script_name *name)
-{
-	for (size_t i = 0; i < run->nr_procs; i++) {
-		if (!same(&run->procs[i].name, name))
-			continue;
-		run_bad(run, "there is a process %s already", name->text);
-		return NULL;
-	}
-	run->procs = grow(run->procs, run->nr_procs, &run->procs_room, sizeof(*run->procs));
-	run->procs[run->nr_procs].name = *name;
-	return &run->procs[run->nr_procs++];
-}
-
-struct run_file *run_new_file(struct run *run, const struct script_name *name)
-{
-	for (size_t i = 0; i < run->nr_files; i++) {
-		if (!same(&run->files[i].name, name))
-			continue;
-		run_bad(run, "there is a file %s already", name->text);
-		return NULL;
-	}
-	run->files = grow(run->files, run->nr_files, &run->files_room, sizeof(*run->files));
-	run->files[run->nr_files].name = *name;
-	return &run->files[run->nr_files++];
-}
-
-void run_drop_proc(struct run *run, struct run_proc *p)
-{
-	*p = run->procs[--run->nr_procs];
-}
-
-void run_drop_file(struct run *run, struct run_file *f)
-{
-	*f = run->files[--run->nr_files];
-}
-
-struct run_file *run_file(struct run *run, const struct script_addr *file)
-{
-	for (size_t i = 0; i < run->nr_files; i++) {
-		if (same(&run->files[i].name, &file->label))
-			return &run->files[i];
-	}
-	run_bad(run, "no file %s", file->label.text);
-	return NULL;
-}
-
-static struct run_label *find_label(struct run *run, const struct script_name *name)
-{
-	for (size_t i = 0; i < run->nr_labels; i++) {
-		if (same(&run->labels[i].name, name))
-			return &run->labels[i];
-	}
-	return NULL;
-}
-
-void run_set_label(struct run *run, const struct script_name *name, avm_addr_t addr)
-{
-	struct run_label *label = find_label(run, name);
-
-	if (!label) {
-		run->labels =
-			grow(run->labels, run->nr_labels, &run->labels_room, sizeof(*run->labels));
-		label = &run->labels[run->nr_labels++];
-		label->name = *name;
-	}
-	label->addr = addr;
-}
-
-bool run_addr(struct run *run, const struct script_addr *addr, avm_addr_t *out)
-{
-	const struct run_label *label;
-
-	*out = addr->number;
-	if (addr->label.text[0]) {
-		label = find_label(run, &addr->label);
-		if (!label) {
-			run_bad(run, "no address %s", addr->label.text);
-			return false;
-		}
-		*out = label->addr;
-	}
-	*out += addr->pages * SCRIPT_PAGE + addr->bytes;
-	return true;
-}
-
-bool run_range(struct run *run, const struct script_range *range, avm_addr_t *start,
-	       avm_addr_t *end)
-{
-	if (!run_addr(run, &range->base, start))
-		return false;
-	*end = *start + range->end * SCRIPT_PAGE;
-	*start += range->first * SCRIPT_PAGE;
-	return true;
-}
-
-struct avm_mm *run_mm(const struct run_proc *p)
-{
-	return sim_mm(p->sim);
-}
-
-struct avm *run_avm(const struct run *run)
-{
-	return sim_machine(run->sim);
-}
-
 /* ---- the machine ----------------------------------------------------------------------------- */
 
 bool run_machine(struct run *run, const struct sim_config *config)
@@ -408,12 +264,48 @@ static void differing_line(const char *before, const char *after, char *buf, siz
 		 (int)strcspn(after, "\n"), after);
 }
 
-static void check_unchanged(struct run *run, const char *before)
+static uint64_t pages_scanned(const struct run *run)
+{
+	struct avm_stats st;
+
+	avm_stats(run_avm(run), &st);
+	return st.events[AVM_EV_SCANNED];
+}
+
+/* What is not the address space's own doing when memory is short: entries, and how many pages are resident. */
+static void strip_pages(char *dump)
+{
+	char *to = dump;
+
+	for (const char *line = dump; *line;) {
+		size_t len = strcspn(line, "\n");
+		size_t kept = strncmp(line, "pte ", 4) ? len : 0;
+		const char *rss = memmem(line, kept, " rss_", 5);
+
+		if (rss)
+			kept = (size_t)(rss - line);
+		memmove(to, line, kept);
+		to += kept;
+		line += len;
+		if (*line == '\n') {
+			*to++ = '\n';
+			line++;
+		}
+	}
+	*to = '\0';
+}
+
+/* `scanned`: pages that reclaim had looked at before the line. */
+static void check_unchanged(struct run *run, char *before, uint64_t scanned)
 {
 	struct run_proc *p = run_line_proc(run);
 	char *after = p ? run_dump(p) : NULL;
 	char difference[512];
 
+	if (after && pages_scanned(run) != scanned) {
+		strip_pages(before);
+		strip_pages(after);
+	}
 	if (after && strcmp(before, after) != 0) {
 		differing_line(before, after, difference, sizeof(difference));
 		run_fail(run, "it failed, and changed the address space: %s", difference);
@@ -503,6 +395,7 @@ static void run_line(struct run *run)
 	const struct script_line *line = run->line;
 	struct outcome out = { 0 };
 	char *before = NULL;
+	uint64_t scanned = 0;
 	bool each = run->options->verify == SCRIPT_VERIFY_EACH;
 
 	if (!(line->op->flags & OP_FIRST) && !run->sim && !default_machine(run))
@@ -512,6 +405,7 @@ static void run_line(struct run *run)
 		struct run_proc *p = run_line_proc(run);
 
 		before = p ? run_dump(p) : NULL;
+		scanned = pages_scanned(run);
 	} else if (line->expect.unchanged) {
 		run_bad(run, "%s has no process that could be unchanged", line->op->name);
 	}
@@ -525,7 +419,7 @@ static void run_line(struct run *run)
 	if (!run->over && !(line->op->flags & OP_CLAIM))
 		compare(run, &out);
 	if (!run->over && before && (out.error || out.signal))
-		check_unchanged(run, before);
+		check_unchanged(run, before, scanned);
 	free(before);
 	if (run->over || out.error || out.signal)
 		return;
@@ -577,6 +471,7 @@ void script_run(const struct script *s, const struct script_options *options,
 	free(run.procs);
 	free(run.files);
 	free(run.labels);
+	free(run.swaps);
 }
 
 void script_result_free(struct script_result *result)

@@ -140,11 +140,13 @@ static void show(struct run *run, const struct script_line *line, FILE *f)
 	show_address_space(run, line, &sink);
 	if (script_has(line, "stats"))
 		show_stats(run, f);
+	if (script_has(line, "swap"))
+		run_show_swap(run, f);
 	if (p && run_addr(run, &page->args[0].addr, &addr))
 		show_page(run, p, addr, &sink);
 }
 
-/* show maps A | family A | smaps A | mm A | page ADDR of A | stats */
+/* show maps A | family A | smaps A | mm A | page ADDR of A | stats | swap */
 void op_show(struct run *run, const struct script_line *line, struct outcome *out)
 {
 	FILE *f = run->options->out ? run->options->out : fopen("/dev/null", "w");

@@ -11,7 +11,8 @@
 const struct script_op script_ops[] = {
 	/* machine and processes */
 	{ "machine", OP_FIRST, "",
-	  "frames:N stamps reuse chain flat strict reserve:N max-vmas:N fault-around:N guard:N no-guard",
+	  "frames:N stamps reuse chain flat strict reserve:N max-vmas:N fault-around:N guard:N no-guard "
+	  "low:N high:N swap:N swapkind:p",
 	  op_machine },
 	{ "process", 0, "p", LIMITS " lowest:A top:A base:A", op_process },
 	{ "fork", 0, "p p", NULL, op_fork },
@@ -67,8 +68,16 @@ const struct script_op script_ops[] = {
 	{ "fread", 0, "F ?L", NULL, op_fread },
 	{ "fwrite", 0, "F V", NULL, op_fwrite },
 
+	/* memory under pressure */
+	{ "swapon", 0, "p", "slots:N priority:N kind:p file:T", op_swapon },
+	{ "swapoff", 0, "p", NULL, op_swapoff },
+	{ "swapout", 0, "A ?L {of} p", NULL, op_swapout },
+	{ "reclaim", 0, "N", NULL, op_reclaim },
+	{ "shrinkall", 0, "", NULL, op_shrinkall },
+	{ "balance", 0, "", NULL, op_balance },
+
 	/* failures, and things that are watched */
-	{ "fail", 0, "{alloc} N", "count:N", op_fail },
+	{ "fail", 0, "{alloc|swapread|swapwrite} N", "count:N on:p", op_fail },
 	{ "fail-io", 0, "{read|write} F N", "retry", op_fail_io },
 	{ "watch", OP_CLAIM, "p", NULL, op_watch },
 	{ "mark", OP_CLAIM, "", NULL, op_mark },
@@ -78,11 +87,16 @@ const struct script_op script_ops[] = {
 	{ "maps-in", OP_CLAIM, "p R *M", NULL, op_maps },
 	{ "vmas", OP_CLAIM, "p N", NULL, op_vmas },
 	{ "pte", OP_CLAIM, "p A",
-	  "absent present writable readonly exec prot-none zero not-zero special young old dirty clean",
+	  "absent present swapped writable readonly exec prot-none zero not-zero special young old dirty "
+	  "clean",
 	  op_pte },
 	{ "page", OP_CLAIM, "p A",
-	  "anon file exclusive shared dirty clean unevictable evictable own root mapcount:N refcount:N",
+	  "anon file exclusive shared dirty clean unevictable evictable active inactive lazyfree "
+	  "swapcache not-swapcache own root mapcount:N refcount:N",
 	  op_page },
+	{ "swapped", OP_CLAIM, "p A ?L", NULL, op_swapped },
+	{ "resident", OP_CLAIM, "p A ?L", NULL, op_swapped },
+	{ "swap", OP_CLAIM, "p", "used:N pages:N reads:N writes:N", op_swap },
 	{ "frame", OP_CLAIM, "p A {same|other} p A", NULL, op_frame },
 	{ "key", OP_CLAIM, "p A {same|other} p A", NULL, op_key },
 	{ "rmap", OP_CLAIM, "p A *pA", NULL, op_rmap },
@@ -94,12 +108,13 @@ const struct script_op script_ops[] = {
 	{ "pages", OP_CLAIM, "p", "total:N data:N exec:N stack:N locked:N tables:N", op_pages },
 	{ "event", OP_CLAIM, "p N", NULL, op_event },
 	{ "refused", OP_CLAIM, "p N", NULL, op_refused },
-	{ "count", OP_CLAIM, "", "mms:N vmas:N anon_vmas:N avcs:N tables:N frames:N committed:N",
+	{ "count", OP_CLAIM, "", "mms:N vmas:N anon_vmas:N avcs:N tables:N frames:N committed:N "
+	  "swap:N",
 	  op_count },
 	{ "watched", OP_CLAIM, "p *R", NULL, op_watched },
 	{ "verify", OP_CLAIM, "?N", NULL, op_verify },
 
-	{ "show", OP_CLAIM, "", "maps:p family:p smaps:p mm:p page:A of:p stats", op_show },
+	{ "show", OP_CLAIM, "", "maps:p family:p smaps:p mm:p page:A of:p stats swap", op_show },
 	{ "graph", OP_CLAIM, "T", NULL, op_graph },
 	{ NULL, 0, NULL, NULL, NULL },
 };

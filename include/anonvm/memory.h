@@ -57,7 +57,8 @@ int avm_swap_add(struct avm *m, struct avm_swap_device *d, struct avm_swap_slot 
 
 /*
  * Removes a device: every page on it comes back into memory first, and when memory is short others go to other devices.
- * Returns 0: the struct and the slots are the caller's again. -ENOMEM: not all of it fits elsewhere; -EIO: a slot
+ * Returns 0: the struct and the slots are the caller's again. -ENOMEM: not all of it fits elsewhere, or what several
+ * address spaces share does not fit into memory at once; -EIO: a slot
  * cannot be read; -EBUSY: somebody holds on to a slot; -EINTR; -EINVAL: not there. The device is as usable as before
  * then; what came back stays. Sleeps: yes. Locks held: none.
  */
@@ -74,6 +75,12 @@ uint64_t avm_shrink(struct avm *m, uint64_t n);
 
 /* Frees all that can be freed, recently used or not: what a machine does before it writes itself to disk. */
 uint64_t avm_shrink_all(struct avm *m);
+
+/*
+ * Frees the page in frame pfn, recently used or not, whoever maps it. 0; -ENOENT: no page there that reclaim knows;
+ * -EBUSY: it stays, for one of the reasons of avm_shrink(), or it could not be written. As avm_shrink().
+ */
+int avm_page_out(struct avm *m, avm_pfn_t pfn);
 
 /*
  * Watermarks (avm_config.low_frames, high_frames): when fewer than low_frames are free, frees pages until high_frames

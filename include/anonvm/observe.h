@@ -102,6 +102,7 @@ struct avm_stats {
 	uint64_t vmas_peak, anon_vmas_peak, avcs_peak;
 	uint64_t meta_bytes, meta_bytes_peak;
 	uint64_t committed, commit_limit;
+	uint64_t swap_total, swap_used; /* slots */
 	uint64_t events[AVM_NR_EVENTS];
 	uint64_t refused[AVM_NR_REFUSALS];
 };
