@@ -368,7 +368,11 @@ int avm_file_get_page(struct avm_file *f, uint64_t index, enum avm_get_how how,
 			return err;
 		}
 		page = item;
-		avm_page_lock(m, page);
+		err = avm_page_lock_killable(m, page);
+		if (err) {
+			avm_page_put(m, page);
+			return err;
+		}
 		if (avm_page_file(page) == f && !(how == AVM_GET_READ && beyond_end(f, index))) {
 			*out = page;
 			return 0;

@@ -51,7 +51,7 @@ enum avm_get_how {
 
 /*
  * The page, cached, up to date, locked and held: found, or allocated and read. 0; 1 when it had to
- * be read (major); -ENOMEM, -EAGAIN, or the file's error; -EFAULT beyond the end of the file.
+ * be read (major); -ENOMEM, -EAGAIN, -EINTR, or the file's error; -EFAULT beyond the end of the file.
  * Sleeps.
  */
 int avm_file_get_page(struct avm_file *f, uint64_t index, enum avm_get_how how,

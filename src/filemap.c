@@ -371,7 +371,10 @@ unsigned avm_fault_shared_write(struct avm_fault_ctx *f)
 	page = avm_page_of(m, avm_pte_pfn(f->seen));
 	avm_page_get(page);
 	avm_ptc_unlock(&f->c);
-	avm_page_lock(m, page);
+	if (avm_page_lock_killable(m, page)) {
+		avm_page_put(m, page);
+		return AVM_FAULT_RETRY;
+	}
 	bits = write_clean_page(f, page);
 	unlock_put(m, page);
 	return bits;

@@ -29,7 +29,7 @@ static void watch_level(struct avm *m)
 	uint64_t used = atomic_load_explicit(&m->frames_used, memory_order_relaxed);
 	uint64_t total = atomic_load_explicit(&m->frames_total, memory_order_relaxed);
 
-	if (used + m->config.low_frames < total || !m->config.low_frames ||
+	if (!m->config.low_frames || !total || used + m->config.low_frames < total ||
 	    atomic_exchange_explicit(&m->pressure, 1, memory_order_relaxed))
 		return;
 	avm_word_wake(m, &m->pressure);

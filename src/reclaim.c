@@ -168,8 +168,11 @@ static enum fate shrink_locked(struct shrink *s, struct avm_page *page)
 	if (!has_somewhere_to_go(m, page))
 		return FATE_ACTIVE;
 	lazy = is_lazy(page);
-	if (!unmap(m, page))
+	if (!unmap(m, page)) {
+		/* If no entry got as far as the slot, it is free for another page. */
+		avm_swapcache_drop_idle(m, page);
 		return FATE_ACTIVE;
+	}
 	if (is_shmem(page) && !to_swap_cache(page))
 		return FATE_ACTIVE;
 	if (avm_page_test(page, AVM_PG_DIRTY) && !clean(m, page))
@@ -251,6 +254,11 @@ static avm_noinline void deactivate(struct shrink *s, enum avm_lru active, uint6
 	}
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* Looks at up to n pages of one kind, and stops when `want` have been freed. */
 static void shrink_kind(struct shrink *s, enum avm_lru inactive, enum avm_lru active, uint64_t n,
 			uint64_t want)
@@ -259,11 +267,11 @@ static void shrink_kind(struct shrink *s, enum avm_lru inactive, enum avm_lru ac
 	uint64_t before = s->freed;
 
 	while (n && s->freed - before < want) {
-		uint64_t batch = n < BATCH ? n : BATCH;
+		uint64_t batch = least(least(n, BATCH), want - (s->freed - before));
 		struct avm_list list;
 
 		if (avm_lru_count(m, inactive) <= avm_lru_count(m, active))
-			deactivate(s, active, batch);
+			deactivate(s, active, BATCH);
 		avm_list_init(&list);
 		if (!avm_lru_isolate(m, inactive, batch, &list))
 			return;
@@ -283,9 +291,7 @@ static uint64_t share(struct avm *m, enum avm_lru inactive, enum avm_lru active,
 	uint64_t pages = avm_lru_count(m, inactive) + avm_lru_count(m, active);
 	uint64_t n = pages >> priority;
 
-	if (n < BATCH)
-		n = pages < BATCH ? pages : BATCH;
-	return n;
+	return n < BATCH ? least(pages, BATCH) : n;
 }
 
 static void shrink_lists(struct shrink *s, int priority, uint64_t want)
@@ -295,7 +301,7 @@ static void shrink_lists(struct shrink *s, int priority, uint64_t want)
 
 	shrink_kind(s, AVM_LRU_INACTIVE_FILE, AVM_LRU_ACTIVE_FILE,
 		    share(m, AVM_LRU_INACTIVE_FILE, AVM_LRU_ACTIVE_FILE, priority), want);
-	want -= s->freed - before < want ? s->freed - before : want;
+	want -= least(want, s->freed - before);
 	/* Without swap there are only the pages that MADV_FREE gave up: not worth a search unless all else fails. */
 	if (want && (anon_can_go(m) || !priority))
 		shrink_kind(s, AVM_LRU_INACTIVE_ANON, AVM_LRU_ACTIVE_ANON,

@@ -91,8 +91,10 @@ uint64_t avm_balance(struct avm *m);
 
 /* Told to the port when there is no frame even after reclaim (avm_port_oom). */
 struct avm_oom {
-	struct avm_mm *mm; /* who asked */
-	struct avm_mm *largest; /* the one whose end would free most: the figures below are its */
+	struct avm_mm *
+		mm; /* who asked; NULL: somebody who reads or writes a file, or makes an address space */
+	struct avm_mm *
+		largest; /* the one whose end would free most, NULL: none; the figures below are its */
 	uint64_t rss[AVM_NR_RSS];
 	uint64_t tables;
 	uint64_t frames_total, swap_total, swap_free; /* of the machine */
