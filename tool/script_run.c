@@ -313,6 +313,16 @@ static void check_unchanged(struct run *run, char *before, uint64_t scanned)
 	free(after);
 }
 
+/* The lines of a report as one: "V20: ...; V22: ...". */
+static void join_lines(char *text, size_t len)
+{
+	while (len && text[len - 1] == '\n')
+		text[--len] = '\0';
+	for (; *text; text++)
+		if (*text == '\n')
+			*text = ';';
+}
+
 static void verify(struct run *run, enum avm_verify_level level)
 {
 	char *text = NULL;
@@ -322,6 +332,8 @@ static void verify(struct run *run, enum avm_verify_level level)
 
 	if (f)
 		fclose(f);
+	if (text)
+		join_lines(text, len);
 	run->result->verified++;
 	if (n > 0) {
 		run->result->violations += (uint64_t)n;
