@@ -64,6 +64,7 @@ AVM_OBSERVER_SOURCES := \
 	src/format.c \
 	src/observe.c \
 	src/stats.c \
+	src/stats_vma.c \
 	src/dump.c \
 	src/verify.c \
 	src/verify_object.c \

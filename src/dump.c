@@ -198,6 +198,9 @@ static const struct {
 	{ AVM_PG_TABLE, "table" },
 	{ AVM_PG_ZERO, "zero" },
 	{ AVM_PG_ISOLATED, "isolated" },
+	{ AVM_PG_SWAPCACHE, "swapcache" },
+	{ AVM_PG_LAZYFREE, "lazyfree" },
+	{ AVM_PG_POISONED, "poisoned" },
 };
 
 static void put_page_flags(struct avm_text *t, uint32_t flags)

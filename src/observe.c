@@ -59,6 +59,7 @@ static void describe(const struct avm *m, avm_addr_t addr, avm_pte_t pte, struct
 		info->kind = kind_of_entry(pte);
 		info->entry = avm_pte_entry_value(pte);
 		info->write = avm_pte_entry_write(pte);
+		info->exclusive = avm_pte_entry_exclusive(pte);
 		return;
 	}
 	info->kind = AVM_PTE_PRESENT;
@@ -72,6 +73,7 @@ static void describe(const struct avm *m, avm_addr_t addr, avm_pte_t pte, struct
 	if (!info->special)
 		info->page = avm_page_of(m, info->pfn);
 	info->zero = info->page && avm_page_test(info->page, AVM_PG_ZERO);
+	info->exclusive = info->page && avm_page_test(info->page, AVM_PG_EXCLUSIVE);
 }
 
 void avm_pte_at(struct avm_mm *mm, avm_addr_t addr, struct avm_pte_info *info)

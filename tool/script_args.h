@@ -20,4 +20,12 @@ const char *parse_range(const char *word, struct script_range *out); /* no permi
 const char *parse_map(const char *word, struct script_range *out);
 const char *parse_value(const struct token *t, struct script_value *out);
 
+/* One argument of a kind (script_priv.h: the letters), and what people call the kind. */
+const char *parse_arg(struct script *s, char kind, const struct token *t, struct script_arg *arg);
+const char *kind_name(char kind);
+
+/* Memory that lives as long as the script. */
+void *script_keep(struct script *s, size_t size);
+void *script_keep_copy(struct script *s, const void *from, size_t size);
+
 #endif

@@ -395,6 +395,33 @@ void op_rss(struct run *run, const struct script_line *line, struct outcome *out
 	check_number(run, line, "shmem", st.rss[AVM_RSS_SHMEM]);
 }
 
+/* smaps A ADDR ...: of the VMA there, in pages, or bytes with a unit. */
+void op_smaps(struct run *run, const struct script_line *line, struct outcome *out)
+{
+	avm_addr_t addr;
+	struct run_proc *p = take_place(run, line->args, &addr);
+	struct avm_vma *v = p ? vma_at(run, p, addr) : NULL;
+	struct avm_vma_stats s;
+
+	(void)out;
+	if (!v)
+		return;
+	avm_vma_stats(v, &s);
+	check_number(run, line, "rss", s.rss);
+	check_number(run, line, "pss", s.pss);
+	check_number(run, line, "shared-clean", s.shared_clean);
+	check_number(run, line, "shared-dirty", s.shared_dirty);
+	check_number(run, line, "private-clean", s.private_clean);
+	check_number(run, line, "private-dirty", s.private_dirty);
+	check_number(run, line, "referenced", s.referenced);
+	check_number(run, line, "anonymous", s.anonymous);
+	check_number(run, line, "ksm", s.ksm);
+	check_number(run, line, "lazyfree", s.lazyfree);
+	check_number(run, line, "swap", s.swap);
+	check_number(run, line, "swap-pss", s.swap_pss);
+	check_number(run, line, "locked", s.locked);
+}
+
 /* pages A total N ...: what is accounted to the address space. */
 void op_pages(struct run *run, const struct script_line *line, struct outcome *out)
 {

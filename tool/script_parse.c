@@ -10,34 +10,8 @@
 #include "script_args.h"
 
 #define ARGS_MAX 256
-
-/* Memory that lives as long as the script. */
-struct block {
-	struct block *next;
-	max_align_t data[];
-};
-
-static void *keep(struct script *s, size_t size)
-{
-	struct block *b = calloc(1, sizeof(*b) + size);
-
-	if (!b) {
-		fprintf(stderr, "anonvm: out of memory\n");
-		exit(2);
-	}
-	b->next = s->blocks;
-	s->blocks = b;
-	return b->data;
-}
-
-static void *keep_copy(struct script *s, const void *from, size_t size)
-{
-	void *to = keep(s, size ? size : 1);
-
-	if (size)
-		memcpy(to, from, size);
-	return to;
-}
+#define LOOPS_MAX 8
+#define LINES_MAX 200000
 
 /* ---- one line -------------------------------------------------------------------------------- */
 
@@ -48,6 +22,12 @@ struct parser {
 	size_t at;
 	struct script_arg args[ARGS_MAX];
 	size_t nr_args;
+	struct {
+		size_t first; /* line */
+		uint64_t times;
+		unsigned number;
+	} loops[LOOPS_MAX]; /* that have not ended */
+	size_t nr_loops;
 	unsigned number; /* of the line */
 	char error[256];
 };
@@ -82,111 +62,6 @@ static bool next_is_word(struct parser *p, const char *word)
 	const struct token *t = peek(p);
 
 	return t && t->kind == TOKEN_WORD && (!word || !strcmp(t->text, word));
-}
-
-static const char *parse_backing(const char *word, struct script_addr *out)
-{
-	*out = (struct script_addr){ 0 };
-	return strcmp(word, "anon") ? parse_addr(word, out) : NULL;
-}
-
-static const char *parse_advice(const char *word, uint64_t *out)
-{
-	const struct script_word *advice = script_find_word(script_advice, word);
-
-	if (!advice) {
-		const char *wrong = parse_number(word, out);
-
-		return !wrong && *out <= INT32_MAX ? NULL : "not an advice";
-	}
-	*out = advice->value;
-	return NULL;
-}
-
-static const char *parse_path(struct script *s, const struct token *t, const char **out)
-{
-	if (!t->len || memchr(t->text, '\0', t->len))
-		return "a text without NULs is wanted here";
-	*out = keep_copy(s, t->text, t->len + 1);
-	return NULL;
-}
-
-static const char *parse_arg(struct script *s, char kind, const struct token *t,
-			     struct script_arg *arg)
-{
-	const char *wrong;
-
-	*arg = (struct script_arg){ .kind = kind };
-	if (kind == 'V') {
-		arg->value = keep(s, sizeof(*arg->value));
-		return parse_value(t, arg->value);
-	}
-	if (kind == 'T' && t->kind != TOKEN_EQUALS)
-		return parse_path(s, t, &arg->text);
-	if (t->kind != TOKEN_WORD)
-		return "a word is wanted here";
-	switch (kind) {
-	case 'A':
-		return parse_addr(t->text, &arg->addr);
-	case 'F':
-		wrong = parse_addr(t->text, &arg->addr);
-		return wrong || !arg->addr.label.text[0] ? "not a file: NAME, NAME+PAGE" : NULL;
-	case 'B':
-		wrong = parse_backing(t->text, &arg->addr);
-		return wrong ? "not anon, nor a file: NAME, NAME+PAGE" : NULL;
-	case 'L':
-		return parse_length(t->text, &arg->number);
-	case 'N':
-		return parse_number(t->text, &arg->number);
-	case 'P':
-		return parse_prot(t->text, &arg->number);
-	case 'a':
-		return parse_access(t->text, &arg->number);
-	case 'D':
-		return parse_advice(t->text, &arg->number);
-	case 'p':
-		return parse_name(t->text, t->len, &arg->name);
-	case 'R':
-		arg->range = keep(s, sizeof(*arg->range));
-		return parse_range(t->text, arg->range);
-	case 'M':
-		arg->range = keep(s, sizeof(*arg->range));
-		return parse_map(t->text, arg->range);
-	default:
-		return "not understood";
-	}
-}
-
-static const char *kind_name(char kind)
-{
-	switch (kind) {
-	case 'A':
-		return "an address";
-	case 'F':
-		return "a file";
-	case 'B':
-		return "anon or a file";
-	case 'L':
-		return "a length";
-	case 'N':
-		return "a number";
-	case 'P':
-		return "a protection";
-	case 'V':
-		return "a value";
-	case 'a':
-		return "an access (r, w, x)";
-	case 'D':
-		return "an advice";
-	case 'p':
-		return "a process";
-	case 'R':
-		return "a range";
-	case 'T':
-		return "a text";
-	default:
-		return "a mapping";
-	}
 }
 
 static bool take_arg(struct parser *p, char kind)
@@ -314,11 +189,11 @@ static bool take_options(struct parser *p)
 				return false;
 		}
 	}
-	p->line.args = keep_copy(p->script, p->args, p->nr_args * sizeof(p->args[0]));
+	p->line.args = script_keep_copy(p->script, p->args, p->nr_args * sizeof(p->args[0]));
 	p->line.nr_args = p->nr_args;
 	for (size_t i = 0; i < n; i++)
 		options[i].args = p->line.args + firsts[i];
-	p->line.options = keep_copy(p->script, options, n * sizeof(options[0]));
+	p->line.options = script_keep_copy(p->script, options, n * sizeof(options[0]));
 	p->line.nr_options = n;
 	return true;
 }
@@ -361,7 +236,7 @@ static bool take_want(struct parser *p, struct script_expect *e)
 	    (t->kind == TOKEN_WORD && t->text[0] >= '0' && t->text[0] <= '9')) {
 		const char *wrong;
 
-		e->value = keep(p->script, sizeof(*e->value));
+		e->value = script_keep(p->script, sizeof(*e->value));
 		wrong = parse_value(t, e->value);
 		return !wrong || bad_token(p, t, wrong);
 	}
@@ -470,19 +345,7 @@ static bool take_op(struct parser *p)
 	return true;
 }
 
-static bool parse_line(struct parser *p, const char *text, size_t len)
-{
-	const char *wrong = script_tokens(text, len, &p->tokens);
-
-	p->at = 0;
-	p->nr_args = 0;
-	if (wrong)
-		return bad(p, "%s", wrong);
-	if (!p->tokens.n)
-		return true;
-	return take_prefix(p) && take_op(p) && take_args(p, p->line.op->args) && take_options(p) &&
-	       take_expect(p);
-}
+/* ---- repeat ---------------------------------------------------------------------------------- */
 
 static void add_line(struct script *s, const struct script_line *line)
 {
@@ -500,6 +363,64 @@ static void add_line(struct script *s, const struct script_line *line)
 	s->lines[s->n++] = *line;
 }
 
+/* repeat N { */
+static bool begin_loop(struct parser *p)
+{
+	uint64_t times;
+
+	if (p->tokens.n != 3 || strcmp(p->tokens.v[2].text, "{") != 0 ||
+	    parse_number(p->tokens.v[1].text, &times))
+		return bad(p, "repeat wants a number and {");
+	if (!times || times > LINES_MAX)
+		return bad(p, "repeat: between 1 and %u times", LINES_MAX);
+	if (p->nr_loops == LOOPS_MAX)
+		return bad(p, "too many repeats within each other");
+	p->loops[p->nr_loops].first = p->script->n;
+	p->loops[p->nr_loops].number = p->number;
+	p->loops[p->nr_loops++].times = times;
+	return true;
+}
+
+/* The lines since are there as often as they are to be performed. */
+static bool end_loop(struct parser *p)
+{
+	struct script *s = p->script;
+	size_t first, n;
+	uint64_t times;
+
+	if (p->tokens.n != 1 || !p->nr_loops)
+		return bad(p, "} ends no repeat");
+	first = p->loops[--p->nr_loops].first;
+	times = p->loops[p->nr_loops].times;
+	n = s->n - first;
+	if (first + n * times > LINES_MAX)
+		return bad(p, "repeat: more than %u lines", LINES_MAX);
+	for (size_t i = n; i < n * times; i++) {
+		struct script_line line = s->lines[first + i % n];
+
+		add_line(s, &line);
+	}
+	return true;
+}
+
+static bool parse_line(struct parser *p, const char *text, size_t len)
+{
+	const char *wrong = script_tokens(text, len, &p->tokens);
+
+	p->at = 0;
+	p->nr_args = 0;
+	if (wrong)
+		return bad(p, "%s", wrong);
+	if (!p->tokens.n)
+		return true;
+	if (p->tokens.v[0].kind == TOKEN_WORD && !strcmp(p->tokens.v[0].text, "repeat"))
+		return begin_loop(p);
+	if (p->tokens.v[0].kind == TOKEN_WORD && !strcmp(p->tokens.v[0].text, "}"))
+		return end_loop(p);
+	return take_prefix(p) && take_op(p) && take_args(p, p->line.op->args) && take_options(p) &&
+	       take_expect(p);
+}
+
 /* The text of a line without the blanks around it, printable. */
 static char *line_text(struct script *s, const char *text, size_t len)
 {
@@ -511,7 +432,7 @@ static char *line_text(struct script *s, const char *text, size_t len)
 	}
 	while (len && strchr(" \t\r", text[len - 1]))
 		len--;
-	copy = keep(s, len + 1);
+	copy = script_keep(s, len + 1);
 	for (size_t i = 0; i < len; i++)
 		copy[i] = (unsigned char)text[i] >= ' ' && (unsigned char)text[i] < 0x7f ? text[i] :
 											   '?';
@@ -533,7 +454,10 @@ static bool parse_text(struct parser *p, const char *text, size_t len)
 		}
 		i += n + 1;
 	}
-	return true;
+	if (!p->nr_loops)
+		return true;
+	p->number = p->loops[p->nr_loops - 1].number;
+	return bad(p, "repeat without }");
 }
 
 struct script *script_parse(const char *name, const char *text, size_t len, char **error)
@@ -547,7 +471,7 @@ struct script *script_parse(const char *name, const char *text, size_t len, char
 		exit(2);
 	}
 	p->script = s;
-	s->name = keep_copy(s, name, strlen(name) + 1);
+	s->name = script_keep_copy(s, name, strlen(name) + 1);
 	if (!parse_text(p, text, len)) {
 		if (asprintf(error, "%s:%u: %s", name, p->number, p->error) < 0)
 			*error = NULL;
@@ -556,18 +480,4 @@ struct script *script_parse(const char *name, const char *text, size_t len, char
 	}
 	free(p);
 	return s;
-}
-
-void script_free(struct script *s)
-{
-	if (!s)
-		return;
-	while (s->blocks) {
-		struct block *next = s->blocks->next;
-
-		free(s->blocks);
-		s->blocks = next;
-	}
-	free(s->lines);
-	free(s);
 }

@@ -353,6 +353,7 @@ void op_key(struct run *, const struct script_line *, struct outcome *);
 void op_rmap(struct run *, const struct script_line *, struct outcome *);
 void op_family(struct run *, const struct script_line *, struct outcome *);
 void op_rss(struct run *, const struct script_line *, struct outcome *);
+void op_smaps(struct run *, const struct script_line *, struct outcome *);
 void op_pages(struct run *, const struct script_line *, struct outcome *);
 void op_event(struct run *, const struct script_line *, struct outcome *);
 void op_refused(struct run *, const struct script_line *, struct outcome *);

@@ -59,6 +59,45 @@ static void sum_page(const struct avm_pte_info *pte, struct vma_sums *sums)
 	sums->exclusive += (atomic_load(&pte->page->flags) & AVM_PG_EXCLUSIVE) != 0;
 }
 
+static void show_bytes(FILE *f, const char *name, uint64_t bytes)
+{
+	fprintf(f, " %s %lluk", name, (unsigned long long)(bytes >> 10));
+}
+
+/* The fields of smaps; the rarer ones if they are not 0. */
+static void show_sums(struct avm_vma *v, FILE *f)
+{
+	struct avm_vma_stats s;
+
+	avm_vma_stats(v, &s);
+	const struct {
+		const char *name;
+		uint64_t bytes;
+		bool rare;
+	} fields[] = {
+		{ "rss", s.rss, false },
+		{ "pss", s.pss, false },
+		{ "shared-clean", s.shared_clean, true },
+		{ "shared-dirty", s.shared_dirty, true },
+		{ "private-clean", s.private_clean, true },
+		{ "private-dirty", s.private_dirty, true },
+		{ "referenced", s.referenced, false },
+		{ "anonymous", s.anonymous, true },
+		{ "ksm", s.ksm, true },
+		{ "lazyfree", s.lazyfree, true },
+		{ "swap", s.swap, true },
+		{ "swap-pss", s.swap_pss, true },
+		{ "locked", s.locked, true },
+	};
+
+	fprintf(f, "   ");
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		if (fields[i].bytes || !fields[i].rare)
+			show_bytes(f, fields[i].name, fields[i].bytes);
+	}
+	fputc('\n', f);
+}
+
 static void show_smaps(const struct run_proc *p, FILE *f)
 {
 	for (struct avm_vma *v = avm_next_vma(run_mm(p), NULL); v; v = avm_next_vma(run_mm(p), v)) {
@@ -87,6 +126,7 @@ static void show_smaps(const struct run_proc *p, FILE *f)
 			(unsigned long long)sums.anon, (unsigned long long)sums.shared,
 			(unsigned long long)sums.exclusive, (unsigned long long)sums.dirty,
 			(unsigned long long)chain);
+		show_sums(v, f);
 	}
 }
 
@@ -98,6 +138,13 @@ static void show_page(struct run *run, const struct run_proc *p, avm_addr_t addr
 	FILE *f = sink->context;
 
 	avm_pte_at(run_mm(p), addr, &pte);
+	if (pte.kind == AVM_PTE_SWAP) {
+		fprintf(f, "%#llx of %s: swapped: device %llu slot %llu%s\n",
+			(unsigned long long)addr, p->name.text, (unsigned long long)pte.entry >> 32,
+			(unsigned long long)pte.entry & UINT32_MAX,
+			pte.exclusive ? " exclusive" : "");
+		return;
+	}
 	if (pte.kind != AVM_PTE_PRESENT) {
 		fprintf(f, "%#llx of %s: not present\n", (unsigned long long)addr, p->name.text);
 		return;
@@ -108,6 +155,37 @@ static void show_page(struct run *run, const struct run_proc *p, avm_addr_t addr
 		pte.none ? " prot-none" : "", pte.zero ? " zero page" : "");
 	if (pte.page && !pte.zero)
 		avm_dump_page(run_avm(run), pte.page, sink);
+}
+
+static void show_entry(const struct avm_pte_info *e, FILE *f)
+{
+	bool anon = e->page && avm_page_anon_vma(e->page);
+
+	fprintf(f, "%012llx", (unsigned long long)e->addr);
+	if (e->kind == AVM_PTE_PRESENT)
+		fprintf(f, " present frame %#llx", (unsigned long long)e->pfn);
+	else if (e->kind == AVM_PTE_SWAP)
+		fprintf(f, " swapped device %llu slot %llu", (unsigned long long)e->entry >> 32,
+			(unsigned long long)e->entry & UINT32_MAX);
+	else if (e->kind != AVM_PTE_NONE)
+		fprintf(f, e->kind == AVM_PTE_MIGRATION ? " moving" : " poisoned");
+	fprintf(f, "%s%s%s%s\n", e->zero || !e->page || anon ? "" : " file", e->zero ? " zero" : "",
+		e->exclusive ? " exclusive" : "", e->dirty ? " dirty" : "");
+}
+
+/* As /proc/PID/pagemap: the entries of a range, without the empty ones. */
+static void show_pagemap(struct run *run, const struct script_line *line, FILE *f)
+{
+	const struct script_option *o = script_option(line, "pagemap");
+	const struct run_proc *p = o ? run_proc(run, &o->args[0].name) : NULL;
+	struct avm_pte_info e;
+	avm_addr_t start, end;
+
+	if (!p || !run_range(run, o->args[1].range, &start, &end))
+		return;
+	e = (struct avm_pte_info){ .addr = start };
+	for (; avm_next_pte(run_mm(p), end, &e); e.addr += SCRIPT_PAGE)
+		show_entry(&e, f);
 }
 
 static void show_address_space(struct run *run, const struct script_line *line,
@@ -140,13 +218,14 @@ static void show(struct run *run, const struct script_line *line, FILE *f)
 	show_address_space(run, line, &sink);
 	if (script_has(line, "stats"))
 		show_stats(run, f);
+	show_pagemap(run, line, f);
 	if (script_has(line, "swap"))
 		run_show_swap(run, f);
 	if (p && run_addr(run, &page->args[0].addr, &addr))
 		show_page(run, p, addr, &sink);
 }
 
-/* show maps A | family A | smaps A | mm A | page ADDR of A | stats | swap */
+/* show maps A | family A | smaps A | mm A | page ADDR of A | pagemap A RANGE | stats | swap */
 void op_show(struct run *run, const struct script_line *line, struct outcome *out)
 {
 	FILE *f = run->options->out ? run->options->out : fopen("/dev/null", "w");

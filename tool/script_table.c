@@ -105,6 +105,10 @@ const struct script_op script_ops[] = {
 	  "root-of:pA relative:pA stranger:pA",
 	  op_family },
 	{ "rss", OP_CLAIM, "p", "anon:N file:N shmem:N swap:N", op_rss },
+	{ "smaps", OP_CLAIM, "p A",
+	  "rss:L pss:L shared-clean:L shared-dirty:L private-clean:L private-dirty:L referenced:L "
+	  "anonymous:L ksm:L lazyfree:L swap:L swap-pss:L locked:L",
+	  op_smaps },
 	{ "pages", OP_CLAIM, "p", "total:N data:N exec:N stack:N locked:N tables:N", op_pages },
 	{ "event", OP_CLAIM, "p N", NULL, op_event },
 	{ "refused", OP_CLAIM, "p N", NULL, op_refused },
@@ -114,7 +118,7 @@ const struct script_op script_ops[] = {
 	{ "watched", OP_CLAIM, "p *R", NULL, op_watched },
 	{ "verify", OP_CLAIM, "?N", NULL, op_verify },
 
-	{ "show", OP_CLAIM, "", "maps:p family:p smaps:p mm:p page:A of:p stats swap", op_show },
+	{ "show", OP_CLAIM, "", "maps:p family:p smaps:p mm:p page:A of:p pagemap:pR stats swap", op_show },
 	{ "graph", OP_CLAIM, "T", NULL, op_graph },
 	{ NULL, 0, NULL, NULL, NULL },
 };

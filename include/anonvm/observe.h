@@ -41,6 +41,7 @@ struct avm_pte_info {
 	bool none; /* present, but not to be accessed (PROT_NONE) */
 	bool zero; /* the zero page */
 	bool special; /* bare frame */
+	bool exclusive; /* of the page, or of the entry that stands for it: no other process can see it (R5.6) */
 };
 
 /* The entry for one address; kind NONE where there is not even a table. */
@@ -119,6 +120,25 @@ struct avm_mm_stats {
 	uint64_t total_vm, locked_vm, data_vm, exec_vm, stack_vm, tables;
 };
 void avm_mm_stats(struct avm_mm *mm, struct avm_mm_stats *s);
+
+/*
+ * What the pages of one VMA add up to, counted now: the fields of /proc/PID/smaps, in bytes. The zero page and bare
+ * frames are in none of them. => machine at rest, or mmap_lock.
+ */
+struct avm_vma_stats {
+	uint64_t size;
+	uint64_t rss;
+	uint64_t pss; /* of each page its part: one n-th of what n mappings share */
+	uint64_t shared_clean, shared_dirty, private_clean, private_dirty; /* by mapcount */
+	uint64_t referenced;
+	uint64_t anonymous;
+	uint64_t ksm; /* merged */
+	uint64_t lazyfree; /* MADV_FREE, and not written since */
+	uint64_t swap; /* entries that name slots, and slots of shared anonymous memory */
+	uint64_t swap_pss; /* without the latter */
+	uint64_t locked; /* pss, if the VMA is locked */
+};
+void avm_vma_stats(struct avm_vma *vma, struct avm_vma_stats *s);
 
 /* ---- text ----------------------------------------------------------------------------------------- */
 
