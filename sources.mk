@@ -28,6 +28,7 @@ AVM_CORE_SOURCES := \
 	src/writeback.c \
 	src/reclaim.c \
 	src/swap.c \
+	src/migrate.c \
 	src/fault.c \
 	src/swapin.c \
 	src/cow.c \

@@ -77,7 +77,8 @@ bool avm_swapcache_add(struct avm *m, struct avm_page *page);
 
 /*
  * The page with the content of a slot, locked and held: found in the cache (0), or read from the device (1).
- * -EAGAIN: nobody names the slot any more, or the page has left it meanwhile: look at the entry again. -ENOMEM, -EIO;
+ * -EAGAIN: nobody names the slot any more, or the page has left it meanwhile: look at the entry again. -ENOMEM, -EIO
+ * (a page that has gone bad stays here for who names its slot);
  * -EINTR where the port gave up waiting for the page. A page that was read has no mapping yet.
  * => no file, family or spin lock held. Sleeps.
  */
@@ -94,6 +95,12 @@ bool avm_swapcache_drop_idle(struct avm *m, struct avm_page *page);
  * the slot. False: somebody holds it. => page locked.
  */
 bool avm_swapcache_evict(struct avm *m, struct avm_page *page);
+
+/*
+ * Puts `to` in the place of `from`, if nobody holds that but the cache and the caller. False: somebody does. => both
+ * locked.
+ */
+bool avm_swapcache_replace(struct avm *m, struct avm_page *from, struct avm_page *to);
 
 /* Writes a page to its slot; it is clean then. 0, or the port's error: it is dirty still. => locked; sleeps. */
 int avm_swapcache_write(struct avm *m, struct avm_page *page);
