@@ -29,6 +29,7 @@ AVM_CORE_SOURCES := \
 	src/reclaim.c \
 	src/swap.c \
 	src/migrate.c \
+	src/poison.c \
 	src/fault.c \
 	src/swapin.c \
 	src/cow.c \
