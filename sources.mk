@@ -46,6 +46,7 @@ AVM_CORE_SOURCES := \
 	src/mincore.c \
 	src/brk.c \
 	src/insert_pfn.c \
+	src/pin.c \
 	src/msync.c \
 	src/fork.c \
 	src/exec.c \
