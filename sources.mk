@@ -28,6 +28,8 @@ AVM_CORE_SOURCES := \
 	src/writeback.c \
 	src/reclaim.c \
 	src/swap.c \
+	src/migrate.c \
+	src/poison.c \
 	src/fault.c \
 	src/swapin.c \
 	src/cow.c \
@@ -44,6 +46,7 @@ AVM_CORE_SOURCES := \
 	src/mincore.c \
 	src/brk.c \
 	src/insert_pfn.c \
+	src/pin.c \
 	src/msync.c \
 	src/fork.c \
 	src/exec.c \

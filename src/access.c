@@ -22,7 +22,7 @@ struct way {
 	enum avm_force force;
 };
 
-static int fault_errno(unsigned bits)
+int avm_fault_errno(unsigned bits)
 {
 	if (bits & AVM_FAULT_OOM)
 		return -AVM_ENOMEM;
@@ -138,7 +138,7 @@ static int64_t copy(const struct way *w, avm_addr_t addr, void *buf, uint64_t le
 		if (done == len)
 			break;
 		err = bad ? -AVM_EFAULT :
-			    fault_errno(
+			    avm_fault_errno(
 				    avm_fault_at(w->mm, addr + done, w->access, w->force, NULL));
 		if (err == -AVM_EIO)
 			err = -AVM_EFAULT;
@@ -228,7 +228,7 @@ int avm_populate(struct avm_mm *mm, avm_addr_t addr, uint64_t len, enum avm_acce
 		err = skip_present(&w, &addr, end);
 		avm_mmap_read_unlock(mm);
 		if (!err && addr < end)
-			err = fault_errno(avm_fault_at(mm, addr, access, AVM_FORCE_NO, NULL));
+			err = avm_fault_errno(avm_fault_at(mm, addr, access, AVM_FORCE_NO, NULL));
 		if (err)
 			return err;
 	}

@@ -121,6 +121,12 @@ void avm_family_unlock_vma(struct avm_vma *vma)
 		family_unlock(vma->mm->machine, avm_family_root(av));
 }
 
+void avm_family_lock_read(struct avm *m, struct avm_anon_vma *av)
+{
+	while (avm_rw_read(m, &avm_family_root(av)->lock, AVM_LOCK_FAMILY))
+		;
+}
+
 void avm_family_unlock_read(struct avm *m, struct avm_anon_vma *av)
 {
 	avm_rw_unlock_read(m, &avm_family_root(av)->lock, AVM_LOCK_FAMILY);

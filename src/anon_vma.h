@@ -176,7 +176,8 @@ int avm_family_resolve(struct avm *m, struct avm_page *page, enum avm_resolve_mo
 		       struct avm_anon_vma **out);
 void avm_family_unlock_read(struct avm *m, struct avm_anon_vma *av);
 
-/* Keeps an anon_vma alive over a stretch without lock (migration, KSM). */
+/* Keeps an anon_vma alive over a stretch without lock (migration, KSM); what is kept may be locked again. */
+void avm_family_lock_read(struct avm *m, struct avm_anon_vma *av);
 void avm_anon_vma_get(struct avm_anon_vma *av);
 void avm_anon_vma_put(struct avm *m, struct avm_anon_vma *av);
 

@@ -7,6 +7,9 @@
  */
 #include "copy.h"
 
+#include "anon_vma.h"
+#include "frame.h"
+#include "lru.h"
 #include "page.h"
 #include "pgtable.h"
 #include "rmap.h"
@@ -18,14 +21,8 @@ struct copy {
 	struct avm_vma *child;
 	struct avm_region region; /* most pages come from one */
 	bool private;
+	struct avm_page *spare; /* for the next early copy; NULL: none yet */
 	int64_t rss[AVM_NR_RSS]; /* of the child */
-};
-
-/* What became of one entry, by which it is counted. */
-enum copied {
-	COPIED_BARE, /* no page, or the zero page: not counted anywhere */
-	COPIED_ANON,
-	COPIED_FILE,
 };
 
 bool avm_copy_needed(const struct avm_vma *parent)
@@ -63,23 +60,49 @@ static void share_file_page(struct copy *k, struct avm_page *page)
 	k->rss[avm_page_rss(page)]++;
 }
 
-/* One more entry maps the page, if there is one that counts. */
-static inline enum copied share_page(struct copy *k, avm_pte_t pte)
+/* What the entry maps, if that is something that counts; NULL: a bare frame, the zero page. */
+static inline struct avm_page *counted_page(const struct copy *k, avm_pte_t pte)
 {
 	struct avm_page *page;
 
 	if (avm_pte_special(pte))
-		return COPIED_BARE;
+		return NULL;
 	page = page_of(k, avm_pte_pfn(pte));
 	AVM_BUG_ON(k->machine, !page);
-	if (page == k->machine->zero_page)
-		return COPIED_BARE;
-	if (avm_page_is_anon(page)) {
-		avm_rmap_share_anon(page);
-		return COPIED_ANON;
+	return page == k->machine->zero_page ? NULL : page;
+}
+
+/* One more entry maps the page. */
+static inline bool share_page(struct copy *k, struct avm_page *page)
+{
+	if (!avm_page_is_anon(page)) {
+		share_file_page(k, page);
+		return false;
 	}
-	share_file_page(k, page);
-	return COPIED_FILE;
+	avm_rmap_share_anon(page);
+	return true;
+}
+
+/* R5.6: pin and parent must go on seeing the same page. Pins are taken under the table's lock. */
+static inline bool stays_alone(const struct avm_page *page)
+{
+	return avm_unlikely(atomic_load_explicit(&page->pins, memory_order_relaxed)) &&
+	       avm_page_test(page, AVM_PG_EXCLUSIVE);
+}
+
+/* The child gets a copy of its own, now instead of at the first write. => both tables locked; there is a spare. */
+static avm_pte_t copy_early(struct copy *k, const struct avm_page *page, avm_addr_t addr)
+{
+	struct avm_page *copy = k->spare;
+	avm_pte_t pte = avm_pte_mkdirty(avm_pte_make(copy->pfn, k->child->flags));
+
+	k->spare = NULL;
+	avm_port_frame_copy(k->machine, copy->pfn, page->pfn);
+	avm_family_place(copy, k->child, addr, AVM_PLACE_EXCLUSIVE);
+	avm_rmap_add_anon(copy, 1, k->child, addr);
+	avm_lru_add(k->machine, copy);
+	avm_count(k->machine, AVM_EV_EARLY_COPY, 1);
+	return (k->child->flags & AVM_VM_WRITE) ? avm_pte_mkwrite(pte) : pte;
 }
 
 /*
@@ -107,31 +130,62 @@ static avm_pte_t share_absent(struct copy *k, struct avm_ptc *from, uint64_t i, 
 	return shared;
 }
 
-/* => both tables locked. */
-static void copy_table(struct copy *k, struct avm_ptc *from, struct avm_ptc *to)
+/*
+ * Entries first to n of the table, or up to one that needs a spare page. Returns how far it came. => both tables locked.
+ */
+static uint64_t copy_table(struct copy *k, struct avm_ptc *from, struct avm_ptc *to, uint64_t first,
+			   uint64_t n)
 {
-	uint64_t n = (from->stop - from->addr) >> AVM_PAGE_SHIFT;
 	uint32_t entries = 0, anon = 0;
 	bool private = k->private;
+	uint64_t i;
 
-	for (uint64_t i = 0; i < n; i++) {
+	for (i = first; i < n; i++) {
 		avm_pte_t pte = avm_ptc_get_at(from, i);
+		struct avm_page *page;
 
 		if (avm_pte_empty(pte))
 			continue;
-		entries++;
 		if (avm_unlikely(!avm_pte_present(pte))) {
 			avm_ptc_fill(to, i, share_absent(k, from, i, pte));
+			entries++;
 			continue;
 		}
-		if (private)
-			pte = write_protect(from, i, pte);
-		anon += share_page(k, pte) == COPIED_ANON;
+		page = counted_page(k, pte);
+		if (page && stays_alone(page)) {
+			if (!k->spare)
+				break;
+			pte = copy_early(k, page, from->addr + (i << AVM_PAGE_SHIFT));
+			anon++;
+		} else {
+			if (private)
+				pte = write_protect(from, i, pte);
+			anon += page && share_page(k, page);
+		}
 		/* The child has not touched it yet. */
 		avm_ptc_fill(to, i, avm_pte_mkold(pte));
+		entries++;
 	}
 	avm_ptc_filled(to, entries);
 	k->rss[AVM_RSS_ANON] += anon;
+	return i;
+}
+
+/* Table by table; the locks are dropped for each page that has to be copied. 0 or -ENOMEM. */
+static int copy_whole_table(struct copy *k, struct avm_ptc *from, struct avm_ptc *to)
+{
+	uint64_t n = (from->stop - from->addr) >> AVM_PAGE_SHIFT, i = 0;
+
+	for (;;) {
+		avm_ptc_lock_two(from, to);
+		i = copy_table(k, from, to, i, n);
+		avm_ptc_unlock_two(from, to);
+		if (i == n)
+			return 0;
+		k->spare = avm_page_alloc(k->machine, AVM_FRAME_USER);
+		if (!k->spare)
+			return -AVM_ENOMEM;
+	}
 }
 
 int avm_copy_range(struct avm_vma *child, struct avm_vma *parent)
@@ -146,15 +200,14 @@ int avm_copy_range(struct avm_vma *child, struct avm_vma *parent)
 
 	avm_assert_mmap_write_locked(parent->mm);
 	avm_assert_mmap_write_locked(child->mm);
-	for (bool more = avm_ptc_first(&from, parent->mm, parent->start, parent->end); more;
+	for (bool more = avm_ptc_first(&from, parent->mm, parent->start, parent->end); more && !err;
 	     more = avm_ptc_next_table(&from)) {
 		err = avm_ptc_make(&to, child->mm, from.addr);
-		if (err)
-			break;
-		avm_ptc_lock_two(&from, &to);
-		copy_table(&k, &from, &to);
-		avm_ptc_unlock_two(&from, &to);
+		if (!err)
+			err = copy_whole_table(&k, &from, &to);
 	}
+	if (k.spare) /* a pin went away before it was used */
+		avm_page_put(m, k.spare);
 	for (int i = 0; i < AVM_NR_RSS; i++)
 		avm_rss_add(child->mm, (enum avm_rss)i, k.rss[i]);
 	return err;

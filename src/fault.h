@@ -39,6 +39,9 @@ unsigned avm_fault_at(struct avm_mm *mm, avm_addr_t addr, enum avm_access access
 unsigned avm_fault_locked(struct avm_vma *vma, avm_addr_t addr, enum avm_access access,
 			  enum avm_force force, void *regs);
 
+/* What a fault said, for calls that return an errno: 0; -ENOMEM, -EIO, -EFAULT; -EAGAIN for RETRY. */
+int avm_fault_errno(unsigned bits);
+
 /* Do the VMA's flags allow the access? (R8.1, R8.10) */
 bool avm_access_ok(const struct avm_vma *vma, enum avm_access access, enum avm_force force);
 

@@ -276,6 +276,24 @@ bool avm_file_evict_page(struct avm_file *f, struct avm_page *page)
 	return true;
 }
 
+bool avm_file_replace_page(struct avm_file *f, struct avm_page *from, struct avm_page *to)
+{
+	struct avm *m = f->machine;
+	bool replaced;
+
+	avm_spin_lock(m, &f->pages_lock, AVM_LOCK_LEAF);
+	replaced = avm_page_refs(from) == 2;
+	if (replaced) {
+		avm_page_get(to);
+		avm_radix_replace(&f->pages, atomic_load_explicit(&to->index, memory_order_relaxed),
+				  to);
+	}
+	avm_spin_unlock(m, &f->pages_lock, AVM_LOCK_LEAF);
+	if (replaced)
+		avm_page_put(m, from);
+	return replaced;
+}
+
 /* => page locked, in the cache, not up to date. As fill_page(). */
 static int fill_new_page(struct avm_file *f, uint64_t index, struct avm_page *page,
 			 enum avm_get_how how)

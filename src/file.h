@@ -69,6 +69,12 @@ void avm_file_remove_page(struct avm_file *f, struct avm_page *page);
  */
 bool avm_file_evict_page(struct avm_file *f, struct avm_page *page);
 
+/*
+ * Puts `to` in the cache in the place of `from`, if nobody holds that but the cache and the caller. False: somebody
+ * does. => both locked; `to` has the mapping and index of `from`, whose mapping stays for the caller to clear.
+ */
+bool avm_file_replace_page(struct avm_file *f, struct avm_page *from, struct avm_page *to);
+
 /* Zeroes bytes [from, to) of a page. => page locked. */
 void avm_file_clear_bytes(struct avm *m, struct avm_page *page, size_t from, size_t to);
 

@@ -112,6 +112,7 @@ static bool machine_busy(struct avm *m)
 		if (caches[i]->nr_objects)
 			return true;
 	}
+	frames -= atomic_load_explicit(&m->frames_poisoned, memory_order_relaxed);
 	return m->nr_mms || m->nr_swap || frames > (m->zero_page ? 1u : 0u);
 }
 

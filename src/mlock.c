@@ -54,11 +54,13 @@ static bool within_limit(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 static void mark_entry(struct avm_vma *vma, avm_pte_t pte, bool locked)
 {
 	struct avm *m = vma->mm->machine;
-	struct avm_page *page;
+	struct avm_page *page = NULL;
 
-	if (!avm_pte_present(pte) || avm_pte_special(pte))
-		return;
-	page = avm_page_of(m, avm_pte_pfn(pte));
+	if (avm_pte_present(pte) && !avm_pte_special(pte))
+		page = avm_page_of(m, avm_pte_pfn(pte));
+	/* Whoever moves the page asks the old one when he puts it back here. */
+	else if (avm_pte_is_entry(pte) && avm_pte_entry_kind(pte) == AVM_ENTRY_MIGRATION)
+		page = avm_page_of(m, avm_pte_entry_value(pte));
 	if (page && page != m->zero_page)
 		avm_lru_set_unevictable(m, page, locked);
 }

@@ -107,6 +107,16 @@ static bool writable_at_once(const struct avm_vma *vma, avm_pte_t pte)
 	return avm_page_is_anon(page) && avm_page_test(page, AVM_PG_EXCLUSIVE);
 }
 
+/* A page that is being moved comes back as its entry says: not writable, if write has been taken away meanwhile. */
+static void change_absent(const struct avm_vma *vma, struct avm_ptc *c, avm_pte_t entry)
+{
+	if (avm_pte_empty(entry) || avm_pte_entry_kind(entry) != AVM_ENTRY_MIGRATION ||
+	    (vma->flags & AVM_VM_WRITE))
+		return;
+	avm_ptc_set(c, avm_pte_make_entry(AVM_ENTRY_MIGRATION, avm_pte_entry_value(entry), false,
+					  avm_pte_entry_exclusive(entry)));
+}
+
 static void change_entries(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
 	struct avm_ptc c;
@@ -117,8 +127,10 @@ static void change_entries(struct avm_vma *vma, avm_addr_t start, avm_addr_t end
 		for (; c.addr < c.stop; avm_ptc_step(&c)) {
 			avm_pte_t pte = avm_ptc_get(&c);
 
-			if (!avm_pte_present(pte))
+			if (!avm_pte_present(pte)) {
+				change_absent(vma, &c, pte);
 				continue;
+			}
 			pte = avm_pte_modify(avm_ptc_clear(&c), vma->flags);
 			if (writable_at_once(vma, pte))
 				pte = avm_pte_mkwrite(pte);

@@ -77,25 +77,41 @@ bool avm_page_tryget(struct avm_page *page)
 	return true;
 }
 
+/* R5.5: from here on the page is nobody's. */
+static void give_up_mapping(struct avm *m, struct avm_page *page)
+{
+	if (avm_page_is_anon(page) && m->page_release)
+		m->page_release(m, page);
+	atomic_store_explicit(&page->mapping, 0, memory_order_relaxed);
+	atomic_store_explicit(&page->index, 0, memory_order_relaxed);
+}
+
 static void page_free(struct avm *m, struct avm_page *page)
 {
 	uint32_t flags = avm_page_flags(page);
 
 	AVM_BUG_ON(m, !(flags & AVM_PG_INUSE));
-	AVM_BUG_ON(m, flags & (AVM_PG_LOCKED | AVM_PG_ISOLATED));
+	AVM_BUG_ON(m, flags & (AVM_PG_LOCKED | AVM_PG_ISOLATED | AVM_PG_POISONED));
 	AVM_BUG_ON(m, avm_page_mapcount(page));
+	AVM_BUG_ON(m, atomic_load_explicit(&page->pins, memory_order_relaxed)); /* or table_lock */
 	avm_lru_del(m, page);
-	if (avm_page_is_anon(page) && m->page_release)
-		m->page_release(m, page);
 	if (flags & AVM_PG_TABLE)
 		atomic_fetch_sub_explicit(&m->tables_used, 1, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&m->frames_used, 1, memory_order_relaxed);
-
-	atomic_store_explicit(&page->mapping, 0, memory_order_relaxed);
-	atomic_store_explicit(&page->index, 0, memory_order_relaxed);
+	give_up_mapping(m, page);
 	page->u.swap = 0;
 	atomic_store_explicit(&page->flags, 0, memory_order_relaxed);
 	avm_port_frame_free(m, page->pfn);
+}
+
+void avm_page_retire(struct avm *m, struct avm_page *page)
+{
+	uint32_t keep = AVM_PG_INUSE | AVM_PG_LOCKED | AVM_PG_WAITERS | AVM_PG_SWAPCACHE;
+
+	give_up_mapping(m, page);
+	avm_page_set(page, AVM_PG_POISONED);
+	avm_page_clear(page, ~(keep | AVM_PG_POISONED));
+	atomic_fetch_add_explicit(&m->frames_poisoned, 1, memory_order_relaxed);
 }
 
 void avm_page_put(struct avm *m, struct avm_page *page)

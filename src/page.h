@@ -49,6 +49,12 @@ bool avm_page_tryget(struct avm_page *page);
 /* The last one takes the page off the LRU, clears its mapping (R5.5) and gives the frame to the port. */
 void avm_page_put(struct avm *m, struct avm_page *page);
 
+/*
+ * The frame has gone bad: it is never free again, and the machine keeps the caller's reference. => page locked, not
+ * mapped, on no list; in no cache but perhaps the swap cache.
+ */
+void avm_page_retire(struct avm *m, struct avm_page *page);
+
 static inline uint32_t avm_page_flags(const struct avm_page *page)
 {
 	return atomic_load_explicit(&page->flags, memory_order_relaxed);

@@ -148,6 +148,8 @@ static enum fate shrink_locked(struct shrink *s, struct avm_page *page)
 	enum fate fate;
 	bool lazy;
 
+	if (atomic_load_explicit(&page->pins, memory_order_relaxed))
+		return FATE_INACTIVE;
 	if (avm_page_in_swap(page) && !avm_page_mapcount(page))
 		avm_swapcache_drop_idle(m, page);
 	if (is_orphan(page)) {
@@ -157,8 +159,7 @@ static enum fate shrink_locked(struct shrink *s, struct avm_page *page)
 	/* Off the map, and held by whoever is freeing it. */
 	if (avm_page_is_anon(page) && !avm_page_mapcount(page) && !avm_page_in_swap(page))
 		return FATE_INACTIVE;
-	if (avm_page_test(page, AVM_PG_UNEVICTABLE) ||
-	    atomic_load_explicit(&page->pins, memory_order_relaxed))
+	if (avm_page_test(page, AVM_PG_UNEVICTABLE))
 		return FATE_INACTIVE;
 	if (avm_page_in_swap(page) && avm_swapcache_closing(m, page))
 		return FATE_ACTIVE;

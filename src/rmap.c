@@ -127,6 +127,25 @@ int avm_rmap_begin(struct avm_rmap_walk *w, struct avm *m, struct avm_page *page
 	return 0;
 }
 
+void avm_rmap_begin_moving(struct avm_rmap_walk *w, struct avm *m, struct avm_page *page,
+			   struct avm_anon_vma *pin)
+{
+	*w = (struct avm_rmap_walk){
+		.machine = m,
+		.page = page,
+		.moving = true,
+		.anon_vma = pin,
+		.file = pin ? NULL : avm_page_file(page),
+		.index = atomic_load_explicit(&page->index, memory_order_relaxed),
+		.expected = UINT32_MAX,
+	};
+	if (pin)
+		avm_family_lock_read(m, pin);
+	while (w->file && avm_rw_read(m, &w->file->mmap_lock, AVM_LOCK_FILE))
+		;
+	avm_count(m, AVM_EV_RMAP_WALKS, 1);
+}
+
 /* The next VMA of the tree that could map the page; NULL after the last. */
 static struct avm_vma *next_vma(struct avm_rmap_walk *w)
 {
@@ -143,12 +162,15 @@ static struct avm_vma *next_vma(struct avm_rmap_walk *w)
 	return w->position;
 }
 
-/* Does the entry the cursor stands on map the page? */
-static bool maps_page(const struct avm_ptc *c, const struct avm_page *page)
+/* Does the entry the cursor stands on map the page, or, moving, stand for it? */
+static bool is_of_page(const struct avm_rmap_walk *w)
 {
-	avm_pte_t pte = avm_ptc_get(c);
+	avm_pte_t pte = avm_ptc_get(&w->c);
 
-	return avm_pte_present(pte) && !avm_pte_special(pte) && avm_pte_pfn(pte) == page->pfn;
+	if (w->moving)
+		return avm_pte_is_entry(pte) && avm_pte_entry_kind(pte) == AVM_ENTRY_MIGRATION &&
+		       avm_pte_entry_value(pte) == w->page->pfn;
+	return avm_pte_present(pte) && !avm_pte_special(pte) && avm_pte_pfn(pte) == w->page->pfn;
 }
 
 static void leave_entry(struct avm_rmap_walk *w)
@@ -170,7 +192,7 @@ bool avm_rmap_next(struct avm_rmap_walk *w)
 		if (!avm_ptc_at(&w->c, vma->mm, addr))
 			continue;
 		avm_ptc_lock(&w->c);
-		if (maps_page(&w->c, w->page)) {
+		if (is_of_page(w)) {
 			w->locked = true;
 			w->vma = vma;
 			w->mapped++;
@@ -188,7 +210,7 @@ bool avm_rmap_tell(struct avm_rmap_walk *w)
 	avm_notify_start_rmap(w->c.mm, w->c.addr, w->c.addr + AVM_PAGE_SIZE);
 	avm_ptc_lock(&w->c);
 	w->locked = true;
-	return maps_page(&w->c, w->page);
+	return is_of_page(w);
 }
 
 void avm_rmap_told(struct avm_rmap_walk *w)

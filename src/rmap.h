@@ -71,6 +71,7 @@ bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t a
 struct avm_rmap_walk {
 	struct avm *machine;
 	struct avm_page *page;
+	bool moving; /* stops at the entries that stand for the page while it is being moved (R16) */
 	struct avm_vma *vma;
 	struct avm_ptc c; /* stands on the entry; its table is locked iff `locked` */
 	bool locked;
@@ -84,6 +85,12 @@ struct avm_rmap_walk {
 
 /* 0; -ENOENT: nobody to ask; -EBUSY (AVM_RESOLVE_TRY). */
 int avm_rmap_begin(struct avm_rmap_walk *w, struct avm *m, struct avm_page *page, int mode);
+/*
+ * The same for the migration entries of the page's frame, of which there may be any number, and none. The page is not
+ * mapped: `pin` is the anon_vma, referenced since it was (gallery 11); NULL: a page of a file.
+ */
+void avm_rmap_begin_moving(struct avm_rmap_walk *w, struct avm *m, struct avm_page *page,
+			   struct avm_anon_vma *pin);
 bool avm_rmap_next(struct avm_rmap_walk *w);
 void avm_rmap_end(struct avm_rmap_walk *w);
 

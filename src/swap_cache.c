@@ -145,6 +145,24 @@ bool avm_swapcache_closing(struct avm *m, const struct avm_page *page)
 				    memory_order_relaxed);
 }
 
+bool avm_swapcache_replace(struct avm *m, struct avm_page *from, struct avm_page *to)
+{
+	avm_swp_t swp = from->u.swap;
+	struct avm_swap_device *d = avm_swap_device_of(m, swp);
+	bool replaced;
+
+	avm_spin_lock(m, &d->lock, AVM_LOCK_LEAF);
+	replaced = avm_page_refs(from) == 2;
+	if (replaced) {
+		d->slots[avm_swp_slot(swp)].page = to;
+		enter(to, swp);
+	}
+	avm_spin_unlock(m, &d->lock, AVM_LOCK_LEAF);
+	if (replaced)
+		leave(m, from);
+	return replaced;
+}
+
 struct avm_page *avm_swapcache_next(struct avm_swap_device *d, uint32_t *slot)
 {
 	struct avm_page *page = NULL;
@@ -197,12 +215,16 @@ static int lock_found(struct avm *m, avm_swp_t swp, struct avm_page *page)
 
 	if (!err) {
 		if (avm_page_in_swap(page) && page->u.swap == swp) {
-			avm_count(m, AVM_EV_SWAP_CACHE_HIT, 1);
-			return 0;
+			if (!avm_page_test(page, AVM_PG_POISONED)) {
+				avm_count(m, AVM_EV_SWAP_CACHE_HIT, 1);
+				return 0;
+			}
+			err = -AVM_EIO;
+		} else {
+			avm_count(m, AVM_EV_RACE_SWAPIN_CACHE, 1);
+			err = -AVM_EAGAIN;
 		}
 		avm_page_unlock(m, page);
-		avm_count(m, AVM_EV_RACE_SWAPIN_CACHE, 1);
-		err = -AVM_EAGAIN;
 	}
 	avm_page_put(m, page);
 	return err;

@@ -79,7 +79,8 @@ bool avm_swapcache_add(struct avm *m, struct avm_page *page);
 
 /*
  * The page with the content of a slot, locked and held: found in the cache (0), or read from the device (1).
- * -EAGAIN: nobody names the slot any more, or the page has left it meanwhile: look at the entry again. -ENOMEM, -EIO;
+ * -EAGAIN: nobody names the slot any more, or the page has left it meanwhile: look at the entry again. -ENOMEM, -EIO
+ * (a page that has gone bad stays here for who names its slot);
  * -EINTR where the port gave up waiting for the page. A page that was read has no mapping yet.
  * => no file, family or spin lock held. Sleeps.
  */
@@ -99,6 +100,12 @@ bool avm_swapcache_evict(struct avm *m, struct avm_page *page);
 
 /* Is its device being removed? Then it must stay in memory. => page locked, in the cache. */
 bool avm_swapcache_closing(struct avm *m, const struct avm_page *page);
+
+/*
+ * Puts `to` in the place of `from`, if nobody holds that but the cache and the caller. False: somebody does. => both
+ * locked.
+ */
+bool avm_swapcache_replace(struct avm *m, struct avm_page *from, struct avm_page *to);
 
 /* Writes a page to its slot; it is clean then. 0, or the port's error: it is dirty still. => locked; sleeps. */
 int avm_swapcache_write(struct avm *m, struct avm_page *page);
@@ -139,6 +146,13 @@ static inline bool avm_page_in_swap(const struct avm_page *page)
 	return false;
 }
 
+static inline uint32_t avm_slot_count(struct avm *m, avm_swp_t swp)
+{
+	(void)m;
+	(void)swp;
+	return 0;
+}
+
 static inline bool avm_swapcache_add(struct avm *m, struct avm_page *page)
 {
 	(void)m;
@@ -158,6 +172,27 @@ static inline bool avm_swapcache_evict(struct avm *m, struct avm_page *page)
 	(void)m;
 	(void)page;
 	return false;
+}
+
+static inline bool avm_swapcache_replace(struct avm *m, struct avm_page *from, struct avm_page *to)
+{
+	(void)m;
+	(void)from;
+	(void)to;
+	return false;
+}
+
+static inline bool avm_swapcache_closing(struct avm *m, const struct avm_page *page)
+{
+	(void)m;
+	(void)page;
+	return false;
+}
+
+static inline void avm_swapcache_remove(struct avm *m, struct avm_page *page)
+{
+	(void)m;
+	(void)page;
 }
 
 static inline int avm_swapcache_write(struct avm *m, struct avm_page *page)

@@ -11,7 +11,9 @@
  */
 #include "unmap.h"
 
+#include "anon_vma.h"
 #include "error.h"
+#include "lru.h"
 #include "mmu_gather.h"
 #include "swap_slot.h"
 #include "vma.h"
@@ -46,11 +48,12 @@ static enum avm_entry_kind kind_of(enum avm_unmap_to to)
 	return to == AVM_UNMAP_TO_MIGRATION ? AVM_ENTRY_MIGRATION : AVM_ENTRY_POISON;
 }
 
-/* What replaces the entry, with the counts that it stands for. => table locked. */
-static avm_pte_t replacement(const struct unmap *u, struct avm_mm *mm, avm_pte_t pte)
+/*
+ * What comes in the place of an entry of the page that allowed writes, or not, to a page that was exclusive, or not; and
+ * the counts that it stands for. => table locked.
+ */
+static avm_pte_t replacement(const struct unmap *u, struct avm_mm *mm, bool write, bool exclusive)
 {
-	bool anon = avm_page_is_anon(u->page);
-	bool exclusive = anon && avm_page_clear(u->page, AVM_PG_EXCLUSIVE);
 	uint64_t value = u->page->pfn;
 
 	/* A page that is being moved is in memory all the while. */
@@ -65,14 +68,15 @@ static avm_pte_t replacement(const struct unmap *u, struct avm_mm *mm, avm_pte_t
 	}
 	/* For a poisoned entry the mark says that it was anonymous: a hole in a file leaves it alone. */
 	if (u->to == AVM_UNMAP_TO_POISON)
-		exclusive = anon;
-	return avm_pte_make_entry(kind_of(u->to), value, avm_pte_write(pte), exclusive);
+		exclusive = avm_page_is_anon(u->page);
+	return avm_pte_make_entry(kind_of(u->to), value, write, exclusive);
 }
 
 /* => the walk stands on an entry, locked. False: it stays. */
 static bool unmap_entry(const struct unmap *u, struct avm_rmap_walk *w)
 {
 	avm_pte_t pte = avm_ptc_clear(&w->c), entry;
+	bool exclusive;
 
 	avm_tlb_flush(w->c.mm, w->c.addr, w->c.addr + AVM_PAGE_SIZE);
 	if (!may_go(u, w->vma, pte)) {
@@ -81,14 +85,11 @@ static bool unmap_entry(const struct unmap *u, struct avm_rmap_walk *w)
 	}
 	if (avm_pte_dirty(pte))
 		avm_page_set(u->page, AVM_PG_DIRTY);
-	entry = replacement(u, w->c.mm, pte);
+	exclusive = avm_page_is_anon(u->page) && avm_page_clear(u->page, AVM_PG_EXCLUSIVE);
+	entry = replacement(u, w->c.mm, avm_pte_write(pte), exclusive);
 	if (!avm_pte_empty(entry))
 		avm_ptc_set(&w->c, entry);
 	avm_rmap_remove(u->page, 1, w->vma);
-#if AVM_PORT_TIER >= 2
-	if (u->to == AVM_UNMAP_TO_POISON)
-		avm_port_poisoned(u->machine, w->c.mm, w->c.addr);
-#endif
 	avm_page_put(u->machine, u->page); /* the entry's; the caller has one */
 	return true;
 }
@@ -111,4 +112,120 @@ int avm_rmap_unmap(struct avm *m, struct avm_page *page, enum avm_unmap_to to)
 	}
 	avm_rmap_end(&w);
 	return gone && !avm_page_mapcount(page) ? 0 : -AVM_EBUSY;
+}
+
+/* ---- for a while -------------------------------------------------------------------------------------- */
+
+/* R6, as long as somebody maps the page. A merged page is refused: its way back is another. */
+static bool pin_family(struct avm_taken *t)
+{
+	if (avm_family_resolve(t->machine, t->page, AVM_RESOLVE_WAIT, &t->pin)) {
+		t->pin = NULL;
+		return false;
+	}
+	avm_anon_vma_get(t->pin);
+	avm_family_unlock_read(t->machine, t->pin);
+	return true;
+}
+
+static void unpin_family(struct avm_taken *t)
+{
+	if (t->pin)
+		avm_anon_vma_put(t->machine, t->pin);
+	t->pin = NULL;
+}
+
+int avm_rmap_take(struct avm_taken *t, struct avm *m, struct avm_page *page)
+{
+	*t = (struct avm_taken){ .machine = m, .page = page, .mapped = avm_page_mapcount(page) };
+	if (atomic_load_explicit(&page->pins, memory_order_relaxed))
+		return -AVM_EBUSY;
+	if (!t->mapped)
+		return 0;
+	if (avm_page_is_anon(page) && !pin_family(t))
+		return -AVM_EBUSY;
+	if (!avm_rmap_unmap(m, page, AVM_UNMAP_TO_MIGRATION))
+		return 0;
+	avm_rmap_give(t, page);
+	return -AVM_EBUSY;
+}
+
+/*
+ * May the entry be writable at once? It was; the VMA may have changed since. A private page only if it is exclusive, as
+ * ever; a shared one only as long as it is dirty, so that its file hears of the next write otherwise.
+ */
+static bool may_write(const struct avm_vma *vma, const struct avm_page *page, avm_pte_t entry)
+{
+	if (!avm_pte_entry_write(entry) || !(vma->flags & AVM_VM_WRITE))
+		return false;
+	if (vma->flags & AVM_VM_SHARED)
+		return avm_page_test(page, AVM_PG_DIRTY);
+	return avm_pte_entry_exclusive(entry);
+}
+
+/* => the walk stands on a migration entry, locked. What the MMU knew is in the page's flags, but for its youth. */
+static void give_entry(struct avm_rmap_walk *w, struct avm_page *to)
+{
+	struct avm_vma *vma = w->vma;
+	avm_pte_t entry = avm_ptc_get(&w->c);
+	avm_pte_t pte = avm_pte_make(to->pfn, vma->flags);
+
+	avm_page_get(to);
+	if (avm_page_is_anon(to)) {
+		if (avm_pte_entry_exclusive(entry))
+			avm_page_set(to, AVM_PG_EXCLUSIVE);
+		avm_rmap_add_anon(to, 1, vma, w->c.addr);
+	} else {
+		avm_rmap_add_file(to, 1, vma);
+	}
+	if (may_write(vma, to, entry))
+		pte = avm_pte_mkwrite((vma->flags & AVM_VM_SHARED) ? avm_pte_mkdirty(pte) : pte);
+	avm_ptc_set(&w->c, pte);
+	/* The old page has heard of every mlock and munlock so far: they take this lock, too. */
+	if (to != w->page && (vma->flags & AVM_VM_LOCKED) &&
+	    avm_page_test(w->page, AVM_PG_UNEVICTABLE))
+		avm_lru_set_unevictable(w->machine, to, true);
+}
+
+void avm_rmap_give(struct avm_taken *t, struct avm_page *to)
+{
+	struct avm_rmap_walk w;
+
+	if (t->mapped) {
+		avm_rmap_begin_moving(&w, t->machine, t->page, t->pin);
+		while (avm_rmap_next(&w))
+			give_entry(&w, to);
+		avm_rmap_end(&w);
+	}
+	unpin_family(t);
+}
+
+/* => as give_entry(). */
+static void settle_entry(const struct unmap *u, struct avm_rmap_walk *w)
+{
+	avm_pte_t entry = avm_ptc_get(&w->c);
+
+	entry = replacement(u, w->c.mm, avm_pte_entry_write(entry), avm_pte_entry_exclusive(entry));
+	if (avm_pte_empty(entry))
+		avm_ptc_clear(&w->c);
+	else
+		avm_ptc_set(&w->c, entry);
+#if AVM_PORT_TIER >= 2
+	if (u->to == AVM_UNMAP_TO_POISON)
+		avm_port_poisoned(u->machine, w->c.mm, w->c.addr);
+#endif
+}
+
+void avm_rmap_settle(struct avm_taken *t, enum avm_unmap_to to)
+{
+	struct unmap u = { .machine = t->machine, .page = t->page, .to = to };
+	struct avm_rmap_walk w;
+
+	if (t->mapped) {
+		avm_rmap_begin_moving(&w, t->machine, t->page, t->pin);
+		while (avm_rmap_next(&w))
+			settle_entry(&u, &w);
+		avm_rmap_end(&w);
+	}
+	unpin_family(t);
 }

@@ -315,6 +315,7 @@ static void check_walk(struct avm_verify *v, const struct avm_page *page, uint32
 /* What is known of all frames, to be compared with the machine's counters. */
 struct tally {
 	uint64_t used;
+	uint64_t poisoned;
 	uint64_t tables;
 };
 
@@ -399,6 +400,19 @@ static void check_user(struct avm_verify *v, const struct avm_page *page, uint32
 		check_walk(v, page, mapped);
 }
 
+/* It is nobody's; only who names the slot of what it held may still come by (R16). */
+static void check_poisoned(struct avm_verify *v, const struct avm_page *page, uint32_t note)
+{
+	if (avm_page_flags(page) & (AVM_PG_LRU | AVM_PG_ISOLATED | AVM_PG_LOCKED | AVM_PG_TABLE) ||
+	    (note & (AVM_NOTE_LRU | AVM_NOTE_CACHED | AVM_NOTE_TABLE)) ||
+	    atomic_load_explicit(&page->mapping, memory_order_relaxed))
+		complain(v, 25, "a poisoned frame is in use", page);
+	check_count(v, 21, "mappings of a poisoned frame", page, note & AVM_NOTE_COUNT, 0);
+	check_count(v, 21, "mapcount of a poisoned frame", page, avm_page_mapcount(page), 0);
+	check_count(v, 21, "references of a poisoned frame", page, avm_page_refs(page),
+		    1u + avm_verify_in_swap(v, page));
+}
+
 static void check_frame(struct avm_verify *v, const struct avm_page *page, uint32_t note,
 			struct tally *tally)
 {
@@ -412,6 +426,9 @@ static void check_frame(struct avm_verify *v, const struct avm_page *page, uint3
 	if (flags & AVM_PG_TABLE) {
 		tally->tables++;
 		check_table(v, page, note);
+	} else if (flags & AVM_PG_POISONED) {
+		tally->poisoned++;
+		check_poisoned(v, page, note);
 	} else if ((flags & AVM_PG_ZERO) || page == v->m->zero_page) {
 		check_zero(v, page);
 	} else {
@@ -438,6 +455,9 @@ static void check_all(struct avm_verify *v)
 	}
 	check_count(v, 25, "frames in use", NULL,
 		    atomic_load_explicit(&v->m->frames_used, memory_order_relaxed), tally.used);
+	check_count(v, 25, "poisoned frames", NULL,
+		    atomic_load_explicit(&v->m->frames_poisoned, memory_order_relaxed),
+		    tally.poisoned);
 	check_count(v, 25, "page tables in use", NULL,
 		    atomic_load_explicit(&v->m->tables_used, memory_order_relaxed), tally.tables);
 }

@@ -167,6 +167,8 @@ struct avm {
 	_Atomic uint64_t frames_total;
 	_Atomic uint64_t frames_used; /* by the core, zero page and tables included */
 	_Atomic uint64_t tables_used;
+	_Atomic uint64_t
+		frames_poisoned; /* of those used: gone bad, never given back (avm_poison) */
 	_Atomic uint64_t frames_refused; /* by the port, so far */
 
 	struct avm_cache vmas; /* type-stable: found under RCU by faults */
@@ -220,7 +222,8 @@ int avm_init(struct avm *m, const struct avm_config *config);
 /*
  * Ends a machine. Every address space must be gone and every file given back.
  * Returns 0, or -EBUSY (something is left; nothing has been freed). After 0 every frame and all metadata
- * are with the port again, once the port's grace periods have run.
+ * are with the port again, once the port's grace periods have run; but no frame that has gone bad, which
+ * the port has been told of by then (avm_poison).
  */
 int avm_fini(struct avm *m);
 

@@ -113,38 +113,44 @@ int64_t avm_ksm_scan(struct avm *m, uint64_t n);
 
 /*
  * Moves the page in frame pfn to another frame. 0; -ENOENT: nothing there that could be moved; -EBUSY: locked, pinned,
- * or somebody else holds it: it is where it was; -ENOMEM: no frame. Sleeps: yes. Locks held: none.
+ * merged, or somebody else holds it: it is where it was; -ENOMEM: no frame (nothing is reclaimed for it). Who touches
+ * the page meanwhile waits. Sleeps: yes. Locks held: none.
  */
 int avm_migrate(struct avm *m, avm_pfn_t pfn);
 
 /*
  * Moves what can be moved out of frames [first, first + n). Returns how many frames of the range are free
- * afterwards, or -ENOMEM when no frame outside of it was to be had from the start. As avm_migrate().
+ * afterwards, or -ENOMEM when no frame outside of it was to be had from the start. Frames of the range that the port
+ * offers as a target are kept aside until the end: they are missing meanwhile. As avm_migrate().
  */
 int64_t avm_compact(struct avm *m, avm_pfn_t first, uint64_t n);
 
 /*
- * The frame has gone bad: nobody may read it again, and it is not used again. A clean page of a file is read anew;
- * whoever maps any other gets a poisoned entry, and SIGBUS when he touches it; avm_port_poisoned() is told of each.
- * 0; -EBUSY: the frame holds what cannot be taken away (a page table, the zero page, a page that somebody holds):
- * nothing has changed; -EINVAL: no such frame; -EEXIST: poisoned already. Sleeps: yes. Locks held: none.
+ * The frame has gone bad: nobody may read it again, and it is not used again: it is the machine's for ever, and the port
+ * does not get it back, not even from avm_fini(). A clean page of a file is read anew, one that stands in its swap slot
+ * as well; whoever maps any other gets a poisoned entry, and SIGBUS when he touches it; avm_port_poisoned() is told of
+ * each. 0; -EBUSY: the frame holds what cannot be taken away (a page table, the zero page, a page that is locked,
+ * pinned, merged, or that somebody holds): nothing has changed; -ENOENT: it is free: the port's, who should not hand it
+ * out any more; -EINVAL: no such frame; -EEXIST: poisoned already. Sleeps: yes. Locks held: none.
  */
 int avm_poison(struct avm *m, avm_pfn_t pfn);
 
 /*
  * Pins n pages from addr (page-aligned), faulting them in for the access: their contents and frames stay until
  * avm_unpin(), whatever happens to the mapping. For writing, copy-on-write is broken first; for reading, a private page
- * becomes exclusive or is copied, so that pin and process go on seeing the same. Returns how many are pinned in
- * pages[], fewer than n if one could not be; when not even the first: -EFAULT, -ENOMEM, -EIO, -EINTR, -EINVAL.
- * Bare frames are -EFAULT. Sleeps: yes. Locks taken: mmap_lock read.
+ * becomes exclusive or is copied, so that pin and process go on seeing the same: fork copies it for the child at once.
+ * Returns how many are pinned in pages[], fewer than n if one could not be; when not even the first: -EFAULT, -ENOMEM,
+ * -EIO, -EINTR, -EINVAL; -EAGAIN: a file asks to come again, or a page that is being moved was not waited for.
+ * Bare frames are -EFAULT. A page cut off its file stays with the pin. Sleeps: yes. Locks taken: mmap_lock read.
  */
 int64_t avm_pin(struct avm_mm *mm, avm_addr_t addr, uint64_t n, enum avm_access access,
 		struct avm_page **pages);
 
 enum avm_unpin_how {
 	AVM_UNPIN_CLEAN,
-	AVM_UNPIN_DIRTY, /* written through the pin */
+	AVM_UNPIN_DIRTY, /* written through the pin: it is kept, and written back */
 };
+/* Ends pins, of any address space, gone or not. Sleeps: no. Locks held: any but leaves. */
 void avm_unpin(struct avm *m, struct avm_page **pages, uint64_t n, enum avm_unpin_how how);
 
 #endif

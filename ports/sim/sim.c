@@ -150,7 +150,8 @@ uint64_t sim_destroy(struct sim *s)
 		left += objects_left(s);
 	sim_run_deferred(s);
 	sim_swaps_fini(s);
-	left += s->frames.used + s->meta_bytes;
+	/* What has gone bad stays where it is. */
+	left += s->frames.used + s->meta_bytes - atomic_load(&s->machine.frames_poisoned);
 	sim_free(s);
 	return left;
 }
