@@ -96,7 +96,7 @@ static bool clean(struct avm *m, struct avm_page *page)
 		return !avm_swapcache_write(m, page);
 	file = avm_page_file(page);
 	/* What cannot be written has nowhere else to be. */
-	return file->ops->write_page && !avm_writeback(file, page);
+	return file->ops->write_page && !avm_writeback_unmapped(file, page);
 }
 
 /* The cache gives the page up: the last reference is ours. => page locked, unmapped. */

@@ -13,10 +13,15 @@
 
 int avm_writeback(struct avm_file *f, struct avm_page *page)
 {
+	avm_rmap_mkclean(f->machine, page);
+	return avm_writeback_unmapped(f, page);
+}
+
+int avm_writeback_unmapped(struct avm_file *f, struct avm_page *page)
+{
 	uint64_t index = atomic_load_explicit(&page->index, memory_order_relaxed);
 	int err = 0;
 
-	avm_rmap_mkclean(f->machine, page);
 	avm_page_clear(page, AVM_PG_DIRTY);
 	/* A mapping may have written behind the end: that is not part of the file. */
 	avm_file_clear_tail(f, page, avm_file_size(f));

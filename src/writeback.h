@@ -11,4 +11,7 @@
  */
 int avm_writeback(struct avm_file *f, struct avm_page *page);
 
+/* The same for a page without a writable entry. */
+int avm_writeback_unmapped(struct avm_file *f, struct avm_page *page);
+
 #endif
