@@ -85,7 +85,9 @@ static void page_free(struct avm *m, struct avm_page *page)
 	AVM_BUG_ON(m, flags & (AVM_PG_LOCKED | AVM_PG_ISOLATED));
 	AVM_BUG_ON(m, avm_page_mapcount(page));
 	avm_lru_del(m, page);
-	if (avm_page_is_anon(page) && m->page_release)
+	if (avm_page_is_merged(page))
+		m->merged_release(m, page);
+	else if (avm_page_is_anon(page) && m->page_release)
 		m->page_release(m, page);
 	if (flags & AVM_PG_TABLE)
 		atomic_fetch_sub_explicit(&m->tables_used, 1, memory_order_relaxed);

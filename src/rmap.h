@@ -66,6 +66,9 @@ bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t a
  *			... w.vma, w.c.addr, avm_ptc_get(&w.c) ...
  *		avm_rmap_end(&w);
  *	}
+ * A merged page (R15) is walked family by family, each locked in turn: next() may sleep, and a place that is of two of
+ * them is met twice.
+ *
  * => the page is locked and held (ageing may walk without the lock). Nothing that sleeps inside.
  */
 struct avm_rmap_walk {
@@ -74,8 +77,10 @@ struct avm_rmap_walk {
 	struct avm_vma *vma;
 	struct avm_ptc c; /* stands on the entry; its table is locked iff `locked` */
 	bool locked;
-	struct avm_anon_vma *anon_vma; /* one of the two is set */
+	int mode; /* enum avm_resolve_mode */
+	struct avm_anon_vma *anon_vma; /* locked; one of the two is set, but behind the last item */
 	struct avm_file *file;
+	const struct avm_merged_item *item; /* of a merged page */
 	void *position; /* node of the tree, to go on from */
 	uint64_t index;
 	uint32_t expected; /* mappings there were at the start: enough seen, enough walked */
