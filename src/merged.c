@@ -5,14 +5,14 @@
 #include "error.h"
 #include "slab.h"
 
-static void release(struct avm *m, struct avm_page *page);
+static void merged_release(struct avm *m, struct avm_page *page);
 
 void avm_merged_init(struct avm *m)
 {
 	avm_cache_init(&m->merged, "merged page", sizeof(struct avm_merged), AVM_CACHE_PLAIN, NULL);
 	avm_cache_init(&m->merged_items, "merged item", sizeof(struct avm_merged_item),
 		       AVM_CACHE_PLAIN, NULL);
-	m->merged_release = release;
+	m->merged_release = merged_release;
 }
 
 static void lock(struct avm *m)
@@ -117,7 +117,7 @@ void avm_merged_move(struct avm *m, struct avm_page *from, struct avm_page *to)
 }
 
 /* The page is being freed: nobody has a way to the items any more. May be under table locks: never sleeps. */
-static void release(struct avm *m, struct avm_page *page)
+static void merged_release(struct avm *m, struct avm_page *page)
 {
 	struct avm_merged *node = avm_page_merged(page);
 	struct avm_merged_item *item, *next;
