@@ -14,6 +14,7 @@ AVM_CORE_SOURCES := \
 	src/pgtable.c \
 	src/mmu_gather.c \
 	src/anon_vma.c \
+	src/merged.c \
 	src/file.c \
 	src/file_swap.c \
 	src/vma_tree.c \
@@ -30,6 +31,7 @@ AVM_CORE_SOURCES := \
 	src/swap.c \
 	src/migrate.c \
 	src/poison.c \
+	src/ksm.c \
 	src/fault.c \
 	src/swapin.c \
 	src/cow.c \
@@ -54,7 +56,8 @@ AVM_CORE_SOURCES := \
 	src/fileio.c \
 	src/truncate.c \
 	src/machine.c \
-	src/swapon.c
+	src/swapon.c \
+	src/ksm_scan.c
 
 # The observers: verify, statistics, dumps. They look and change nothing, and nothing of the above calls
 # them: leave them out where nobody asks.
@@ -74,6 +77,7 @@ AVM_OBSERVER_SOURCES := \
 	src/verify_tree.c \
 	src/verify_vma.c \
 	src/verify_family.c \
+	src/verify_merged.c \
 	src/verify_page.c \
 	src/verify_swap.c \
 	src/verify_frame.c

@@ -155,6 +155,8 @@ unsigned avm_fault_write_protected(struct avm_fault_ctx *f)
 	avm_page_get(old);
 	avm_ptc_unlock(&f->c);
 	bits = copy(f, old, pfn);
+	if ((bits & AVM_FAULT_COW) && avm_page_is_merged(old))
+		avm_count(m, AVM_EV_KSM_BROKEN, 1);
 	avm_page_put(m, old);
 	return bits;
 }

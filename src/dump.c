@@ -9,6 +9,7 @@
 #include "file.h"
 #include "format.h"
 #include "list.h"
+#include "merged.h"
 #include "mm.h"
 #include "page.h"
 #include "pgtable.h"
@@ -221,7 +222,9 @@ static void put_page_flags(struct avm_text *t, uint32_t flags)
 /* pre: the page is mapped, so that an anonymous one's anon_vma is alive. */
 static void put_mapping(struct avm_text *t, const struct avm_page *page)
 {
-	if (avm_page_is_anon(page))
+	if (avm_page_is_merged(page))
+		avm_text_field(t, "merged", avm_page_merged(page)->nr_items);
+	else if (avm_page_is_anon(page))
 		avm_text_field(t, "anon_vma", id_of(avm_page_anon_vma(page)));
 	else if (avm_page_file(page))
 		avm_text_field(t, "file", avm_page_file(page)->id);

@@ -75,3 +75,20 @@ void avm_mm_put(struct avm_mm *mm)
 	if (mm->release)
 		mm->release(mm);
 }
+
+struct avm_mm *avm_mm_get_next(struct avm *m, struct avm_mm *mm)
+{
+	struct avm_list *at;
+	struct avm_mm *next = NULL;
+
+	avm_spin_lock(m, &m->mm_lock, AVM_LOCK_LEAF);
+	for (at = mm ? mm->link.next : m->mms.next; at != &m->mms && !next; at = at->next) {
+		next = avm_list_entry(at, struct avm_mm, link);
+		if (!avm_mm_tryget(next))
+			next = NULL;
+	}
+	avm_spin_unlock(m, &m->mm_lock, AVM_LOCK_LEAF);
+	if (mm)
+		avm_mm_put(mm);
+	return next;
+}

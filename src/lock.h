@@ -4,6 +4,7 @@
  *
  * Order, outermost first (docs/locking.md):
  *
+ *	0  KSM	     machine->ksm.lock		sleeps
  *	1  MMAP	     mm->mmap_lock		sleeps	(fork: parent, then child)
  *	2  VMA	     vma lock			sleeps	(write only under MMAP write; dropped with it)
  *	3  PAGE	     page lock			sleeps	(a second one only by trylock)

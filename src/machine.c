@@ -10,7 +10,9 @@
 #include "error.h"
 #include "frame.h"
 #include "list.h"
+#include "ksm.h"
 #include "lock.h"
+#include "merged.h"
 #include "page.h"
 #include "radix.h"
 #include "slab.h"
@@ -78,6 +80,8 @@ static void caches_init(struct avm *m)
 	avm_cache_init(&m->radix_nodes, "radix node", AVM_RADIX_NODE_BYTES, AVM_CACHE_PLAIN, NULL);
 	avm_cache_init(&m->files, "file", sizeof(struct avm_file), AVM_CACHE_PLAIN, NULL);
 	avm_family_init(m);
+	avm_merged_init(m);
+	avm_cache_init(&m->ksm_items, "ksm item", sizeof(struct avm_hashed), AVM_CACHE_PLAIN, NULL);
 	m->tree_node_alloc = (struct avm_node_alloc){ tree_node_alloc, tree_node_free, m };
 }
 
@@ -105,7 +109,8 @@ int avm_init(struct avm *m, const struct avm_config *config)
 static bool machine_busy(struct avm *m)
 {
 	const struct avm_cache *caches[] = { &m->vmas,	     &m->anon_vmas,   &m->avcs,
-					     &m->tree_nodes, &m->radix_nodes, &m->files };
+					     &m->tree_nodes, &m->radix_nodes, &m->files,
+					     &m->merged,     &m->merged_items };
 	uint64_t frames = atomic_load_explicit(&m->frames_used, memory_order_relaxed);
 
 	for (size_t i = 0; i < sizeof(caches) / sizeof(caches[0]); i++) {
@@ -118,14 +123,16 @@ static bool machine_busy(struct avm *m)
 
 int avm_fini(struct avm *m)
 {
-	struct avm_cache *caches[] = { &m->vmas,       &m->anon_vmas,	&m->avcs,
-				       &m->tree_nodes, &m->radix_nodes, &m->files };
+	struct avm_cache *caches[] = { &m->vmas,       &m->anon_vmas,	 &m->avcs,
+				       &m->tree_nodes, &m->radix_nodes,	 &m->files,
+				       &m->merged,     &m->merged_items, &m->ksm_items };
 
 	if (machine_busy(m))
 		return -AVM_EBUSY;
 	if (m->zero_page)
 		avm_page_put(m, m->zero_page);
 	m->zero_page = NULL;
+	avm_ksm_forget(m);
 	for (size_t i = 0; i < sizeof(caches) / sizeof(caches[0]); i++)
 		avm_cache_fini(m, caches[i]);
 	return 0;

@@ -14,6 +14,7 @@
 #include "anonvm/fault.h"
 #include "anonvm/file.h"
 #include "file.h"
+#include "ksm_scan.h"
 #include "mm.h"
 #include "mmu_gather.h"
 #include "pageout.h"
@@ -93,6 +94,17 @@ static int advise_flags(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, enu
 	err = avm_attrs_apply(mm, start, end, &flag_advice[advice], -AVM_EAGAIN);
 	avm_mmap_write_unlock(mm);
 	return err;
+}
+
+/* Not mergeable first: what is copied then stays private. A hole has been reported; the rest is done. */
+static int unmerge(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	int result = advise_flags(mm, start, end, AVM_MADV_UNMERGEABLE), err;
+
+	if (result && result != -AVM_ENOMEM)
+		return result;
+	err = avm_unmerge(mm, start, end);
+	return err ? err : result;
 }
 
 /* ---- entries --------------------------------------------------------------------------------- */
@@ -297,6 +309,8 @@ int avm_madvise(struct avm_mm *mm, avm_addr_t addr, uint64_t len, enum avm_advic
 		return -AVM_EINVAL;
 	if (addr == end)
 		return 0;
+	if (advice == AVM_MADV_UNMERGEABLE)
+		return unmerge(mm, addr, end);
 	if (changes_flags(advice))
 		return advise_flags(mm, addr, end, advice);
 	if (changes_entries(advice))

@@ -19,6 +19,7 @@
 #include "list.h"
 #include "lock.h"
 #include "lru.h"
+#include "merged.h"
 #include "page.h"
 #include "swap_slot.h"
 #include "unmap.h"
@@ -64,13 +65,19 @@ static bool move(struct avm *m, struct avm_page *from, struct avm_page *to)
 		return false;
 	avm_port_frame_copy(m, to->pfn, from->pfn);
 	avm_page_set(to, avm_page_flags(from) & MOVED_FLAGS);
-	set_identity(to, atomic_load_explicit(&from->mapping, memory_order_relaxed),
+	/* What a merged page is hangs on one pointer to it: that moves last. */
+	set_identity(to,
+		     avm_page_is_merged(from) ?
+			     0 :
+			     atomic_load_explicit(&from->mapping, memory_order_relaxed),
 		     atomic_load_explicit(&from->index, memory_order_relaxed));
 	if (!replace(m, from, to)) {
 		set_identity(to, 0, 0);
 		avm_rmap_give(&taken, from);
 		return false;
 	}
+	if (avm_page_is_merged(from))
+		avm_merged_move(m, from, to);
 	avm_rmap_give(&taken, to);
 	/* Whoever waits for its lock finds that it is nothing any more; as a page does that is freed. */
 	set_identity(from, 0, 0);

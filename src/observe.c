@@ -10,6 +10,7 @@
 #include "file.h"
 #include "list.h"
 #include "lock.h"
+#include "merged.h"
 #include "mm.h"
 #include "page.h"
 #include "pgtable.h"
@@ -213,6 +214,17 @@ enum walk_kind {
 	WALK_FILE,
 };
 
+static int lock_item(struct avm *m, struct avm_rmap_iter *it)
+{
+	struct avm_anon_vma *av = it->item->anon_vma;
+
+	while (avm_rw_read(m, &avm_family_root(av)->lock, AVM_LOCK_FAMILY))
+		;
+	it->lock_root = av;
+	it->first = it->item->index;
+	return 0;
+}
+
 static int lock_mappers(struct avm *m, struct avm_rmap_iter *it)
 {
 	struct avm_page *page = it->page;
@@ -220,6 +232,11 @@ static int lock_mappers(struct avm *m, struct avm_rmap_iter *it)
 	struct avm_file *file;
 	int err;
 
+	if (avm_page_is_merged(page)) {
+		it->kind = WALK_ANON;
+		it->item = avm_page_mapcount(page) ? avm_merged_items(avm_page_merged(page)) : NULL;
+		return it->item ? lock_item(m, it) : -AVM_ENOENT;
+	}
 	if (avm_page_is_anon(page)) {
 		err = avm_family_resolve(m, page, AVM_RESOLVE_WAIT, &av);
 		it->kind = WALK_ANON;
@@ -247,7 +264,8 @@ int avm_rmap_iter_begin(struct avm *m, struct avm_rmap_iter *it, struct avm_page
 		avm_page_unlock(m, page);
 		return err;
 	}
-	it->first = atomic_load_explicit(&page->index, memory_order_relaxed);
+	if (!it->item)
+		it->first = atomic_load_explicit(&page->index, memory_order_relaxed);
 	return 0;
 }
 
@@ -271,12 +289,23 @@ static struct avm_vma *next_mapper(struct avm_rmap_iter *it)
 	return avc ? avc->vma : NULL;
 }
 
+/* The family of the next item of a merged page, locked in the place of the last; false: there is none. */
+static bool next_item(struct avm *m, struct avm_rmap_iter *it)
+{
+	if (!it->item || !it->item->next)
+		return false;
+	avm_family_unlock_read(m, it->lock_root);
+	it->item = it->item->next;
+	return !lock_item(m, it);
+}
+
 bool avm_rmap_iter_next(struct avm *m, struct avm_rmap_iter *it)
 {
 	struct avm_vma *vma;
 
-	(void)m;
-	while ((vma = next_mapper(it))) {
+	while ((vma = next_mapper(it)) || next_item(m, it)) {
+		if (!vma)
+			continue;
 		avm_addr_t addr = avm_vma_addr(vma, it->first);
 		struct avm_pte_info info;
 

@@ -80,7 +80,9 @@ bool avm_page_tryget(struct avm_page *page)
 /* R5.5: from here on the page is nobody's. */
 static void give_up_mapping(struct avm *m, struct avm_page *page)
 {
-	if (avm_page_is_anon(page) && m->page_release)
+	if (avm_page_is_merged(page))
+		m->merged_release(m, page);
+	else if (avm_page_is_anon(page) && m->page_release)
 		m->page_release(m, page);
 	atomic_store_explicit(&page->mapping, 0, memory_order_relaxed);
 	atomic_store_explicit(&page->index, 0, memory_order_relaxed);

@@ -4,6 +4,7 @@
  *
  *	page --mapping--> anon_vma --tree, by index--> AVC --> VMA --arithmetic--> address --tables--> entry
  *	page --mapping--> file	   --tree, by index-----------> VMA --...
+ *	page --mapping--> merged   --list--> items, each --> anon_vma --as above-...
  *
  * A stale or foreign anon_vma costs time, never correctness: an entry counts only if it maps this very page.
  */
@@ -11,22 +12,25 @@
 
 #include "anon_vma.h"
 #include "file.h"
+#include "merged.h"
 #include "mmu_gather.h"
 #include "page.h"
 #include "swap_slot.h"
 
 /* ---- counts ----------------------------------------------------------------------------------------- */
 
-/* Is the anon_vma that the page names on the VMA's chain? (V20, at the moment of mapping; gallery 10) */
-static inline __attribute__((unused)) bool placed_in_chain(const struct avm_page *page,
-							   const struct avm_vma *vma)
+/* Does a walk from the page come to this address of the VMA? (V20, at the moment of mapping; gallery 10) */
+static inline __attribute__((unused)) bool
+placed_in_chain(const struct avm_page *page, const struct avm_vma *vma, uint64_t index)
 {
 	uintptr_t mapping = atomic_load_explicit(&page->mapping, memory_order_relaxed);
 	const struct avm_anon_vma_chain *avc;
 
+	if (avm_page_is_merged(page))
+		return avm_merged_has(page, avm_vma_anon(vma), index);
 	avm_list_for_each_entry(avc, &vma->chain, struct avm_anon_vma_chain, same_vma)
 		if (((uintptr_t)avc->anon_vma | AVM_MAPPING_ANON) == mapping)
-			return true;
+			return atomic_load_explicit(&page->index, memory_order_relaxed) == index;
 	return false;
 }
 
@@ -39,10 +43,10 @@ static void mapcount_raise(struct avm_page *page)
 void avm_rmap_add_anon(struct avm_page *page, uint64_t n, struct avm_vma *vma, avm_addr_t addr)
 {
 	for (uint64_t i = 0; i < n; i++) {
-		AVM_ASSERT(vma->mm->machine, placed_in_chain(&page[i], vma));
-		AVM_ASSERT(vma->mm->machine,
-			   atomic_load_explicit(&page[i].index, memory_order_relaxed) ==
-				   vma->pgoff + ((addr - vma->start) >> AVM_PAGE_SHIFT) + i);
+		AVM_ASSERT(
+			vma->mm->machine,
+			placed_in_chain(&page[i], vma,
+					vma->pgoff + ((addr - vma->start) >> AVM_PAGE_SHIFT) + i));
 		mapcount_raise(&page[i]);
 	}
 	(void)addr;
@@ -92,7 +96,7 @@ bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t a
 
 /* ---- the walk ----------------------------------------------------------------------------------------- */
 
-static int begin_file(struct avm_rmap_walk *w, int mode)
+static int begin_file(struct avm_rmap_walk *w)
 {
 	struct avm_file *file = avm_page_file(w->page);
 
@@ -102,7 +106,7 @@ static int begin_file(struct avm_rmap_walk *w, int mode)
 		w->file = file;
 		return 0;
 	}
-	if (mode == AVM_RESOLVE_TRY)
+	if (w->mode == AVM_RESOLVE_TRY)
 		return -AVM_EBUSY;
 	while (avm_rw_read(w->machine, &file->mmap_lock, AVM_LOCK_FILE))
 		;
@@ -110,53 +114,123 @@ static int begin_file(struct avm_rmap_walk *w, int mode)
 	return 0;
 }
 
+/* The family of the item, if one is left. The item holds it, and the page the item. -EBUSY (AVM_RESOLVE_TRY). */
+static int enter_item(struct avm_rmap_walk *w, const struct avm_merged_item *item)
+{
+	struct avm_rwsem *lock;
+
+	w->item = item;
+	w->anon_vma = NULL;
+	w->position = NULL;
+	if (!item)
+		return -AVM_ENOENT;
+	lock = &avm_family_root(item->anon_vma)->lock;
+	if (!avm_rw_try_read(w->machine, lock, AVM_LOCK_FAMILY)) {
+		if (w->mode == AVM_RESOLVE_TRY)
+			return -AVM_EBUSY;
+		while (avm_rw_read(w->machine, lock, AVM_LOCK_FAMILY))
+			;
+	}
+	w->anon_vma = item->anon_vma;
+	w->index = item->index;
+	return 0;
+}
+
+static int begin_merged(struct avm_rmap_walk *w)
+{
+	struct avm_merged *node = avm_page_merged(w->page);
+
+	if (!avm_page_mapcount(w->page))
+		return -AVM_ENOENT;
+	return enter_item(w, avm_merged_items(node));
+}
+
+/* From one family to the next, with none locked in between. False: that was the last. */
+static bool next_item(struct avm_rmap_walk *w)
+{
+	const struct avm_merged_item *item = w->item;
+
+	if (!item)
+		return false;
+	avm_family_unlock_read(w->machine, w->anon_vma);
+	/* One that is busy is passed by, where that is not to be waited for. */
+	do {
+		item = item->next;
+	} while (enter_item(w, item) == -AVM_EBUSY);
+	return w->anon_vma;
+}
+
+static int begin(struct avm_rmap_walk *w)
+{
+	if (avm_page_is_merged(w->page))
+		return begin_merged(w);
+	if (avm_page_is_anon(w->page))
+		return avm_family_resolve(w->machine, w->page, (enum avm_resolve_mode)w->mode,
+					  &w->anon_vma);
+	return begin_file(w);
+}
+
 int avm_rmap_begin(struct avm_rmap_walk *w, struct avm *m, struct avm_page *page, int mode)
 {
 	int err;
 
-	*w = (struct avm_rmap_walk){ .machine = m, .page = page };
-	if (avm_page_is_anon(page))
-		err = avm_family_resolve(m, page, (enum avm_resolve_mode)mode, &w->anon_vma);
-	else
-		err = begin_file(w, mode);
+	*w = (struct avm_rmap_walk){ .machine = m, .page = page, .mode = mode };
+	err = begin(w);
 	if (err)
 		return err;
-	w->index = atomic_load_explicit(&page->index, memory_order_relaxed);
-	w->expected = avm_page_mapcount(page);
+	if (w->item) {
+		w->expected = UINT32_MAX; /* one that is met twice must not hide another */
+	} else {
+		w->index = atomic_load_explicit(&page->index, memory_order_relaxed);
+		w->expected = avm_page_mapcount(page);
+	}
 	avm_count(m, AVM_EV_RMAP_WALKS, 1);
 	return 0;
 }
 
 void avm_rmap_begin_moving(struct avm_rmap_walk *w, struct avm *m, struct avm_page *page,
-			   struct avm_anon_vma *pin)
+			   struct avm_page *like, struct avm_anon_vma *pin)
 {
+	struct avm_merged *merged = avm_page_merged(like);
+
 	*w = (struct avm_rmap_walk){
 		.machine = m,
 		.page = page,
 		.moving = true,
+		.mode = AVM_RESOLVE_WAIT,
 		.anon_vma = pin,
-		.file = pin ? NULL : avm_page_file(page),
-		.index = atomic_load_explicit(&page->index, memory_order_relaxed),
+		.index = atomic_load_explicit(&like->index, memory_order_relaxed),
 		.expected = UINT32_MAX,
 	};
-	if (pin)
+	if (merged)
+		(void)enter_item(w, avm_merged_items(merged));
+	else if (pin)
 		avm_family_lock_read(m, pin);
+	else
+		w->file = avm_page_file(like);
 	while (w->file && avm_rw_read(m, &w->file->mmap_lock, AVM_LOCK_FILE))
 		;
 	avm_count(m, AVM_EV_RMAP_WALKS, 1);
 }
 
-/* The next VMA of the tree that could map the page; NULL after the last. */
-static struct avm_vma *next_vma(struct avm_rmap_walk *w)
+/* The next VMA of a family that could map the page; NULL after the last of the last. */
+static struct avm_vma *next_in_family(struct avm_rmap_walk *w)
 {
-	if (w->anon_vma) {
-		struct avm_anon_vma_chain *avc = w->position;
+	struct avm_anon_vma_chain *avc = w->position;
 
+	do {
 		avc = avc ? avm_family_tree_iter_next(avc, w->index, w->index) :
 			    avm_family_tree_iter_first(&w->anon_vma->tree, w->index, w->index);
-		w->position = avc;
-		return avc ? avc->vma : NULL;
-	}
+	} while (!avc && next_item(w));
+	w->position = avc;
+	return avc ? avc->vma : NULL;
+}
+
+/* The same for every kind of page. */
+static struct avm_vma *next_vma(struct avm_rmap_walk *w)
+{
+	if (!w->file)
+		return w->anon_vma ? next_in_family(w) : NULL;
 	w->position = w->position ? avm_mappings_iter_next(w->position, w->index, w->index) :
 				    avm_mappings_iter_first(&w->file->mappings, w->index, w->index);
 	return w->position;
@@ -185,7 +259,9 @@ bool avm_rmap_next(struct avm_rmap_walk *w)
 	struct avm_vma *vma;
 
 	leave_entry(w);
-	while (w->mapped < w->expected && (vma = next_vma(w))) {
+	/* Who takes entries away has seen enough when nobody maps the page. */
+	while (w->mapped < w->expected && (w->moving || avm_page_mapcount(w->page)) &&
+	       (vma = next_vma(w))) {
 		avm_addr_t addr = vma->start + ((w->index - vma->pgoff) << AVM_PAGE_SHIFT);
 
 		w->visited++;
@@ -224,7 +300,7 @@ void avm_rmap_end(struct avm_rmap_walk *w)
 	leave_entry(w);
 	if (w->anon_vma)
 		avm_family_unlock_read(w->machine, w->anon_vma);
-	else
+	else if (w->file)
 		avm_rw_unlock_read(w->machine, &w->file->mmap_lock, AVM_LOCK_FILE);
 	avm_count(w->machine, AVM_EV_RMAP_VISITED, w->visited);
 	avm_count(w->machine, AVM_EV_RMAP_MAPPED, w->mapped);

@@ -66,6 +66,9 @@ bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t a
  *			... w.vma, w.c.addr, avm_ptc_get(&w.c) ...
  *		avm_rmap_end(&w);
  *	}
+ * A merged page (R15) is walked family by family, each locked in turn: next() may sleep, and a place that is of two of
+ * them is met twice.
+ *
  * => the page is locked and held (ageing may walk without the lock). Nothing that sleeps inside.
  */
 struct avm_rmap_walk {
@@ -75,8 +78,10 @@ struct avm_rmap_walk {
 	struct avm_vma *vma;
 	struct avm_ptc c; /* stands on the entry; its table is locked iff `locked` */
 	bool locked;
-	struct avm_anon_vma *anon_vma; /* one of the two is set */
+	int mode; /* enum avm_resolve_mode */
+	struct avm_anon_vma *anon_vma; /* locked; one of the two is set, but behind the last item */
 	struct avm_file *file;
+	const struct avm_merged_item *item; /* of a merged page */
 	void *position; /* node of the tree, to go on from */
 	uint64_t index;
 	uint32_t expected; /* mappings there were at the start: enough seen, enough walked */
@@ -87,10 +92,11 @@ struct avm_rmap_walk {
 int avm_rmap_begin(struct avm_rmap_walk *w, struct avm *m, struct avm_page *page, int mode);
 /*
  * The same for the migration entries of the page's frame, of which there may be any number, and none. The page is not
- * mapped: `pin` is the anon_vma, referenced since it was (gallery 11); NULL: a page of a file.
+ * mapped: where it was is asked of `like`, which may be the page that takes its place. `pin` is the anon_vma,
+ * referenced since the page was mapped (gallery 11); NULL: a page of a file, or a merged one, whose items hold theirs.
  */
 void avm_rmap_begin_moving(struct avm_rmap_walk *w, struct avm *m, struct avm_page *page,
-			   struct avm_anon_vma *pin);
+			   struct avm_page *like, struct avm_anon_vma *pin);
 bool avm_rmap_next(struct avm_rmap_walk *w);
 void avm_rmap_end(struct avm_rmap_walk *w);
 

@@ -91,6 +91,8 @@ static void cache_stats(struct avm *m, struct avm_cache *c, uint64_t *now, uint6
 
 void avm_stats(struct avm *m, struct avm_stats *s)
 {
+	uint64_t unused;
+
 	*s = (struct avm_stats){
 		.frames_total = load(&m->frames_total),
 		.frames_used = load(&m->frames_used),
@@ -105,6 +107,8 @@ void avm_stats(struct avm *m, struct avm_stats *s)
 	cache_stats(m, &m->vmas, &s->vmas, &s->vmas_peak);
 	cache_stats(m, &m->anon_vmas, &s->anon_vmas, &s->anon_vmas_peak);
 	cache_stats(m, &m->avcs, &s->avcs, &s->avcs_peak);
+	cache_stats(m, &m->merged, &s->ksm_pages_shared, &unused);
+	cache_stats(m, &m->merged_items, &s->ksm_pages_sharing, &unused);
 
 	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
 	for (unsigned i = 0; i < AVM_NR_LRU; i++)

@@ -37,27 +37,23 @@ static bool scarce(struct avm *m)
 
 /*
  * May the page be mapped here as it is? Not if it was somebody else's, too, when it went out: a merged page (R5.3).
- * Such a page is copied.
+ * Such a page is copied. A page that another family has brought back and left again may name an anon_vma that has been
+ * freed, and used again since: so it is looked for among those that would lead a walk to here.
  */
 static bool fits(const struct swapin *in)
 {
 	uintptr_t mapping = atomic_load_explicit(&in->page->mapping, memory_order_relaxed);
-	struct avm_anon_vma *av = (struct avm_anon_vma *)(mapping & ~AVM_MAPPING_FLAGS);
-	struct avm *m = in->vma->mm->machine;
-	uintptr_t rcu;
-	bool fits;
+	const struct avm_anon_vma_chain *avc;
 
 	if (!mapping)
 		return true;
-	if (avm_page_is_merged(in->page) ||
-	    atomic_load_explicit(&in->page->index, memory_order_relaxed) !=
-		    avm_vma_index(in->vma, in->c->addr))
+	if (atomic_load_explicit(&in->page->index, memory_order_relaxed) !=
+	    avm_vma_index(in->vma, in->c->addr))
 		return false;
-	/* The entry was copied with the chain that the page's anon_vma is on; a stranger's may be dead. */
-	rcu = avm_rcu_enter(m);
-	fits = avm_family_root(av) == avm_family_root(avm_vma_anon(in->vma));
-	avm_rcu_exit(m, rcu);
-	return fits;
+	avm_list_for_each_entry(avc, &in->vma->chain, struct avm_anon_vma_chain, same_vma)
+		if (((uintptr_t)avc->anon_vma | AVM_MAPPING_ANON) == mapping)
+			return true;
+	return false;
 }
 
 /*
@@ -117,6 +113,7 @@ static void map_copy(const struct swapin *in, struct avm_page *copy)
 	map_placed(in, copy, true);
 	avm_lru_add(m, copy);
 	avm_slot_put(m, in->page->u.swap);
+	avm_swapcache_drop_idle(m, in->page); /* only we can: it is locked */
 	avm_count(m, AVM_EV_COW_COPY, 1);
 }
 

@@ -7,6 +7,7 @@
  * brought back is as if its owner had touched it: if the removal fails half-way, nothing has to be undone.
  */
 #include "error.h"
+#include "exit.h"
 #include "file.h"
 #include "lock.h"
 #include "mm.h"
@@ -99,29 +100,11 @@ static int empty_mm(struct avm_mm *mm, const struct avm_swap_device *d)
 	return err;
 }
 
-/* The address space behind `mm` (NULL: the first), held; puts `mm`. Those that are ending empty themselves. */
-static struct avm_mm *next_mm(struct avm *m, struct avm_mm *mm)
-{
-	struct avm_list *at;
-	struct avm_mm *next = NULL;
-
-	avm_spin_lock(m, &m->mm_lock, AVM_LOCK_LEAF);
-	for (at = mm ? mm->link.next : m->mms.next; at != &m->mms && !next; at = at->next) {
-		next = avm_list_entry(at, struct avm_mm, link);
-		if (!avm_mm_tryget(next))
-			next = NULL;
-	}
-	avm_spin_unlock(m, &m->mm_lock, AVM_LOCK_LEAF);
-	if (mm)
-		avm_mm_put(mm);
-	return next;
-}
-
 static int empty_mms(struct avm *m, const struct avm_swap_device *d)
 {
 	struct avm_mm *mm = NULL;
 
-	while ((mm = next_mm(m, mm))) {
+	while ((mm = avm_mm_get_next(m, mm))) {
 		int err = empty_mm(mm, d);
 
 		if (err) {

@@ -142,7 +142,8 @@ int avm_rmap_take(struct avm_taken *t, struct avm *m, struct avm_page *page)
 		return -AVM_EBUSY;
 	if (!t->mapped)
 		return 0;
-	if (avm_page_is_anon(page) && !pin_family(t))
+	/* A merged page's items hold what they name. */
+	if (avm_page_is_anon(page) && !avm_page_is_merged(page) && !pin_family(t))
 		return -AVM_EBUSY;
 	if (!avm_rmap_unmap(m, page, AVM_UNMAP_TO_MIGRATION))
 		return 0;
@@ -192,7 +193,7 @@ void avm_rmap_give(struct avm_taken *t, struct avm_page *to)
 	struct avm_rmap_walk w;
 
 	if (t->mapped) {
-		avm_rmap_begin_moving(&w, t->machine, t->page, t->pin);
+		avm_rmap_begin_moving(&w, t->machine, t->page, to, t->pin);
 		while (avm_rmap_next(&w))
 			give_entry(&w, to);
 		avm_rmap_end(&w);
@@ -222,7 +223,7 @@ void avm_rmap_settle(struct avm_taken *t, enum avm_unmap_to to)
 	struct avm_rmap_walk w;
 
 	if (t->mapped) {
-		avm_rmap_begin_moving(&w, t->machine, t->page, t->pin);
+		avm_rmap_begin_moving(&w, t->machine, t->page, t->page, t->pin);
 		while (avm_rmap_next(&w))
 			settle_entry(&u, &w);
 		avm_rmap_end(&w);

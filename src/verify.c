@@ -173,8 +173,9 @@ static void check_machine_locks(struct avm_verify *v)
 {
 	struct avm *m = v->m;
 	uint32_t gathers = atomic_load_explicit(&m->gathers_open, memory_order_relaxed);
-	const struct avm_cache *caches[] = { &m->vmas,	     &m->anon_vmas,   &m->avcs,
-					     &m->tree_nodes, &m->radix_nodes, &m->files };
+	const struct avm_cache *caches[] = { &m->vmas,	     &m->anon_vmas,    &m->avcs,
+					     &m->tree_nodes, &m->radix_nodes,  &m->files,
+					     &m->merged,     &m->merged_items, &m->ksm_items };
 
 	avm_verify_spin(v, &m->lru_lock, &(struct avm_where){ .detail = "of the LRU lists" });
 	avm_verify_spin(v, &m->mm_lock, &(struct avm_where){ .detail = "of the address spaces" });

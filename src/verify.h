@@ -13,6 +13,7 @@
  *	verify_vma.c	 V1, V3
  *	verify_tree.c	 interval trees, for V3 and V12
  *	verify_family.c	 V10-V16
+ *	verify_merged.c	 merged pages, as far as V15, V16, V20, V22 and V40 go
  *	verify_page.c	 page tables and their entries: V20, V23, V24, V32
  *	verify_frame.c	 frames, LRU lists, reverse walks: V21, V22, V25, V26
  *
@@ -24,6 +25,7 @@
 #include "anon_vma.h"
 #include "anonvm/observe.h"
 #include "file.h"
+#include "merged.h"
 #include "page.h"
 #include "swap_slot.h"
 
@@ -33,6 +35,9 @@ enum avm_verify_kind {
 	AVM_IS_AVC,
 	AVM_IS_TREE_NODE,
 	AVM_IS_RADIX_NODE,
+	AVM_IS_MERGED,
+	AVM_IS_MERGED_ITEM,
+	AVM_IS_KSM_ITEM,
 	AVM_IS_FILE, /* files of the embedder as well, as they are met */
 	AVM_NR_KINDS,
 };
@@ -50,6 +55,7 @@ struct avm_record {
 	uint32_t active; /* VMAs whose own it is */
 	uint32_t children; /* whose tree is not empty, itself not counted */
 	uint32_t members; /* of which it is the root, itself not counted */
+	uint32_t items; /* of merged pages */
 	const struct avm_vma *first; /* the first VMA whose own it is */
 };
 
@@ -176,8 +182,8 @@ bool avm_verify_first_of_file(struct avm_verify *v, const struct avm_vma *vma);
 /* ---- verify_tree.c -------------------------------------------------------------------------- */
 
 /*
- * An interval tree of chain entries (of `owner`, an anon_vma; V12) or of VMAs (of `owner`, a file;
- * V3): reports, and counts each entry met in its record. Returns the number of nodes; *ok: it may
+ * An interval tree of chain entries (of `owner`, an anon_vma; V12), of VMAs (of `owner`, a file;
+ * V3), of merged pages or of what merging remembers (V40): reports, and counts each entry met in its record. Returns the number of nodes; *ok: it may
  * be searched.
  */
 uint64_t avm_verify_tree(struct avm_verify *v, const struct avm_itree *tree,
@@ -189,6 +195,18 @@ void avm_verify_families(struct avm_verify *v);
 
 /* Marks the anon_vmas of a chain with a stamp of their own, to be recognised by it. */
 uint32_t avm_verify_stamp_chain(struct avm_verify *v, const struct avm_vma *vma);
+
+/* ---- verify_merged.c ------------------------------------------------------------------------ */
+
+/* The items of all merged pages, counted at their anon_vmas; and the trees by hash. */
+void avm_verify_merged(struct avm_verify *v);
+
+/* A merged page is met. Reports when its node is not its own; NULL then. */
+const struct avm_merged *avm_verify_merged_node(struct avm_verify *v, const struct avm_page *page);
+
+/* Does one of the items lead to this index by an anon_vma that was marked with the stamp? */
+bool avm_verify_merged_leads(struct avm_verify *v, const struct avm_merged *node, uint32_t stamp,
+			     uint64_t index);
 
 /* ---- verify_page.c -------------------------------------------------------------------------- */
 

@@ -254,7 +254,7 @@ static void check_counters(struct avm_verify *v)
 		filled = !avm_itree_empty(&av->tree);
 		refs = atomic_load_explicit(&av->refcount, memory_order_relaxed);
 		avm_verify_equal(v, 15, "references of an anon_vma", &where, refs,
-				 filled + r->members);
+				 filled + r->members + r->items);
 		avm_verify_equal(v, 15, "num_active_vmas", &where, av->num_active_vmas, r->active);
 		/*
 		 * Of a root without entries only its members are left, and nobody counts its
@@ -263,7 +263,7 @@ static void check_counters(struct avm_verify *v)
 		if (filled)
 			avm_verify_equal(v, 15, "num_children", &where, av->num_children,
 					 r->children + is_root(av));
-		if (!filled && !r->members)
+		if (!filled && !r->members && !r->items)
 			avm_verify_say(v, 16, "an anon_vma without entries is still there", &where);
 		avm_verify_rwsem(v, &av->lock, &where);
 	}
@@ -280,6 +280,8 @@ void avm_verify_families(struct avm_verify *v)
 	}
 	check_trees(v);
 	check_edges(v);
-	if (!v->only)
-		check_counters(v);
+	if (v->only)
+		return;
+	avm_verify_merged(v);
+	check_counters(v);
 }

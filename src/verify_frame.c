@@ -396,7 +396,10 @@ static void check_user(struct avm_verify *v, const struct avm_page *page, uint32
 	check_count(v, 21, "mapcount", page, avm_page_mapcount(page), mapped);
 	check_count(v, 21, "references", page, avm_page_refs(page),
 		    (uint64_t)mapped + cached + in_swap + isolated + pins);
-	if (mapped)
+	/* Merged and in the cache alone it is met here only. */
+	if (avm_page_is_merged(page))
+		avm_verify_merged_node(v, page);
+	else if (mapped)
 		check_walk(v, page, mapped);
 }
 
@@ -476,7 +479,8 @@ static void check_own(struct avm_verify *v)
 				complain(v, 21, "a page is mapped more often than it says", page);
 			if (avm_page_refs(page) < mapped)
 				complain(v, 21, "a page has fewer references than mappings", page);
-			check_walk(v, page, mapped);
+			if (!avm_page_is_merged(page))
+				check_walk(v, page, mapped);
 		}
 	}
 }

@@ -24,6 +24,12 @@ static struct avm_cache *cache_of(struct avm *m, enum avm_verify_kind kind)
 		return &m->tree_nodes;
 	case AVM_IS_RADIX_NODE:
 		return &m->radix_nodes;
+	case AVM_IS_MERGED:
+		return &m->merged;
+	case AVM_IS_MERGED_ITEM:
+		return &m->merged_items;
+	case AVM_IS_KSM_ITEM:
+		return &m->ksm_items;
 	case AVM_IS_FILE:
 	case AVM_NR_KINDS:
 		break;
@@ -184,6 +190,9 @@ void avm_verify_unreached(struct avm_verify *v)
 		[AVM_IS_ANON_VMA] = "an anon_vma is on no chain",
 		[AVM_IS_AVC] = "a chain entry is on no chain",
 		[AVM_IS_TREE_NODE] = "a node of a VMA tree is in no tree",
+		[AVM_IS_MERGED] = "no page is the merged page of a node",
+		[AVM_IS_MERGED_ITEM] = "an item is of no merged page",
+		[AVM_IS_KSM_ITEM] = "what merging remembers is in no tree of it",
 		[AVM_IS_FILE] = "a file of shared anonymous memory is mapped by nobody",
 	};
 
@@ -194,6 +203,9 @@ void avm_verify_unreached(struct avm_verify *v)
 		 * Page caches of files that nobody maps cannot be found: their nodes may be there.
 		 */
 		if (!r->object || r->reached || r->kind == AVM_IS_RADIX_NODE)
+			continue;
+		/* Merged pages outlive those they came from. */
+		if (r->items || r->members)
 			continue;
 		avm_verify_say(v, 40, lost[r->kind], &(struct avm_where){ .raw = r->object });
 	}

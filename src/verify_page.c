@@ -39,6 +39,25 @@ static void complain(struct scan *s, unsigned number, const char *what, avm_addr
 		&(struct avm_where){ .mm = s->mm, .vma = s->vma, .addr = addr, .page = page });
 }
 
+static void stamp_chain(struct scan *s)
+{
+	if (s->stamped == s->vma)
+		return;
+	s->stamp = avm_verify_stamp_chain(s->v, s->vma);
+	s->stamped = s->vma;
+}
+
+/* V22, from the other end: the walk from the page comes by here, since it is led to a tree that the VMA is in (V12). */
+static void check_merged(struct scan *s, avm_addr_t addr, const struct avm_page *page)
+{
+	const struct avm_merged *node = avm_verify_merged_node(s->v, page);
+
+	stamp_chain(s);
+	if (node && !avm_verify_merged_leads(s->v, node, s->stamp, avm_vma_index(s->vma, addr)))
+		complain(s, 22, "no item of a merged page leads to an entry that maps it", addr,
+			 page);
+}
+
 /* V20; V16 as far as pages go. */
 static void check_anon(struct scan *s, avm_addr_t addr, const struct avm_page *page)
 {
@@ -51,10 +70,7 @@ static void check_anon(struct scan *s, avm_addr_t addr, const struct avm_page *p
 	}
 	if (avm_itree_empty(&av->tree))
 		complain(s, 16, "a mapped page's anon_vma has no entries", addr, page);
-	if (s->stamped != s->vma) {
-		s->stamp = avm_verify_stamp_chain(s->v, s->vma);
-		s->stamped = s->vma;
-	}
+	stamp_chain(s);
 	if (r->stamp != s->stamp)
 		avm_verify_say(s->v, 20, "page->mapping is not in the chain of the VMA",
 			       &(struct avm_where){ .mm = s->mm,
@@ -118,7 +134,9 @@ static void check_mapped(struct scan *s, avm_addr_t addr, avm_pte_t pte,
 	}
 	if (s->vma->flags & AVM_VM_LOCKED)
 		*note |= AVM_NOTE_LOCKED;
-	if (avm_page_is_anon(page))
+	if (avm_page_is_merged(page))
+		check_merged(s, addr, page);
+	else if (avm_page_is_anon(page))
 		check_anon(s, addr, page);
 	if (avm_pte_write(pte))
 		check_writable(s, addr, page);

@@ -23,9 +23,13 @@ static void complain(struct walk *w, const char *what, const void *raw)
 	w->ok = false;
 	if (w->kind == AVM_IS_AVC)
 		where.av = w->owner;
-	else
+	else if (w->kind == AVM_IS_VMA)
 		where.file = w->owner;
-	avm_verify_say(w->v, w->kind == AVM_IS_AVC ? 12 : 3, what, &where);
+	avm_verify_say(w->v,
+		       w->kind == AVM_IS_AVC ? 12 :
+		       w->kind == AVM_IS_VMA ? 3 :
+					       40,
+		       what, &where);
 }
 
 static bool links_back(const struct avm_inode *node, const struct avm_inode *parent)
@@ -73,14 +77,50 @@ static bool enter_vma(struct walk *w, const struct avm_inode *node, const struct
 	return true;
 }
 
+/* A merged page or a page that merging has seen, by hash: both begin with that. */
+static bool enter_hashed(struct walk *w, const struct avm_inode *node,
+			 const struct avm_inode *parent)
+{
+	struct avm_hashed *h = avm_suspect(node, struct avm_hashed, node);
+	struct avm_record *r;
+
+	if (!avm_verify_owned(w->v, w->kind, h)) {
+		complain(w, "a link of a tree by hash leads to nothing that belongs there", node);
+		return false;
+	}
+	if (!links_back(node, parent)) {
+		complain(w, "a node of a tree by hash does not point back to its parent", h);
+		return false;
+	}
+	r = avm_verify_record(w->v, w->kind, h);
+	if (r)
+		r->in_tree++;
+	return true;
+}
+
 static bool enter(struct walk *w, const struct avm_inode *node, const struct avm_inode *parent)
 {
+	bool ok;
+
 	if (!node)
 		return false;
-	if (!(w->kind == AVM_IS_AVC ? enter_avc(w, node, parent) : enter_vma(w, node, parent)))
-		return false;
-	w->nodes++;
-	return true;
+	if (w->kind == AVM_IS_AVC)
+		ok = enter_avc(w, node, parent);
+	else if (w->kind == AVM_IS_VMA)
+		ok = enter_vma(w, node, parent);
+	else
+		ok = enter_hashed(w, node, parent);
+	w->nodes += ok;
+	return ok;
+}
+
+static const char *check_order(const struct walk *w, const struct avm_itree *tree)
+{
+	if (w->kind == AVM_IS_AVC)
+		return avm_family_tree_check(tree, w->nodes);
+	if (w->kind == AVM_IS_VMA)
+		return avm_mappings_check(tree, w->nodes);
+	return avm_hash_tree_check(tree, w->nodes);
 }
 
 /*
@@ -132,8 +172,7 @@ uint64_t avm_verify_tree(struct avm_verify *v, const struct avm_itree *tree,
 
 	walk(&w, tree->root);
 	if (w.ok) {
-		fault = kind == AVM_IS_AVC ? avm_family_tree_check(tree, w.nodes) :
-					     avm_mappings_check(tree, w.nodes);
+		fault = check_order(&w, tree);
 		if (fault)
 			complain(&w, fault, NULL);
 	}

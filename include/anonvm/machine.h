@@ -177,6 +177,9 @@ struct avm {
 	struct avm_cache tree_nodes;
 	struct avm_cache radix_nodes;
 	struct avm_cache files; /* shared anonymous memory that mmap made itself */
+	struct avm_cache merged; /* same-page merged pages ... */
+	struct avm_cache merged_items; /* ... and the places that they came from */
+	struct avm_cache ksm_items; /* what avm_ksm_scan() remembers of pages */
 	struct avm_node_alloc tree_node_alloc; /* how the VMA trees get nodes from their cache */
 	_Atomic uint64_t meta_bytes; /* taken from avm_port_meta_alloc */
 	_Atomic uint64_t meta_bytes_peak;
@@ -191,6 +194,19 @@ struct avm {
 	struct avm_list swapped_files; /* shared anonymous memory that has been in swap */
 	_Atomic uint64_t swap_slots, swap_used; /* of all devices */
 	_Atomic uint32_t pressure; /* 1: avm_balance() is wanted */
+
+	struct avm_spinlock merged_lock; /* leaf: covers merged_pages */
+	struct avm_itree
+		merged_pages; /* by hash of their contents: those that more can be merged with */
+	void (*merged_release)(struct avm *m,
+			       struct avm_page *page); /* a merged page is being freed */
+	struct avm_ksm {
+		struct avm_rwsem lock; /* order 0: covers all of this */
+		uint64_t mm_id; /* where to go on: the address space, or the next that is left */
+		avm_addr_t addr;
+		struct avm_itree seen[2]; /* in this round (by its parity), in the last */
+		uint32_t round;
+	} ksm;
 
 	struct avm_spinlock mm_lock; /* covers mms and nr_mms */
 	struct avm_list mms;

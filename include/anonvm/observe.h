@@ -85,6 +85,8 @@ struct avm_rmap_iter {
 	struct avm_page *page;
 	void *lock_root;
 	void *position;
+	const struct avm_merged_item
+		*item; /* of a merged page (R15): a place that is of two of them is met twice */
 	uint64_t first;
 	uint32_t visited, mapped;
 	int kind;
@@ -104,6 +106,8 @@ struct avm_stats {
 	uint64_t meta_bytes, meta_bytes_peak;
 	uint64_t committed, commit_limit;
 	uint64_t swap_total, swap_used; /* slots */
+	uint64_t ksm_pages_shared; /* merged pages (R15) */
+	uint64_t ksm_pages_sharing; /* places that have given up a page for one of them, or still stand for one */
 	uint64_t events[AVM_NR_EVENTS];
 	uint64_t refused[AVM_NR_REFUSALS];
 };

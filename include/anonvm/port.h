@@ -139,6 +139,7 @@ void avm_port_poisoned(struct avm *m, struct avm_mm *mm, avm_addr_t addr);
  */
 
 enum avm_lock_class {
+	AVM_LOCK_KSM, /* machine->ksm */
 	AVM_LOCK_MMAP,
 	AVM_LOCK_VMA,
 	AVM_LOCK_PAGE,

@@ -46,6 +46,7 @@ static const char *name_of(enum avm_lock_class class)
 		[AVM_LOCK_FILE] = "FILE",     [AVM_LOCK_FAMILY] = "FAMILY",
 		[AVM_LOCK_TABLE] = "TABLE",   [AVM_LOCK_PAGE_TABLE] = "PAGE_TABLE",
 		[AVM_LOCK_NOTIFY] = "NOTIFY", [AVM_LOCK_LEAF] = "LEAF",
+		[AVM_LOCK_KSM] = "KSM",
 	};
 
 	return class < AVM_NR_LOCK_CLASSES ? names[class] : "?";

@@ -1,0 +1,915 @@
+/* SPDX-License-Identifier: MIT */
+/* test_ksm.c - same-page merging: R15, and what merged pages are to everybody else. */
+#include "ops.h"
+#include "random.h"
+#include "rmap.h"
+
+#include "merged.h"
+
+#define ROUND UINT64_MAX
+
+static struct world w;
+static struct avm_swap_device *swap;
+
+static void open_with(uint64_t frames)
+{
+	world_open_with(&w, &(struct sim_config){ .frames = frames, .check_tlb = true });
+	assert_int_equal(sim_swap_add(w.s, &(struct sim_swap_config){ .slots = 1024 }, &swap), 0);
+}
+
+static void open_world(void)
+{
+	open_with(512);
+}
+
+static struct sim_proc *process(void)
+{
+	struct sim_proc *p;
+
+	assert_int_equal(sim_proc_create(w.s, NULL, &p), 0);
+	return p;
+}
+
+static struct sim_proc *fork_of(struct sim_proc *p)
+{
+	struct sim_proc *child;
+
+	assert_int_equal(sim_proc_fork(p, &child), 0);
+	return child;
+}
+
+static int advise(struct sim_proc *p, unsigned page, unsigned pages, enum avm_advice advice)
+{
+	return avm_madvise(sim_mm(p), AT(page), pages * PAGE, advice);
+}
+
+/* Mergeable memory, each page filled with `c`. */
+static void memory(struct sim_proc *p, unsigned page, unsigned pages, unsigned char c)
+{
+	map_at(sim_mm(p), AT(page), pages, RW, ANON, NULL, 0);
+	assert_int_equal(advise(p, page, pages, AVM_MADV_MERGEABLE), 0);
+	for (unsigned i = page; i < page + pages; i++)
+		store(p, AT(i), c);
+}
+
+static struct avm_page *page_of(struct sim_proc *p, unsigned page)
+{
+	return page_at(sim_mm(p), AT(page));
+}
+
+static bool same_frame(struct sim_proc *a, unsigned i, struct sim_proc *b, unsigned j)
+{
+	return page_of(a, i) == page_of(b, j);
+}
+
+/* Two rounds: what has not changed for one is merged. */
+static int64_t scan(void)
+{
+	int64_t merged = avm_ksm_scan(w.m, ROUND);
+
+	assert_true(merged >= 0);
+	world_check(&w);
+	merged += avm_ksm_scan(w.m, ROUND);
+	world_check(&w);
+	return merged;
+}
+
+static void expect_sharing(uint64_t pages, uint64_t places)
+{
+	struct avm_stats s;
+
+	avm_stats(w.m, &s);
+	assert_int_equal(s.ksm_pages_shared, pages);
+	assert_int_equal(s.ksm_pages_sharing, places);
+}
+
+static void close_world(void)
+{
+	world_close(&w);
+}
+
+/* A second process with the same page: merged. */
+static struct sim_proc *merged_pair(unsigned char c)
+{
+	struct sim_proc *b = process();
+
+	memory(w.a, 0, 1, c);
+	memory(b, 7, 1, c);
+	assert_int_equal(scan(), 1);
+	assert_true(same_frame(w.a, 0, b, 7));
+	return b;
+}
+
+/* ---- merging ------------------------------------------------------------------------------------------- */
+
+static void equal_pages_of_two_processes_get_one_frame(void **state)
+{
+	struct sim_proc *b;
+	uint64_t frames;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(w.a, 0, 1, 5);
+	memory(b, 7, 1, 5);
+	frames = sim_frames_used(w.s);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	assert_false(same_frame(w.a, 0, b, 7));
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 1);
+	assert_true(same_frame(w.a, 0, b, 7));
+	assert_int_equal(sim_frames_used(w.s), frames - 1);
+	assert_true(avm_page_is_merged(page_of(b, 7)));
+	assert_false(pte(w.mm, AT(0)).write || pte(sim_mm(b), AT(7)).write);
+	assert_int_equal(rss(w.mm, AVM_RSS_ANON), 1);
+	assert_int_equal(rss(sim_mm(b), AVM_RSS_ANON), 1);
+	assert_int_equal(event(&w, AVM_EV_KSM_MERGED), 1);
+	assert_int_equal(event(&w, AVM_EV_KSM_SCANNED), 4);
+	expect_sharing(1, 2);
+	assert_int_equal(scan(), 0);
+	assert_int_equal(event(&w, AVM_EV_KSM_SCANNED), 4); /* merged pages are passed by */
+	close_world();
+}
+
+static void equal_pages_of_one_process_get_one_frame(void **state)
+{
+	(void)state;
+	open_world();
+	memory(w.a, 0, 4, 5);
+	memory(w.a, 4, 2, 6);
+	memory(w.a, 6, 1, 7);
+	assert_int_equal(scan(), 4);
+	for (unsigned i = 1; i < 4; i++)
+		assert_true(same_frame(w.a, 0, w.a, i));
+	assert_true(same_frame(w.a, 4, w.a, 5));
+	assert_false(avm_page_is_merged(page_of(w.a, 6)));
+	expect_sharing(2, 6);
+	close_world();
+}
+
+static void what_is_not_marked_is_left_alone(void **state)
+{
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(w.a, 0, 2, 5);
+	memory(b, 0, 1, 6);
+	map_at(sim_mm(b), AT(10), 1, RW, ANON, NULL, 0);
+	store(b, AT(10), 6);
+	map_at(sim_mm(b), AT(20), 1, RW, AVM_MAP_SHARED | AVM_MAP_ANONYMOUS, NULL, 0);
+	assert_int_equal(advise(b, 20, 1, AVM_MADV_MERGEABLE), 0);
+	store(b, AT(20), 6);
+	assert_int_equal(scan(), 1);
+	assert_false(avm_page_is_merged(page_of(b, 0)));
+	close_world();
+}
+
+/* The page was a candidate, and its frame is somebody's who does not want it merged by the time an equal one comes. */
+static void a_candidates_frame_may_be_anybodys_later(void **state)
+{
+	struct sim_proc *b, *c;
+	struct avm_page *page;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(w.a, 0, 1, 5);
+	memory(b, 0, 1, 5);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	assert_int_equal(avm_ksm_scan(w.m, 1), 0);
+	page = page_of(w.a, 0);
+	assert_int_equal(avm_munmap(w.mm, AT(0), PAGE), 0);
+	assert_int_equal(atomic_load(&page->refcount), 0);
+	c = process();
+	map_at(sim_mm(c), AT(0), 8, RW, ANON, NULL, 0);
+	for (unsigned i = 0; i < 8; i++)
+		store(c, AT(i), 5);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	for (unsigned i = 0; i < 8; i++)
+		assert_false(avm_page_is_merged(page_of(c, i)));
+	world_check(&w);
+	close_world();
+}
+
+static void a_page_that_changes_between_rounds_is_not_merged(void **state)
+{
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(w.a, 0, 1, 1);
+	memory(b, 0, 8, 9);
+	for (unsigned i = 1; i < 8; i++)
+		store(b, AT(i), (unsigned char)i);
+	for (unsigned char c = 1; c < 8; c++) {
+		store(w.a, AT(0), c);
+		assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	}
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 1);
+	assert_true(same_frame(w.a, 0, b, 7));
+	close_world();
+}
+
+static void a_call_looks_at_n_pages_and_the_next_goes_on(void **state)
+{
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(w.a, 0, 5, 1);
+	memory(b, 0, 5, 1);
+	for (unsigned i = 0; i < 5; i++) {
+		store(w.a, AT(i), (unsigned char)(10 + i));
+		store(b, AT(i), (unsigned char)(10 + i));
+	}
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(avm_ksm_scan(w.m, 2), 0);
+	assert_int_equal(event(&w, AVM_EV_KSM_SCANNED), 10);
+	assert_int_equal(avm_ksm_scan(w.m, 5), 0);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(avm_ksm_scan(w.m, 1), 1);
+	assert_int_equal(event(&w, AVM_EV_KSM_SCANNED), 20);
+	assert_int_equal(avm_ksm_scan(w.m, 0), 0);
+	close_world();
+}
+
+static void nobody_left_of_the_round_begins_the_next(void **state)
+{
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	assert_int_equal(avm_ksm_scan(w.m, 7), 0);
+	b = process();
+	memory(w.a, 0, 1, 1);
+	memory(b, 0, 2, 1);
+	assert_int_equal(avm_ksm_scan(w.m, 2), 0);
+	sim_proc_exit(b);
+	assert_int_equal(avm_ksm_scan(w.m, 7), 0);
+	assert_int_equal(event(&w, AVM_EV_KSM_SCANNED), 3);
+	close_world();
+}
+
+static void a_page_has_so_many_places_and_not_more(void **state)
+{
+	(void)state;
+	open_with(2048);
+	memory(w.a, 0, 2 * AVM_MERGED_ITEMS + 88, 3);
+	assert_int_equal(scan(), 2 * AVM_MERGED_ITEMS + 88 - 3);
+	expect_sharing(3, 2 * AVM_MERGED_ITEMS + 88);
+	assert_int_equal(avm_shrink_all(w.m), 3);
+	world_check(&w);
+	for (unsigned i = 0; i < 2 * AVM_MERGED_ITEMS + 88; i++)
+		assert_int_equal(load(w.a, AT(i)), 3);
+	close_world();
+}
+
+/* ---- who must not be merged ------------------------------------------------------------------------------ */
+
+static void locked_held_and_pinned_pages_stay(void **state)
+{
+	struct avm_page *page;
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(w.a, 0, 1, 5);
+	memory(b, 0, 1, 5);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		page = page_of(i ? b : w.a, 0);
+		atomic_fetch_or(&page->flags, AVM_PG_LOCKED);
+		assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+		assert_int_equal(event(&w, AVM_EV_RACE_PAGE_LOCKED), i + 1);
+		atomic_fetch_and(&page->flags, ~(uint32_t)AVM_PG_LOCKED);
+		avm_page_get(page);
+		assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+		atomic_store(&page->pins, 1);
+		assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+		assert_int_equal(event(&w, AVM_EV_RACE_KSM_CHANGED), 2 * (i + 1));
+		if (i)
+			assert_true(has_flag(page, AVM_PG_EXCLUSIVE) &&
+				    pte(sim_mm(b), AT(0)).write);
+		world_check(&w);
+		avm_page_put(w.m, page);
+		atomic_store(&page->pins, 0);
+		store(i ? b : w.a, AT(0), 5);
+	}
+	assert_false(same_frame(w.a, 0, b, 0));
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 1);
+	close_world();
+}
+
+struct rival {
+	struct sim_proc *p;
+	unsigned page;
+	unsigned after; /* allocations */
+	unsigned calls;
+};
+
+/* A store at an allocation, where the core lets others run. */
+static void rival_stores(void *context, enum sim_at at)
+{
+	struct rival *r = context;
+
+	if (at == SIM_AT_OBJECT_ALLOC && r->calls++ == r->after)
+		store(r->p, AT(r->page), 99);
+}
+
+static void a_page_that_changes_while_it_is_merged_is_kept_apart(void **state)
+{
+	unsigned interrupted = 0;
+
+	(void)state;
+	for (unsigned n = 0; n < 10; n++) {
+		struct rival r = { .page = 7, .after = n / 2 };
+		struct sim_proc *b;
+
+		open_world();
+		b = process();
+		memory(w.a, 0, 1, 5);
+		memory(b, 7, 1, 5);
+		assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+		r.p = n % 2 ? b : w.a;
+		r.page = n % 2 ? 7 : 0;
+		sim_set_interruption(w.s, rival_stores, &r);
+		assert_true(avm_ksm_scan(w.m, ROUND) >= 0);
+		sim_set_interruption(w.s, NULL, NULL);
+		interrupted += r.calls > r.after;
+		world_check(&w);
+		assert_int_equal(load(w.a, AT(0)), r.calls > r.after && r.p == w.a ? 99 : 5);
+		assert_int_equal(load(b, AT(7)), r.calls > r.after && r.p == b ? 99 : 5);
+		close_world();
+	}
+	assert_true(interrupted >= 6);
+}
+
+/* ---- a merged page and its owners -------------------------------------------------------------------------- */
+
+static void a_write_copies_away_and_the_others_keep_what_they_had(void **state)
+{
+	struct sim_proc *b;
+	unsigned faults = 0;
+
+	(void)state;
+	open_world();
+	b = merged_pair(5);
+	store(b, AT(7), 6);
+	assert_int_equal(load(w.a, AT(0)), 5);
+	assert_int_equal(event(&w, AVM_EV_KSM_BROKEN), 1);
+	world_check(&w);
+	/* The last owner does not get it for himself: it is to be found by others. */
+	assert_int_equal(sim_store(w.a, AT(0), "\7", 1, &faults), 0);
+	assert_true(faults & AVM_FAULT_COW);
+	assert_int_equal(load(b, AT(7)), 6);
+	assert_int_equal(event(&w, AVM_EV_KSM_BROKEN), 2);
+	expect_sharing(0, 0);
+	world_check(&w);
+	store(w.a, AT(0), 6);
+	assert_int_equal(scan(), 1);
+	assert_true(same_frame(w.a, 0, b, 7));
+	close_world();
+}
+
+static void breaking_and_merging_again_takes_no_second_item(void **state)
+{
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = merged_pair(5);
+	for (unsigned i = 0; i < 5; i++) {
+		store(b, AT(7), 6);
+		store(b, AT(7), 5);
+		assert_int_equal(scan(), 1);
+		expect_sharing(1, 2);
+	}
+	close_world();
+}
+
+static void fork_shares_a_merged_page_like_any(void **state)
+{
+	struct sim_proc *b, *c;
+
+	(void)state;
+	open_world();
+	b = merged_pair(5);
+	c = fork_of(b);
+	world_check(&w);
+	assert_true(same_frame(w.a, 0, c, 7));
+	assert_int_equal(atomic_load(&page_of(c, 7)->mapcount), 3);
+	assert_int_equal(avm_shrink_all(w.m), 1);
+	world_check(&w);
+	assert_int_equal(load(c, AT(7)), 5);
+	assert_int_equal(load(b, AT(7)), 5);
+	assert_int_equal(load(w.a, AT(0)), 5);
+	world_check(&w);
+	close_world();
+}
+
+/* After a write and another merge the child has an item of its own, and is in the tree of its parent's as well. */
+static void a_place_that_two_items_lead_to_does_not_hide_another(void **state)
+{
+	struct avm_rmap_walk walk;
+	struct avm_rmap_iter it;
+	struct avm_page *page;
+	struct sim_proc *b, *c;
+	unsigned met = 0;
+	uint64_t flags;
+
+	(void)state;
+	open_world();
+	b = merged_pair(5);
+	c = fork_of(b);
+	store(c, AT(7), 6);
+	store(c, AT(7), 5);
+	assert_int_equal(scan(), 1);
+	page = page_of(w.a, 0);
+	assert_int_equal(atomic_load(&page->mapcount), 3);
+	expect_sharing(1, 3);
+
+	avm_page_lock(w.m, page);
+	assert_int_equal(avm_rmap_begin(&walk, w.m, page, AVM_RESOLVE_WAIT), 0);
+	while (avm_rmap_next(&walk))
+		met++;
+	avm_rmap_end(&walk);
+	avm_page_unlock(w.m, page);
+	assert_int_equal(met, 4);
+	assert_int_equal(avm_rmap_iter_begin(w.m, &it, page), 0);
+	while (avm_rmap_iter_next(w.m, &it))
+		met--;
+	avm_rmap_iter_end(w.m, &it);
+	assert_int_equal(met, 0);
+
+	(void)avm_rmap_referenced(w.m, page, &flags);
+	(void)load(w.a, AT(0));
+	assert_false(pte(sim_mm(b), AT(7)).young || pte(sim_mm(c), AT(7)).young);
+	assert_int_equal(avm_shrink_all(w.m), 1);
+	world_check(&w);
+	assert_int_equal(load(w.a, AT(0)) + load(b, AT(7)) + load(c, AT(7)), 15);
+	close_world();
+}
+
+static void pages_shared_by_fork_are_merged_one_by_one(void **state)
+{
+	struct sim_proc *b, *c;
+
+	(void)state;
+	open_world();
+	memory(w.a, 0, 2, 5);
+	b = fork_of(w.a);
+	c = fork_of(b);
+	assert_int_equal(scan(), 3);
+	assert_true(same_frame(w.a, 0, w.a, 1));
+	assert_true(same_frame(w.a, 0, c, 1));
+	assert_int_equal(atomic_load(&page_of(b, 0)->mapcount), 6);
+	sim_proc_exit(w.a);
+	world_check(&w);
+	store(b, AT(0), 8);
+	assert_int_equal(avm_shrink_all(w.m), 2);
+	world_check(&w);
+	assert_int_equal(load(c, AT(0)), 5);
+	assert_int_equal(load(b, AT(0)), 8);
+	close_world();
+}
+
+static void the_family_lives_on_when_its_process_has_gone(void **state)
+{
+	struct avm_anon_vma *av;
+	struct avm_stats s;
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(b, 7, 1, 5); /* scanned last: the page of `a` becomes the merged one */
+	memory(w.a, 0, 1, 5);
+	assert_int_equal(scan(), 1);
+	av = atomic_load(&avm_find_vma(w.mm, AT(0))->anon_vma);
+	assert_int_equal(atomic_load(&av->refcount), 2);
+	sim_proc_exit(w.a);
+	world_check(&w);
+	assert_int_equal(atomic_load(&av->refcount), 1);
+	avm_stats(w.m, &s);
+	assert_int_equal(s.anon_vmas, 2);
+	assert_int_equal(avm_shrink_all(w.m), 1);
+	world_check(&w);
+	avm_stats(w.m, &s);
+	assert_int_equal(s.anon_vmas, 1);
+	assert_int_equal(load(b, AT(7)), 5);
+	close_world();
+}
+
+/* The root of an item's anon_vma is held by the member alone in the end. */
+static void a_grandchilds_item_keeps_its_root(void **state)
+{
+	struct sim_proc *b, *c, *d;
+
+	(void)state;
+	open_world();
+	memory(w.a, 0, 1, 4);
+	b = fork_of(w.a);
+	c = fork_of(b);
+	store(c, AT(0), 5);
+	d = process();
+	memory(d, 9, 1, 5);
+	assert_int_equal(scan(), 1);
+	sim_proc_exit(w.a);
+	sim_proc_exit(b);
+	sim_proc_exit(c);
+	world_check(&w);
+	expect_sharing(1, 2);
+	assert_int_equal(avm_shrink_all(w.m), 1);
+	assert_int_equal(load(d, AT(9)), 5);
+	close_world();
+}
+
+static void merged_pages_come_back_from_swap_private(void **state)
+{
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = merged_pair(5);
+	assert_int_equal(avm_shrink_all(w.m), 1);
+	world_check(&w);
+	expect_sharing(0, 0);
+	assert_int_equal(rss(w.mm, AVM_RSS_SWAP), 1);
+	store(b, AT(7), 6);
+	assert_int_equal(load(w.a, AT(0)), 5);
+	world_check(&w);
+	store(w.a, AT(0), 6);
+	assert_int_equal(scan(), 1);
+	close_world();
+}
+
+/* Met in the swap cache, still merged, it is copied. */
+static void a_merged_page_in_the_swap_cache_is_copied(void **state)
+{
+	struct avm_page *page;
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = merged_pair(5);
+	page = page_of(b, 7);
+	avm_page_get(page); /* somebody looks at it: it stays in the cache */
+	assert_int_equal(avm_shrink_all(w.m), 0);
+	assert_int_equal(load(w.a, AT(0)), 5);
+	assert_ptr_not_equal(page_of(w.a, 0), page);
+	store(b, AT(7), 6);
+	assert_int_equal(load(w.a, AT(0)), 5);
+	avm_page_put(w.m, page);
+	world_check(&w);
+	expect_sharing(0, 0);
+	close_world();
+}
+
+/* A page with a slot that it does not need: merged, it must not come back as what the slot has. */
+static void a_page_of_the_swap_cache_can_be_merged(void **state)
+{
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(w.a, 0, 1, 5);
+	memory(b, 0, 1, 5);
+	assert_int_equal(avm_shrink_all(w.m), 2);
+	assert_int_equal(load(w.a, AT(0)), 5);
+	assert_int_equal(load(b, AT(0)), 5);
+	assert_true(has_flag(page_of(w.a, 0), AVM_PG_SWAPCACHE));
+	assert_int_equal(scan(), 1);
+	assert_int_equal(avm_shrink_all(w.m), 1);
+	world_check(&w);
+	assert_int_equal(load(w.a, AT(0)), 5);
+	assert_int_equal(load(b, AT(0)), 5);
+	close_world();
+}
+
+static void what_madvise_free_gave_up_is_not_given_up_when_merged(void **state)
+{
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(w.a, 0, 1, 5);
+	memory(b, 0, 1, 5);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	assert_int_equal(advise(w.a, 0, 1, AVM_MADV_FREE), 0);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 1);
+	assert_false(has_flag(page_of(w.a, 0), AVM_PG_LAZYFREE));
+	(void)avm_shrink_all(w.m);
+	assert_int_equal(load(b, AT(0)), 5);
+	close_world();
+}
+
+static void a_locked_vma_keeps_the_merged_page(void **state)
+{
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(w.a, 0, 1, 5);
+	memory(b, 7, 1, 5);
+	assert_int_equal(avm_mlock(sim_mm(b), AT(7), PAGE, 0), 0);
+	assert_int_equal(scan(), 1);
+	assert_true(has_flag(page_of(w.a, 0), AVM_PG_UNEVICTABLE));
+	assert_int_equal(avm_shrink_all(w.m), 0);
+	store(b, AT(7), 6);
+	world_check(&w);
+	assert_int_equal(avm_shrink_all(w.m), 1);
+	assert_int_equal(load(w.a, AT(0)), 5);
+	close_world();
+}
+
+/* ---- VMAs that change -------------------------------------------------------------------------------------- */
+
+static void a_vma_that_is_split_or_moved_is_found_by_the_walk(void **state)
+{
+	avm_addr_t to;
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(w.a, 0, 6, 5);
+	memory(b, 0, 6, 5);
+	assert_int_equal(scan(), 11);
+	assert_int_equal(avm_mprotect(w.mm, AT(2), 2 * PAGE, AVM_PROT_READ), 0);
+	assert_int_equal(avm_munmap(sim_mm(b), AT(1), PAGE), 0);
+	assert_int_equal(avm_mremap(sim_mm(b), AT(2), 2 * PAGE, 2 * PAGE,
+				    AVM_MREMAP_MAYMOVE | AVM_MREMAP_FIXED, AT(100), &to),
+			 0);
+	world_check(&w);
+	assert_int_equal(atomic_load(&page_of(b, 100)->mapcount), 11);
+	assert_int_equal(avm_shrink_all(w.m), 1);
+	world_check(&w);
+	assert_int_equal(pte(sim_mm(b), AT(100)).kind, AVM_PTE_SWAP);
+	for (unsigned i = 0; i < 6; i++)
+		assert_int_equal(load(w.a, AT(i)), 5);
+	assert_int_equal(load(b, AT(0)) + load(b, AT(100)) + load(b, AT(101)), 15);
+	close_world();
+}
+
+static void unmergeable_makes_every_page_private(void **state)
+{
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(w.a, 0, 6, 5);
+	memory(b, 0, 6, 5);
+	assert_int_equal(scan(), 11);
+	assert_int_equal(avm_mprotect(w.mm, AT(2), 2 * PAGE, AVM_PROT_READ), 0);
+	assert_int_equal(avm_mprotect(w.mm, AT(4), 2 * PAGE, AVM_PROT_NONE), 0);
+	assert_int_equal(avm_munmap(w.mm, AT(0), PAGE), 0);
+	assert_int_equal(advise(w.a, 0, 6, AVM_MADV_UNMERGEABLE), -AVM_ENOMEM); /* a hole */
+	world_check(&w);
+	for (unsigned i = 1; i < 6; i++) {
+		assert_false(avm_page_is_merged(page_of(w.a, i)));
+		assert_false(avm_find_vma(w.mm, AT(i))->flags & AVM_VM_MERGEABLE);
+	}
+	assert_false(pte(w.mm, AT(2)).write || pte(w.mm, AT(4)).write);
+	assert_int_equal(load(w.a, AT(1)) + load(w.a, AT(3)), 10);
+	assert_int_equal(event(&w, AVM_EV_KSM_BROKEN), 5);
+	assert_int_equal(scan(), 0);
+	assert_int_equal(atomic_load(&page_of(b, 0)->mapcount), 6);
+	assert_int_equal(advise(b, 0, 6, AVM_MADV_UNMERGEABLE), 0);
+	expect_sharing(0, 0);
+	close_world();
+}
+
+/* ---- failures ---------------------------------------------------------------------------------------------- */
+
+static void merging_without_memory_leaves_everything_as_it_was(void **state)
+{
+	unsigned failures = 0;
+
+	(void)state;
+	for (uint64_t n = 1;; n++) {
+		uint64_t failed;
+		struct sim_proc *b;
+		int64_t merged;
+
+		open_world();
+		b = process();
+		memory(w.a, 0, 2, 5);
+		memory(b, 0, 2, 6);
+		store(w.a, AT(1), 6);
+		failed = sim_allocs_failed(w.s);
+		sim_fail_alloc(w.s, n, 1);
+		merged = avm_ksm_scan(w.m, ROUND);
+		if (sim_allocs_failed(w.s) > failed)
+			assert_int_equal(merged, -AVM_ENOMEM);
+		world_check(&w);
+		merged = avm_ksm_scan(w.m, ROUND);
+		assert_true(merged >= 0 || merged == -AVM_ENOMEM);
+		failed = sim_allocs_failed(w.s) - failed;
+		sim_fail_alloc(w.s, 0, 0);
+		world_check(&w);
+		(void)scan();
+		assert_int_equal(scan(), 0);
+		assert_true(same_frame(w.a, 1, b, 1) && same_frame(b, 0, b, 1));
+		expect_sharing(1, 3);
+		close_world();
+		if (!failed)
+			break;
+		failures++;
+	}
+	assert_true(failures >= 7);
+}
+
+static void unmerging_without_memory_can_be_asked_for_again(void **state)
+{
+	unsigned failures = 0;
+
+	(void)state;
+	for (uint64_t n = 1;; n++) {
+		uint64_t failed;
+		int err;
+
+		open_world();
+		memory(w.a, 0, 3, 5);
+		assert_int_equal(scan(), 2);
+		failed = sim_allocs_failed(w.s);
+		sim_fail_alloc(w.s, n, 0);
+		err = advise(w.a, 0, 2, AVM_MADV_UNMERGEABLE);
+		sim_fail_alloc(w.s, 0, 0);
+		failed = sim_allocs_failed(w.s) - failed;
+		world_check(&w);
+		if (failed) {
+			assert_true(err == -AVM_ENOMEM || err == -AVM_EAGAIN);
+			err = advise(w.a, 0, 2, AVM_MADV_UNMERGEABLE);
+			failures++;
+		}
+		assert_int_equal(err, 0);
+		assert_false(avm_page_is_merged(page_of(w.a, 0)));
+		assert_false(avm_page_is_merged(page_of(w.a, 1)));
+		assert_true(avm_page_is_merged(page_of(w.a, 2)));
+		close_world();
+		if (!failed)
+			break;
+	}
+	assert_true(failures >= 3);
+}
+
+/* ---- everything at once --------------------------------------------------------------------------------------- */
+
+#define PROCS 5u
+#define PAGES 12u
+
+struct storm {
+	struct sim_proc *p[PROCS];
+	unsigned char is[PROCS][PAGES];
+	struct rng r;
+};
+
+static void storm_step(struct storm *s)
+{
+	unsigned i = (unsigned)rng_below(&s->r, PROCS), j;
+	unsigned page = (unsigned)rng_below(&s->r, PAGES);
+
+	switch (rng_below(&s->r, 12)) {
+	case 0:
+		j = (i + 1) % PROCS;
+		sim_proc_exit(s->p[j]);
+		s->p[j] = fork_of(s->p[i]);
+		memcpy(s->is[j], s->is[i], PAGES);
+		break;
+	case 1:
+		(void)avm_shrink(w.m, rng_below(&s->r, 20));
+		break;
+	case 2:
+		assert_int_equal(advise(s->p[i], page, 1, AVM_MADV_UNMERGEABLE), 0);
+		break;
+	case 3:
+		assert_int_equal(advise(s->p[i], 0, PAGES, AVM_MADV_MERGEABLE), 0);
+		break;
+	case 4:
+		assert_int_equal(avm_mlock(sim_mm(s->p[i]), AT(page), PAGE, 0), 0);
+		break;
+	case 5:
+		assert_int_equal(avm_munlock(sim_mm(s->p[i]), AT(0), PAGES * PAGE), 0);
+		break;
+	case 6:
+	case 7:
+		assert_true(avm_ksm_scan(w.m, rng_below(&s->r, 2 * PROCS * PAGES)) >= 0);
+		break;
+	default:
+		s->is[i][page] = (unsigned char)rng_below(&s->r, 3);
+		store(s->p[i], AT(page), s->is[i][page]);
+	}
+}
+
+static void a_storm_of_everything_keeps_contents_and_invariants(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 12; seed++) {
+		struct storm s = { .r = { seed } };
+
+		open_with(256);
+		for (unsigned i = 0; i < PROCS; i++) {
+			s.p[i] = i ? process() : w.a;
+			memory(s.p[i], 0, PAGES, 0);
+		}
+		for (unsigned n = 0; n < 400; n++) {
+			storm_step(&s);
+			if (n % 8)
+				continue;
+			world_check(&w);
+		}
+		for (unsigned i = 0; i < PROCS * PAGES; i++)
+			assert_int_equal(load(s.p[i / PAGES], AT(i % PAGES)),
+					 s.is[i / PAGES][i % PAGES]);
+		assert_true(event(&w, AVM_EV_KSM_MERGED) > 20);
+		close_world();
+	}
+}
+
+static void a_merged_page_moves_with_everybody_who_maps_it(void **state)
+{
+	struct sim_proc *b, *c;
+	avm_pfn_t pfn;
+
+	(void)state;
+	open_world();
+	b = merged_pair('m');
+	c = fork_of(b);
+	pfn = page_of(w.a, 0)->pfn;
+	assert_int_equal(avm_migrate(w.m, pfn), 0);
+	world_check(&w);
+	assert_int_not_equal(page_of(w.a, 0)->pfn, pfn);
+	assert_true(same_frame(w.a, 0, b, 7));
+	assert_true(same_frame(c, 7, b, 7));
+	store(b, AT(7), 'b');
+	assert_int_equal(load(w.a, AT(0)), 'm');
+	assert_int_equal(load(c, AT(7)), 'm');
+	/* It can be found and merged with still. */
+	memory(b, 20, 1, 'm');
+	assert_int_equal(scan(), 1);
+	assert_true(same_frame(w.a, 0, b, 20));
+	close_world();
+}
+
+static void a_poisoned_merged_page_is_everybodys_loss(void **state)
+{
+	struct sim_proc *b;
+	unsigned char byte;
+
+	(void)state;
+	open_world();
+	b = merged_pair('m');
+	assert_int_equal(avm_poison(w.m, page_of(w.a, 0)->pfn), 0);
+	world_check(&w);
+	assert_int_equal(sim_load(w.a, AT(0), &byte, 1, NULL), AVM_FAULT_SIGBUS);
+	assert_int_equal(sim_load(b, AT(7), &byte, 1, NULL), AVM_FAULT_SIGBUS);
+	assert_int_equal(sim_poisonings(w.s), 2);
+	sim_proc_exit(b);
+	world_check(&w);
+	close_world();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(equal_pages_of_two_processes_get_one_frame),
+		cmocka_unit_test(equal_pages_of_one_process_get_one_frame),
+		cmocka_unit_test(what_is_not_marked_is_left_alone),
+		cmocka_unit_test(a_candidates_frame_may_be_anybodys_later),
+		cmocka_unit_test(a_page_that_changes_between_rounds_is_not_merged),
+		cmocka_unit_test(a_call_looks_at_n_pages_and_the_next_goes_on),
+		cmocka_unit_test(nobody_left_of_the_round_begins_the_next),
+		cmocka_unit_test(a_page_has_so_many_places_and_not_more),
+		cmocka_unit_test(locked_held_and_pinned_pages_stay),
+		cmocka_unit_test(a_page_that_changes_while_it_is_merged_is_kept_apart),
+		cmocka_unit_test(a_write_copies_away_and_the_others_keep_what_they_had),
+		cmocka_unit_test(breaking_and_merging_again_takes_no_second_item),
+		cmocka_unit_test(fork_shares_a_merged_page_like_any),
+		cmocka_unit_test(a_place_that_two_items_lead_to_does_not_hide_another),
+		cmocka_unit_test(pages_shared_by_fork_are_merged_one_by_one),
+		cmocka_unit_test(the_family_lives_on_when_its_process_has_gone),
+		cmocka_unit_test(a_grandchilds_item_keeps_its_root),
+		cmocka_unit_test(merged_pages_come_back_from_swap_private),
+		cmocka_unit_test(a_merged_page_in_the_swap_cache_is_copied),
+		cmocka_unit_test(a_page_of_the_swap_cache_can_be_merged),
+		cmocka_unit_test(what_madvise_free_gave_up_is_not_given_up_when_merged),
+		cmocka_unit_test(a_locked_vma_keeps_the_merged_page),
+		cmocka_unit_test(a_vma_that_is_split_or_moved_is_found_by_the_walk),
+		cmocka_unit_test(unmergeable_makes_every_page_private),
+		cmocka_unit_test(merging_without_memory_leaves_everything_as_it_was),
+		cmocka_unit_test(unmerging_without_memory_can_be_asked_for_again),
+		cmocka_unit_test(a_storm_of_everything_keeps_contents_and_invariants),
+		cmocka_unit_test(a_merged_page_moves_with_everybody_who_maps_it),
+		cmocka_unit_test(a_poisoned_merged_page_is_everybodys_loss),
+	};
+
+	return cmocka_run_group_tests_name("ksm", tests, NULL, NULL);
+}
