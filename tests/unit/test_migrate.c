@@ -572,6 +572,81 @@ static void munlock_in_the_middle_is_heard(void **state)
 	world_close(&k.w);
 }
 
+static void lock_it(struct middle *k)
+{
+	k->result = (unsigned)avm_mlock(k->w.mm, AT(0), PAGE, AVM_MLOCK_ONFAULT);
+}
+
+static void mlock_in_the_middle_is_heard(void **state)
+{
+	struct middle k;
+
+	(void)state;
+	middle_open(&k, lock_it);
+	middle_page(&k);
+	assert_int_equal(with_middle(&k, avm_migrate, k.page->pfn), 0);
+	assert_int_equal(k.result, 0);
+	assert_true(has_flag(page_at(k.w.mm, AT(0)), AVM_PG_UNEVICTABLE));
+	world_close(&k.w);
+}
+
+/*
+ * Two mappings, of which one has been taken when somebody pins through the other: both are put back. The table of the
+ * second is about to be locked for the first time by then.
+ */
+static void pin_between(void *context, int event, int lock_class, const volatile void *lock)
+{
+	struct middle *k = context;
+	avm_pfn_t pfn;
+
+	(void)lock;
+	if (event != AVM_LOCK_EV_WRITE || lock_class != AVM_LOCK_TABLE || k->result++ != 2)
+		return;
+	sim_set_interruption(k->w.s, middle_act, k);
+	pfn = avm_port_frame_alloc(k->w.m, AVM_FRAME_USER);
+	sim_set_interruption(k->w.s, NULL, NULL);
+	avm_port_frame_free(k->w.m, pfn);
+}
+
+static void pin_it(struct middle *k)
+{
+	struct avm_page *page;
+	bool gone = avm_pte_is_entry(peek_entry(k->w.mm, AT(0)));
+
+	assert_true(gone != avm_pte_is_entry(peek_entry(sim_mm(k->b), AT(0))));
+	assert_int_equal(avm_pin(gone ? sim_mm(k->b) : k->w.mm, AT(0), 1, AVM_ACCESS_READ, &page),
+			 1);
+	assert_ptr_equal(page, k->page);
+}
+
+static void a_pin_between_two_entries_keeps_the_page(void **state)
+{
+	struct test_file *tf;
+	struct middle k;
+
+	(void)state;
+	middle_open(&k, pin_it);
+	tf = test_file_open(&k.w, PAGE);
+	map_at(k.w.mm, AT(0), 1, RW, AVM_MAP_SHARED, &tf->file, 0);
+	store(k.w.a, AT(0), 0x17);
+	k.b = fork_of(k.w.a);
+	store(k.b, AT(0), 0x18);
+	k.page = page_at(k.w.mm, AT(0));
+	sim_set_other_cpu(k.w.s, pin_between, &k);
+	assert_int_equal(avm_migrate(k.w.m, k.page->pfn), -AVM_EBUSY);
+	sim_set_other_cpu(k.w.s, NULL, NULL);
+	assert_int_equal(k.acts, 1);
+	world_check(&k.w);
+	assert_ptr_equal(page_at(k.w.mm, AT(0)), k.page);
+	assert_ptr_equal(page_at(sim_mm(k.b), AT(0)), k.page);
+	assert_false(sim_would_fault(k.b, AT(0), AVM_ACCESS_WRITE, NULL));
+	avm_unpin(k.w.m, &k.page, 1, AVM_UNPIN_CLEAN);
+	sim_proc_exit(k.b);
+	assert_int_equal(avm_munmap(k.w.mm, AT(0), PAGE), 0);
+	test_file_close(tf);
+	world_close(&k.w);
+}
+
 static void hold_it(struct middle *k)
 {
 	avm_page_get(k->page);
@@ -729,6 +804,8 @@ int main(void)
 		cmocka_unit_test(an_mremap_in_the_middle_is_followed),
 		cmocka_unit_test(mprotect_in_the_middle_takes_write_away),
 		cmocka_unit_test(munlock_in_the_middle_is_heard),
+		cmocka_unit_test(mlock_in_the_middle_is_heard),
+		cmocka_unit_test(a_pin_between_two_entries_keeps_the_page),
 		cmocka_unit_test(a_late_holder_keeps_the_old_frame),
 		cmocka_unit_test(entries_of_a_file_that_go_in_the_middle_stay_away),
 		cmocka_unit_test(a_fragmented_machine_is_compacted),
