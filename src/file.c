@@ -400,7 +400,7 @@ int avm_file_get_page(struct avm_file *f, uint64_t index, enum avm_get_how how,
 	}
 }
 
-int avm_file_hold_cached(struct avm_file *f, uint64_t index, struct avm_page **out)
+int avm_file_try_cached(struct avm_file *f, uint64_t index, struct avm_page **out)
 {
 	void *item = find_item(f, index);
 	int err;
@@ -412,22 +412,5 @@ int avm_file_hold_cached(struct avm_file *f, uint64_t index, struct avm_page **o
 	if (err < 0)
 		return err;
 	avm_page_unlock(f->machine, *out);
-	return 0;
-}
-
-int avm_file_clear_cached(struct avm_file *f, uint64_t index, size_t from, size_t to)
-{
-	struct avm_page *page;
-	int err = avm_file_hold_cached(f, index, &page);
-
-	if (err || !page)
-		return err;
-	avm_page_lock(f->machine, page);
-	if (avm_page_file(page) == f) {
-		avm_file_clear_bytes(f->machine, page, from, to);
-		avm_page_set(page, AVM_PG_DIRTY);
-	}
-	avm_page_unlock(f->machine, page);
-	avm_page_put(f->machine, page);
 	return 0;
 }

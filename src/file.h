@@ -88,6 +88,8 @@ void avm_file_clear_tail(struct avm_file *f, struct avm_page *page, uint64_t siz
  * The page at an index, held, if there is one; from swap if it is there. It stays in the cache as long as it is held,
  * unless the file is truncated. 0 with *out, NULL where there is none; or an error of avm_file_swap_in(). Sleeps.
  */
+int avm_file_try_cached(struct avm_file *f, uint64_t index, struct avm_page **out);
+/* The same, again when frames were short (R8.7). Locks held: none. */
 int avm_file_hold_cached(struct avm_file *f, uint64_t index, struct avm_page **out);
 
 /* Zeroes bytes of a page if there is one, and makes it dirty. 0, or as above. Sleeps. */

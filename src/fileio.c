@@ -20,6 +20,34 @@ static int get_page(struct avm_file *f, uint64_t index, enum avm_get_how how, st
 	return err;
 }
 
+int avm_file_hold_cached(struct avm_file *f, uint64_t index, struct avm_page **out)
+{
+	struct avm_retry retry = avm_retry_begin(f->machine);
+	int err;
+
+	do {
+		err = avm_file_try_cached(f, index, out);
+	} while (err == -AVM_ENOMEM && avm_retry(&retry, f->machine, NULL));
+	return err;
+}
+
+int avm_file_clear_cached(struct avm_file *f, uint64_t index, size_t from, size_t to)
+{
+	struct avm_page *page;
+	int err = avm_file_hold_cached(f, index, &page);
+
+	if (err || !page)
+		return err;
+	avm_page_lock(f->machine, page);
+	if (avm_page_file(page) == f) {
+		avm_file_clear_bytes(f->machine, page, from, to);
+		avm_page_set(page, AVM_PG_DIRTY);
+	}
+	avm_page_unlock(f->machine, page);
+	avm_page_put(f->machine, page);
+	return 0;
+}
+
 int64_t avm_file_readahead(struct avm_file *f, uint64_t first, uint64_t n)
 {
 	uint64_t pages = avm_file_nr_pages(avm_file_size(f));

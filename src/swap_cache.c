@@ -252,6 +252,8 @@ static int read_new(struct avm_swap_device *d, uint32_t slot, struct avm_page **
 		avm_count(m, AVM_EV_SWAP_READ_ERROR, 1);
 		take_out(m, page, TAKE_ALWAYS);
 		err = -AVM_EIO;
+	} else {
+		avm_count(m, AVM_EV_RACE_SWAPIN_CACHE, 1);
 	}
 	avm_page_unlock(m, page);
 	avm_page_put(m, page);

@@ -29,14 +29,17 @@ bool rng_one_in(struct rng *r, uint64_t n)
 
 /* ---- configurations ------------------------------------------------------------------------------------ */
 
-void program_init(struct program *pr, uint64_t seed)
+avm_addr_t window_start;
+
+void program_init(struct program *pr, uint64_t seed, enum program_kind kind)
 {
 	static const enum avm_family_policy families[] = { AVM_FAMILY_REUSE, AVM_FAMILY_CHAIN,
 							   AVM_FAMILY_FLAT, AVM_FAMILY_REUSE };
 	static const uint32_t guards[] = { 1, 4, 16, 0 };
 	struct rng r = { seed };
 
-	*pr = (struct program){ .seed = seed, .frames = 8192 };
+	*pr = (struct program){ .seed = seed, .frames = 8192, .nr_procs = NR_PROCS };
+	window_start = (avm_addr_t)0x40000000 - 200 * PAGE;
 	rng_next(&r);
 	pr->core.family = PICK(&r, families);
 	pr->contents = rng_one_in(&r, 2) ? SIM_BYTES : SIM_STAMPS;
@@ -58,6 +61,8 @@ void program_init(struct program *pr, uint64_t seed)
 		pr->limits.stack = (5 + rng_below(&r, 40)) * PAGE;
 	if (rng_one_in(&r, 4))
 		pr->limits.locked = rng_below(&r, 60) * PAGE;
+	if (kind == PROGRAM_PRESSURE)
+		draw_pressure(&r, pr);
 }
 
 /* ---- places ---------------------------------------------------------------------------------------------- */
@@ -335,6 +340,23 @@ static void make_msync(struct rng *r, const struct bounds_mm *mm, struct op *op)
 	op->flags = PICK(r, flags);
 }
 
+/*
+ * Reclaim writes pages of files back when it likes, which the oracle does not know. So what is on disk must not be seen:
+ * by punching a hole in the cache alone; or behind the end of a file, where a page keeps what a mapping wrote only until
+ * it is dropped. Memory that is a file has neither.
+ */
+static void keep_off_disk(const struct world *w, struct op *op)
+{
+	uint64_t end = w->files[op->file - 1].size;
+
+	if (op->file == NR_FILES)
+		return;
+	if (op->kind == OP_TRUNCATE)
+		op->len &= ~(PAGE - 1);
+	else if (op->kind == OP_PUNCH || (op->kind == OP_FWRITE && op->addr + op->len > end))
+		op->file = NR_FILES;
+}
+
 static void make_file_op(struct rng *r, const struct world *w, struct op *op)
 {
 	uint64_t pages;
@@ -361,12 +383,14 @@ static void make_file_op(struct rng *r, const struct world *w, struct op *op)
 	default:
 		break;
 	}
+	if (w->program->pressure)
+		keep_off_disk(w, op);
 }
 
 static void make_fork(struct rng *r, const struct world *w, struct op *op)
 {
 	for (unsigned i = 0; i < NR_PROCS; i++) {
-		op->q = (uint8_t)rng_below(r, NR_PROCS);
+		op->q = (uint8_t)rng_below(r, w->program->nr_procs);
 		if (!w->procs[op->q].sim)
 			return;
 	}
@@ -496,10 +520,14 @@ static void make(struct rng *r, struct world *w, struct op *op)
 void generate_kind(struct rng *r, struct world *w, enum op_kind kind, struct op *op)
 {
 	*op = (struct op){ .kind = kind };
+	if (kind >= OP_SHRINK) {
+		make_memory_op(r, w, op);
+		return;
+	}
 	op->p = op->q = (uint8_t)draw_proc(r, w);
 	if (!w->procs[op->p].sim || op->kind == OP_PROCESS) {
 		op->kind = OP_PROCESS;
-		op->p = op->q = (uint8_t)rng_below(r, NR_PROCS);
+		op->p = op->q = (uint8_t)rng_below(r, w->program->nr_procs);
 		if (!w->procs[op->p].sim)
 			return;
 		op->kind = OP_EXEC;
@@ -514,7 +542,7 @@ void generate_kind(struct rng *r, struct world *w, enum op_kind kind, struct op 
 
 void generate(struct rng *r, struct world *w, struct op *op)
 {
-	generate_kind(r, w, draw_kind(r), op);
+	generate_kind(r, w, w->program->pressure ? draw_kind_under_pressure(r) : draw_kind(r), op);
 	if (rng_one_in(r, 8)) {
 		op->fail_first = 1 + (uint32_t)rng_below(r, rng_one_in(r, 3) ? 12 : 2);
 		op->fail_count = (uint32_t)rng_below(r, 2);

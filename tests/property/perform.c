@@ -377,6 +377,8 @@ static void do_fork(struct context *c)
 	got = sim_proc_fork(c->p->sim, &child->sim);
 	if (got) {
 		child->sim = NULL;
+		if (got == -AVM_EINTR && c->w->inside)
+			return;
 		if (got != -AVM_ENOMEM)
 			world_fail(c->w, CHECK_RESULT, "fork: %d", got);
 	}
@@ -496,6 +498,10 @@ void perform(struct world *w, const struct op *op)
 	struct context c = { .w = w, .op = op, .p = &w->procs[op->p] };
 	bool saved;
 
+	if (op->kind >= OP_SHRINK) {
+		perform_memory(w, op);
+		return;
+	}
 	if (op->kind >= OP_TRUNCATE) {
 		perform_file(w, op);
 		return;
@@ -514,7 +520,7 @@ void perform(struct world *w, const struct op *op)
 		perform_access(w, op);
 		return;
 	}
-	saved = op->fail_first || w->bounds.config.max_map_count < 1000;
+	saved = op->fail_first || w->bounds.config.max_map_count < 1000 || w->program->pressure;
 	if (saved)
 		bounds_save(c.p->bounds, &c.before);
 	table[op->kind](&c);

@@ -56,7 +56,11 @@ static bool ended(struct world *w, const struct op *op, avm_addr_t addr, enum av
 	unsigned want;
 
 	w->expect = (int)got;
-	if (got == AVM_FAULT_OOM && world_alloc_failed(w)) {
+	/* Others in the middle may have made the VMA faulted meanwhile, or this one before them. */
+	if (w->was_interrupted)
+		world_resync(w, op->p, addr & ~(PAGE - 1), (addr & ~(PAGE - 1)) + PAGE);
+	if (((got == AVM_FAULT_OOM || got == AVM_FAULT_SIGBUS) && world_alloc_failed(w)) ||
+	    (got == AVM_FAULT_RETRY && w->inside)) {
 		no_memory(w, op->p, addr, access, false);
 		return false;
 	}
@@ -176,6 +180,12 @@ static void stored(struct proc *p, avm_addr_t addr, const uint8_t *bytes, uint64
 	}
 }
 
+/* A page that swap does not give back is as if it could not be accessed (SIGBUS). */
+static bool lacks_memory(const struct world *w, int64_t got)
+{
+	return got == -AVM_ENOMEM || (got == -AVM_EFAULT && world_read_failed(w));
+}
+
 /* A copy of `got` bytes of `len`, the rest of which failed for want of memory. */
 static void copied_in_part(struct world *w, unsigned proc, avm_addr_t addr, int64_t got,
 			   enum avm_access access, bool force)
@@ -183,7 +193,7 @@ static void copied_in_part(struct world *w, unsigned proc, avm_addr_t addr, int6
 	uint64_t done = got > 0 ? (uint64_t)got : 0;
 
 	w->expect = got < 0 ? (int)got : 0;
-	if (got < 0 && got != -AVM_ENOMEM)
+	if (got < 0 && !lacks_memory(w, got))
 		world_fail(w, CHECK_RESULT, "%lld, it must be no memory", (long long)got);
 	if (done && reach(w, &w->procs[proc], addr, done, access, force) != done)
 		world_fail(w, CHECK_RESULT, "%lld bytes, not so many can be accessed",
@@ -316,10 +326,10 @@ static void do_copy(struct world *w, const struct op *op)
 	}
 	w->expect = got < 0 ? (int)got : 0;
 	/* What could be read before memory ran out may go nowhere. */
-	if (got == -AVM_EFAULT &&
+	if (got == -AVM_EFAULT && !world_read_failed(w) &&
 	    !reach(w, to, op->to, 1, AVM_ACCESS_WRITE, op->flags & AVM_COPY_FORCE))
 		return;
-	if (got < 0 && got != -AVM_ENOMEM)
+	if (got < 0 && !lacks_memory(w, got))
 		world_fail(w, CHECK_RESULT, "%lld, it must be no memory", (long long)got);
 	mapped = got > 0 ? (uint64_t)got : 0;
 	if (copy_on_model(w, op, mapped, bytes) != mapped)
@@ -411,10 +421,32 @@ static void do_readahead(struct world *w, const struct op *op)
 			   (unsigned long long)want);
 }
 
-static void no_error(struct world *w, int got)
+/* True: it has worked. Only the edges of what is cut off can make it fail, when they are in swap. */
+static bool cut_worked(struct world *w, int got)
 {
-	if (got)
+	w->expect = got;
+	if (got && !(got == -AVM_ENOMEM && world_alloc_failed(w)) &&
+	    !(got == -AVM_EIO && world_read_failed(w)))
 		world_fail(w, CHECK_RESULT, "%d, it cannot fail", got);
+	return !got;
+}
+
+static void do_truncate(struct world *w, const struct op *op)
+{
+	struct file *f = &w->files[op->file - 1];
+
+	if (!cut_worked(w, sim_file_truncate(f->file, op->len)))
+		return;
+	oracle_truncate(f->oracle, op->len);
+	resized(w, f, op->len);
+}
+
+static void do_punch(struct world *w, const struct op *op)
+{
+	struct file *f = &w->files[op->file - 1];
+
+	if (cut_worked(w, avm_file_punch(f->file, op->addr, op->len)))
+		oracle_punch(f->oracle, op->addr / PAGE, (op->addr + op->len) / PAGE);
 }
 
 void perform_file(struct world *w, const struct op *op)
@@ -424,22 +456,21 @@ void perform_file(struct world *w, const struct op *op)
 
 	switch (op->kind) {
 	case OP_TRUNCATE:
-		no_error(w, sim_file_truncate(f->file, op->len));
-		oracle_truncate(f->oracle, op->len);
-		resized(w, f, op->len);
+		do_truncate(w, op);
 		break;
 	case OP_PUNCH:
-		no_error(w, avm_file_punch(f->file, op->addr, op->len));
-		oracle_punch(f->oracle, op->addr / PAGE, (op->addr + op->len) / PAGE);
+		do_punch(w, op);
 		break;
 	case OP_INVALIDATE:
 		got = avm_file_invalidate(f->file, op->addr / PAGE, op->len / PAGE);
 		w->expect = got;
 		if (got && got != -AVM_EBUSY)
-			no_error(w, got);
+			world_fail(w, CHECK_RESULT, "%d, it can only be busy", got);
 		break;
 	case OP_SYNC:
-		no_error(w, avm_file_sync(f->file));
+		got = avm_file_sync(f->file);
+		if (got)
+			world_fail(w, CHECK_RESULT, "%d, it cannot fail", got);
 		oracle_sync(f->oracle);
 		break;
 	case OP_READAHEAD:

@@ -242,6 +242,35 @@ static void print_file_op(FILE *out, const struct op *op)
 		put_len(out, op->len);
 }
 
+static void print_memory(FILE *out, const struct op *op)
+{
+	switch (op->kind) {
+	case OP_SHRINK:
+		fprintf(out, "reclaim %llu", (ull)op->new_len);
+		break;
+	case OP_SHRINK_ALL:
+		fprintf(out, "shrinkall");
+		break;
+	case OP_SWAPON:
+		fprintf(out, "swapon s%u slots %llu priority %llu", op->flags, (ull)op->new_len,
+			(ull)op->to);
+		break;
+	case OP_SWAPOFF:
+		fprintf(out, "swapoff s%u", op->flags);
+		break;
+	default:
+		if (op->new_len & 15)
+			fprintf(out, "fail swapread %llu count %llu on s%u", (ull)op->to + 1,
+				(ull)op->new_len & 15, op->flags);
+		if (op->new_len & 15 && op->new_len >> 4)
+			fprintf(out, "\n");
+		if (op->new_len >> 4)
+			fprintf(out, "fail swapwrite %llu count %llu on s%u", (ull)op->to + 1,
+				(ull)op->new_len >> 4, op->flags);
+		break;
+	}
+}
+
 static void print_op(const struct program *pr, FILE *out, const struct op *op)
 {
 	char p = name_of(op->p);
@@ -296,7 +325,9 @@ static void print_op(const struct program *pr, FILE *out, const struct op *op)
 		fprintf(out, "%c: unmap-all", p);
 		break;
 	default:
-		if (op->kind >= OP_TRUNCATE)
+		if (op->kind >= OP_SHRINK)
+			print_memory(out, op);
+		else if (op->kind >= OP_TRUNCATE)
 			print_file_op(out, op);
 		else if (op->kind >= OP_LOAD)
 			print_access(out, op);
@@ -353,7 +384,8 @@ static void print_machine(const struct program *pr, FILE *out)
 	else
 		fprintf(out, " guard %u\n", c->stack_guard);
 	fprintf(out, "file f0 40 seed %llu\nfile f1 %llub seed %llu\nfile f2 30\nmemfd f3 24\n",
-		(ull)(pr->seed | 1), (ull)(25 * PAGE + 100), (ull)(pr->seed | 1));
+		(ull)(pr->seed | 1), (ull)(25 * PAGE + (pr->pressure ? 0 : 100)),
+		(ull)(pr->seed | 1));
 }
 
 void program_print(const struct program *pr, const char *claim, FILE *out)
@@ -367,6 +399,8 @@ void program_print(const struct program *pr, const char *claim, FILE *out)
 
 		if (op->expect == NOT_DONE)
 			continue;
+		if (op->inside)
+			fprintf(out, "# in its middle, at chance %u: ", op->inside);
 		if (copies && op->len > 1024)
 			fprintf(out, "# too long for a script: ");
 		if (op->fail_first)

@@ -17,8 +17,14 @@
 #define NR_PROCS 8
 #define NR_FILES 4
 
-/* The window crosses the border of two page tables, and of two of the tables above. */
-#define WINDOW_START ((avm_addr_t)0x40000000 - 200 * PAGE)
+#define NR_SWAPS 2
+
+/*
+ * The window crosses the border of two page tables, and of two of the tables above; where frames are few it lies in
+ * one table. The program decides (program_init).
+ */
+extern avm_addr_t window_start;
+#define WINDOW_START window_start
 #define WINDOW_PAGES 400
 #define WINDOW_END (WINDOW_START + WINDOW_PAGES * PAGE)
 #define WINDOW_BASE (WINDOW_START + 300 * PAGE)
@@ -59,6 +65,11 @@ enum op_kind {
 	OP_READAHEAD,
 	OP_FREAD,
 	OP_FWRITE,
+	OP_SHRINK, /* the whole machine, from here on */
+	OP_SHRINK_ALL,
+	OP_SWAPON,
+	OP_SWAPOFF,
+	OP_SWAP_FAIL,
 	NR_OP_KINDS,
 };
 
@@ -70,12 +81,19 @@ struct op {
 	uint8_t file; /* 0: none; else 1 + index */
 	avm_addr_t addr;
 	uint64_t len; /* bytes */
-	avm_addr_t to; /* mremap: target; copy: address copied to; mmap: page of the file; pfn */
-	uint64_t new_len; /* mremap; exec: layout of the image */
-	uint32_t prot, flags; /* flags: of the call; advice; access; force; name; policy */
+	/* mremap: target; copy: address copied to; mmap: page of the file; pfn; swap: priority, I/O that goes well */
+	avm_addr_t to;
+	uint64_t new_len; /* mremap; exec: layout of the image; pages to free; slots; how many reads, writes fail */
+	uint32_t prot,
+		flags; /* flags: of the call; advice; access; force; name; policy; number of swap device */
 	uint32_t mode; /* mmap: open mode; bits 8-: policy */
 	uint32_t fail_first, fail_count; /* allocations that fail in this operation; 0: none */
 	uint64_t value; /* of a store */
+	/*
+	 * Not 0: it does not come after the operation before it, but happens in its middle: when that one lets others run
+	 * (sim_set_interruption) for the so-manieth time.
+	 */
+	uint32_t inside;
 	int expect; /* the result that is right: 0, a negative errno, the bit of a fault; for print */
 };
 
@@ -85,12 +103,21 @@ struct program {
 	uint64_t frames;
 	enum sim_contents contents;
 	struct avm_limits limits; /* of each process */
+	bool pressure; /* frames are few, there is swap, and others run in the middle of operations */
+	uint32_t calm; /* pressure: one in so many chances to run in the middle is taken */
+	uint32_t nr_procs; /* at once */
 	bool thorough; /* every check after every operation: slow, but a failure is seen where it happens */
 	struct op *ops;
 	size_t n, room;
 };
 
-void program_init(struct program *pr, uint64_t seed); /* draws the configuration */
+enum program_kind {
+	PROGRAM_PLENTY, /* memory is never short */
+	PROGRAM_PRESSURE,
+};
+
+void program_init(struct program *pr, uint64_t seed,
+		  enum program_kind kind); /* draws the configuration */
 void program_free(struct program *pr);
 
 /* ---- running ------------------------------------------------------------------------------------------ */
@@ -121,6 +148,13 @@ struct file {
 	uint64_t size;
 };
 
+/* What has gone wrong so far, and not by the fault of the core. */
+struct mishaps {
+	uint64_t injected; /* allocations */
+	uint64_t ooms;
+	uint64_t read_errors; /* of swap */
+};
+
 struct world {
 	const struct program *program;
 	struct sim *sim;
@@ -133,8 +167,16 @@ struct world {
 	size_t nr_core_ids, room_core_ids;
 	uint32_t content; /* bytes of a page that are modelled */
 	size_t at; /* operation */
-	uint64_t allocs_failed; /* before this operation */
+	struct mishaps before; /* this operation */
 	uint64_t injected; /* operations in which an allocation failed */
+	struct avm_swap_device *swaps[NR_SWAPS]; /* NULL: there is none */
+	const struct op *outer; /* that others may interrupt now; NULL: none */
+	bool inside; /* another one runs in the middle of it */
+	bool was_interrupted; /* by something else of the same process */
+	uint32_t chances; /* that others have had in it */
+	uint64_t insides; /* operations that have run in the middle of another */
+	void (*others)(struct world *w, void *context); /* chooses who runs (world_inside) */
+	void *others_context;
 	int expect; /* of the operation that runs; see struct op */
 	enum check failed;
 	char what[512];
@@ -144,6 +186,11 @@ struct world {
 void world_open(struct world *w, const struct program *pr);
 void world_close(struct world *w); /* checks for leaks */
 void world_step(struct world *w, const struct op *op); /* performs and checks */
+/* In the middle of world_step(): nothing is done if it may not be done there. */
+void world_inside(struct world *w, const struct op *op);
+void world_interrupted(void *world, enum sim_at at); /* for sim_set_interruption() */
+struct mishaps world_mishaps(const struct world *w);
+bool may_be_inside(const struct world *w, const struct op *op);
 
 /* Ends the run: this check has failed. Keeps the first. */
 __attribute__((format(printf, 3, 4))) void world_fail(struct world *w, enum check check,
@@ -158,6 +205,8 @@ void world_verify(struct world *w, enum avm_verify_level level);
 void perform(struct world *w, const struct op *op);
 void perform_file(struct world *w, const struct op *op);
 void perform_access(struct world *w, const struct op *op);
+void perform_memory(struct world *w, const struct op *op);
+bool is_single_access(const struct op *op); /* of one page: mmap_lock is only read */
 
 /*
  * Compares the result of an operation with the one foretold. Says whether the oracle is to follow. Where an allocation
@@ -166,7 +215,9 @@ void perform_access(struct world *w, const struct op *op);
  */
 bool world_follow(struct world *w, unsigned p, avm_addr_t start, avm_addr_t end, int got,
 		  struct bounds_result want, const struct bounds_saved *before);
-bool world_alloc_failed(const struct world *w); /* in this operation */
+/* Has an allocation failed in this operation, was memory short all the same, or did swap fail to give a page back? */
+bool world_alloc_failed(const struct world *w);
+bool world_read_failed(const struct world *w); /* ... the last of the three */
 void world_resync(struct world *w, unsigned p, avm_addr_t start, avm_addr_t end);
 /* The oracle learns which private pages have been populated; which ranges are locked. */
 void world_tell_oracle(struct world *w, unsigned p);
@@ -185,6 +236,10 @@ bool rng_one_in(struct rng *r, uint64_t n);
 /* The next operation, given what is there; one of a kind, if a process and what else it needs are there. */
 void generate(struct rng *r, struct world *w, struct op *op);
 void generate_kind(struct rng *r, struct world *w, enum op_kind kind, struct op *op);
+void generate_inside(struct rng *r, struct world *w, struct op *op); /* for somebody else */
+void make_memory_op(struct rng *r, const struct world *w, struct op *op);
+void draw_pressure(struct rng *r, struct program *pr); /* the configuration */
+enum op_kind draw_kind_under_pressure(struct rng *r);
 
 /* ---- running apart ----------------------------------------------------------------------------------- */
 
@@ -195,7 +250,8 @@ struct outcome {
 	size_t n; /* operations generated */
 	size_t at; /* operation that runs */
 	enum check failed;
-	uint64_t injected;
+	uint64_t injected, insides;
+	uint64_t events[AVM_NR_EVENTS];
 	char what[512];
 	char claim[4096];
 	struct op ops[OPS_MAX];
@@ -213,6 +269,9 @@ enum check program_run(const struct program *pr, size_t *at, char *what);
 
 /* Makes the program smaller while it fails by the same check. */
 void program_shrink(struct program *pr, enum check check, FILE *progress);
+
+/* The command line of a test program: many programs of the kind, or one. Returns the exit status. */
+int drive(int argc, char **argv, enum program_kind kind);
 
 /* As an .avm script, which ends with the claim. */
 void program_print(const struct program *pr, const char *claim, FILE *out);

@@ -25,11 +25,34 @@ struct outcome *program_outcome(void)
 
 static void finish(struct world *w)
 {
+	const struct avm *m = sim_machine(w->sim);
+
+	for (unsigned i = 0; i < AVM_NR_EVENTS; i++)
+		outcome->events[i] = atomic_load(&m->events[i]);
 	world_close(w);
 	outcome->injected = w->injected;
+	outcome->insides = w->insides;
 	memcpy(outcome->what, w->what, sizeof(w->what));
 	memcpy(outcome->claim, w->claim, sizeof(w->claim));
 	outcome->failed = w->failed;
+}
+
+/* Somebody else gets a chance: seldom taken, sometimes by several. */
+static void draw_others(struct world *w, void *context)
+{
+	struct rng *r = context;
+
+	while (outcome->n < OPS_MAX && rng_one_in(r, w->program->calm)) {
+		struct op *op = &outcome->ops[outcome->n];
+
+		generate_inside(r, w, op);
+		if (!may_be_inside(w, op))
+			continue;
+		op->inside = w->chances;
+		outcome->n++;
+		world_inside(w, op);
+		op->expect = w->expect;
+	}
 }
 
 static void run_random(const struct program *pr, size_t n)
@@ -38,14 +61,30 @@ static void run_random(const struct program *pr, size_t n)
 	struct world w;
 
 	world_open(&w, pr);
-	for (size_t i = 0; i < n && !w.failed; i++) {
-		generate(&r, &w, &outcome->ops[i]);
-		outcome->n = i + 1;
-		outcome->at = i;
-		world_step(&w, &outcome->ops[i]);
-		outcome->ops[i].expect = w.expect;
+	w.others = draw_others;
+	w.others_context = &r;
+	while (outcome->n < n && !w.failed) {
+		struct op *op = &outcome->ops[outcome->n];
+
+		generate(&r, &w, op);
+		outcome->at = outcome->n++;
+		world_step(&w, op);
+		op->expect = w.expect;
 	}
 	finish(&w);
+}
+
+/* Those behind the operation that runs, up to the next that is not in the middle of it. */
+static void replay_others(struct world *w, void *context)
+{
+	const struct program *pr = context;
+
+	for (size_t i = outcome->at + 1; i < pr->n && pr->ops[i].inside; i++) {
+		if (pr->ops[i].inside != w->chances)
+			continue;
+		world_inside(w, &pr->ops[i]);
+		outcome->ops[i].expect = w->expect;
+	}
 }
 
 static void run_fixed(const struct program *pr)
@@ -53,7 +92,11 @@ static void run_fixed(const struct program *pr)
 	struct world w;
 
 	world_open(&w, pr);
+	w.others = replay_others;
+	w.others_context = (void *)pr;
 	for (size_t i = 0; i < pr->n && !w.failed; i++) {
+		if (pr->ops[i].inside)
+			continue;
 		outcome->at = i;
 		world_step(&w, &pr->ops[i]);
 		outcome->ops[i].expect = w.expect;

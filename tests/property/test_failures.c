@@ -394,7 +394,7 @@ static const struct {
 /* The layout in process 0; a line of forks, in which the oldest may be gone. */
 static void hand_made(struct program *pr, unsigned layout, unsigned variant, unsigned depth)
 {
-	program_init(pr, layout * 1000 + variant * 100 + depth);
+	program_init(pr, layout * 1000 + variant * 100 + depth, PROGRAM_PLENTY);
 	pr->limits = (struct avm_limits){ AVM_NO_LIMIT, AVM_NO_LIMIT, AVM_NO_LIMIT, AVM_NO_LIMIT };
 	pr->core.max_map_count = 0;
 	pr->core.commit = AVM_COMMIT_OFF;
@@ -420,7 +420,7 @@ static void random_state(struct program *pr, uint64_t seed)
 	struct world w;
 	size_t n = 30 + rng_below(&r, 200);
 
-	program_init(pr, seed);
+	program_init(pr, seed, PROGRAM_PLENTY);
 	world_open(&w, pr);
 	for (size_t i = 0; i < n && !w.failed; i++) {
 		struct op op;

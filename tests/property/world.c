@@ -41,6 +41,15 @@ void world_fail(struct world *w, enum check check, const char *format, ...)
 	va_end(list);
 }
 
+struct mishaps world_mishaps(const struct world *w)
+{
+	const struct avm *m = sim_machine(w->sim);
+
+	return (struct mishaps){ .injected = sim_allocs_failed(w->sim),
+				 .ooms = sim_ooms(w->sim),
+				 .read_errors = atomic_load(&m->events[AVM_EV_SWAP_READ_ERROR]) };
+}
+
 /* ---- making and ending -------------------------------------------------------------------------------- */
 
 static void fill(void *context, uint64_t index, void *bytes)
@@ -62,7 +71,7 @@ static void open_files(struct world *w)
 		const char name[2] = { (char)('F' + i), '\0' };
 		int err;
 
-		f->size = sizes[i];
+		f->size = w->program->pressure ? sizes[i] & ~(PAGE - 1) : sizes[i];
 		if (!disk) {
 			err = sim_memfd_create(w->sim, name, f->size, &f->file);
 			f->oracle = oracle_shmem(w->oracle, f->size);
@@ -99,6 +108,35 @@ void world_open(struct world *w, const struct program *pr)
 	w->frames = oracle_shmem(w->oracle, UINT64_MAX);
 	bounds_init(&w->bounds, &bounds);
 	open_files(w);
+	if (pr->pressure)
+		sim_set_interruption(w->sim, world_interrupted, w);
+}
+
+/* What is in swap as well: the audit sees only what is present. */
+static void read_all(struct world *w, unsigned p)
+{
+	const struct bounds_mm *mm = w->procs[p].bounds;
+
+	for (size_t i = 0; w->procs[p].sim && i < mm->n; i++) {
+		for (avm_addr_t at = mm->v[i].start; at < mm->v[i].end; at += PAGE) {
+			const struct op op = { .kind = OP_LOAD,
+					       .p = (uint8_t)p,
+					       .q = (uint8_t)p,
+					       .addr = at,
+					       .len = 8 };
+
+			w->before = world_mishaps(w);
+			perform(w, &op);
+		}
+	}
+}
+
+static void swaps_mended(struct world *w)
+{
+	for (unsigned i = 0; i < NR_SWAPS; i++) {
+		if (w->swaps[i])
+			sim_swap_fail(w->swaps[i], 0, 0, 0);
+	}
 }
 
 void world_close(struct world *w)
@@ -106,6 +144,9 @@ void world_close(struct world *w)
 	uint64_t leaked;
 
 	sim_fail_alloc(w->sim, 0, 0);
+	swaps_mended(w);
+	for (unsigned p = 0; p < NR_PROCS && w->program->pressure && !w->failed; p++)
+		read_all(w, p);
 	for (unsigned p = 0; p < NR_PROCS && !w->failed; p++) {
 		world_compare(w, p);
 		world_audit(w, p);
@@ -371,16 +412,18 @@ static void check_after(struct world *w, const struct op *op)
 
 void world_step(struct world *w, const struct op *op)
 {
-	uint64_t failed = sim_allocs_failed(w->sim);
-
-	w->allocs_failed = failed;
+	w->before = world_mishaps(w);
 	w->expect = 0;
+	w->chances = 0;
+	w->was_interrupted = false;
 	if (op->fail_first)
 		sim_fail_alloc(w->sim, op->fail_first, op->fail_count);
+	w->outer = op;
 	perform(w, op);
+	w->outer = NULL;
 	sim_fail_alloc(w->sim, 0, 0);
 	w->bounds.no_populate = false;
-	w->injected += sim_allocs_failed(w->sim) != failed;
+	w->injected += sim_allocs_failed(w->sim) != w->before.injected;
 	check_after(w, op);
 	w->at++;
 }
@@ -389,7 +432,14 @@ void world_step(struct world *w, const struct op *op)
 
 bool world_alloc_failed(const struct world *w)
 {
-	return sim_allocs_failed(w->sim) != w->allocs_failed;
+	struct mishaps now = world_mishaps(w);
+
+	return memcmp(&now, &w->before, sizeof(now)) != 0;
+}
+
+bool world_read_failed(const struct world *w)
+{
+	return world_mishaps(w).read_errors != w->before.read_errors;
 }
 
 struct asked {
@@ -428,7 +478,10 @@ static void resync_copies(struct world *w, unsigned p)
 	for (; avm_next_pte(sim_mm(proc->sim), WINDOW_END, &pte); pte.addr += PAGE) {
 		struct oracle_map map;
 
-		if (pte.page && !pte.zero && avm_page_anon_vma(pte.page) &&
+		bool own = pte.page && !pte.zero && avm_page_anon_vma(pte.page);
+
+		/* What has been copied may have gone to swap since. */
+		if ((own || pte.kind == AVM_PTE_SWAP) &&
 		    oracle_find(proc->oracle, pte.addr, &map) && map.object &&
 		    !(map.flags & ORACLE_SHARED))
 			oracle_store(proc->oracle, pte.addr, NULL, 0);
@@ -470,6 +523,12 @@ bool world_follow(struct world *w, unsigned p, avm_addr_t start, avm_addr_t end,
 	struct bounds_saved after;
 	bool applied = want.applied;
 
+	if (w->inside && got == -AVM_EINTR) { /* it would have had to wait */
+		bounds_restore(mm, before);
+		mm->nr_wrote = 0;
+		w->expect = NOT_DONE;
+		return false;
+	}
 	w->expect = world_alloc_failed(w) || want.tight ? got : want.err;
 	if (!world_alloc_failed(w) && !(want.tight && (got == -AVM_ENOMEM || got == -AVM_EAGAIN))) {
 		if (got != want.err)
@@ -478,7 +537,7 @@ bool world_follow(struct world *w, unsigned p, avm_addr_t start, avm_addr_t end,
 	}
 	/* It may have been done, or not at all; then nothing but families differs from before. */
 	if (got && got != want.err && got != -AVM_ENOMEM && got != -AVM_EAGAIN &&
-	    got != -AVM_EFAULT)
+	    got != -AVM_EFAULT && !(got == -AVM_EIO && world_read_failed(w)))
 		world_fail(w, CHECK_RESULT, "%d, it must be %d or no memory", got, want.err);
 	if (!got && want.err)
 		world_fail(w, CHECK_RESULT, "success, it must be %d", want.err);
