@@ -190,31 +190,6 @@ uint64_t run_pages(struct run *run, const struct script_line *line, size_t arg)
 	return run->over ? 0 : pages;
 }
 
-/* swapout ADDR [LEN] of A: what is mapped there goes, whoever else maps it. */
-void op_swapout(struct run *run, const struct script_line *line, struct outcome *out)
-{
-	const struct run_proc *p = run_proc(run, &line->args[line->nr_args - 1].name);
-	uint64_t n = run_pages(run, line, 1);
-	avm_addr_t addr;
-
-	if (!p || !n || !run_addr(run, &line->args[0].addr, &addr))
-		return;
-	out->has_count = true;
-	for (uint64_t i = 0; i < n; i++) {
-		struct avm_pte_info pte;
-		int error;
-
-		avm_pte_at(run_mm(p), addr + i * SCRIPT_PAGE, &pte);
-		if (pte.kind != AVM_PTE_PRESENT)
-			continue;
-		error = avm_page_out(run_avm(run), pte.pfn);
-		if (error)
-			out->error = error;
-		else
-			out->count++;
-	}
-}
-
 void op_reclaim(struct run *run, const struct script_line *line, struct outcome *out)
 {
 	out->has_count = true;
