@@ -40,6 +40,14 @@ _anonvm()
 		mapfile -t COMPREPLY < <(compgen -W 'dot svg' -- "$cur")
 		return
 		;;
+	--swap-kind)
+		mapfile -t COMPREPLY < <(compgen -W 'memory file zstd lz4' -- "$cur")
+		return
+		;;
+	--swap)
+		mapfile -t COMPREPLY < <(compgen -W 'auto' -- "$cur")
+		return
+		;;
 	--frames | --stop | --stop-at | --top)
 		return
 		;;
@@ -68,7 +76,7 @@ _anonvm()
 		options='--all --family= --touch= --top= --json --quiet --help'
 		;;
 	replay)
-		options='--verify= --family= --frames= --stop= --touch= --strict --explain --top= --json --quiet --help'
+		options='--verify= --family= --frames= --swap= --swap-kind= --stop= --touch= --strict --explain --top= --json --quiet --help'
 		;;
 	esac
 	if [[ $cur == -* ]]; then

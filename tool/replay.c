@@ -10,6 +10,7 @@
 
 #include "commands.h"
 #include "replay.h"
+#include "scratch.h"
 
 static const char help[] =
 	"usage: anonvm replay [OPTION...] TRACE\n"
@@ -23,7 +24,11 @@ static const char help[] =
 	"      --verify=end|each|never   check the invariants at the end (default), after each change,\n"
 	"                                or not\n"
 	"      --family=reuse|chain|flat how families grow (default reuse)\n"
-	"      --frames=N                size of the machine, in frames (default 1048576)\n"
+	"      --frames=N|N%             size of the machine, in frames (default 1048576), or in percent\n"
+	"                                of what the trace needs\n"
+	"      --swap=N|auto             swap, in pages; the trace is replayed with memory enough first,\n"
+	"                                and the contents of pages are compared\n"
+	"      --swap-kind=KIND          memory (default), file, zstd, lz4\n"
 	"      --stop=N                  stop after event N\n"
 	"      --touch=first|none|all    traces without faults: touch the first page of each new\n"
 	"                                mapping (default), no page, or all\n"
@@ -39,8 +44,10 @@ static const char help[] =
 
 static const char *const verify_words[] = { "end", "each", "never", NULL };
 /* For the tests of the measure; not in the help. */
-static const char *const wrong_words[] = { "none",	    "maps-nothing", "mprotect-drops",
-					   "dontfork-zaps", "mremap-loses", NULL };
+static const char *const wrong_words[] = { "none",	     "maps-nothing",
+					   "mprotect-drops", "dontfork-zaps",
+					   "mremap-loses",   "store-is-lost",
+					   "swap-fails",     NULL };
 const char *const replay_family_words[] = { "reuse", "chain", "flat", NULL };
 const char *const replay_touch_words[] = { "first", "none", "all", NULL };
 
@@ -48,6 +55,8 @@ struct settings {
 	struct replay_config config;
 	unsigned top;
 	bool json, strict, quiet, help;
+	uint64_t percent; /* of the peak; 0: config.frames */
+	bool swap_auto;
 };
 
 int replay_word(const char *const *words, const char *arg)
@@ -67,6 +76,32 @@ static bool parse_number(const char *arg, uint64_t *out)
 		return false;
 	*out = strtoull(arg, &end, 0);
 	return !*end;
+}
+
+static bool parse_frames(const char *arg, struct settings *s)
+{
+	char number[24];
+	size_t len = strlen(arg);
+
+	s->percent = 0;
+	if (len < 2 || arg[len - 1] != '%')
+		return parse_number(arg, &s->config.frames) && s->config.frames &&
+		       s->config.frames <= UINT64_C(1) << 32;
+	snprintf(number, sizeof(number), "%.*s", (int)len - 1, arg);
+	return parse_number(number, &s->percent) && s->percent && s->percent <= 1000;
+}
+
+static bool parse_swap(const char *arg, struct settings *s)
+{
+	uint64_t n = 0;
+
+	s->swap_auto = !strcmp(arg, "auto");
+	if (s->swap_auto)
+		return true;
+	if (!parse_number(arg, &n) || !n || n >= UINT32_MAX)
+		return false;
+	s->config.swap_slots = (uint32_t)n;
+	return true;
 }
 
 static bool parse_option(int c, const char *arg, struct settings *s)
@@ -92,8 +127,13 @@ static bool parse_option(int c, const char *arg, struct settings *s)
 		s->config.wrong = (enum replay_wrong)word;
 		return word >= 0;
 	case 'n':
-		return parse_number(arg, &s->config.frames) && s->config.frames &&
-		       s->config.frames <= UINT64_C(1) << 32;
+		return parse_frames(arg, s);
+	case 'p':
+		return parse_swap(arg, s);
+	case 'k':
+		word = replay_word(scratch_swap_kinds, arg);
+		s->config.swap_kind = (enum sim_swap_kind)word;
+		return word >= 0;
 	case 's':
 		return parse_number(arg, &s->config.stop) && s->config.stop;
 	case 'T':
@@ -115,6 +155,8 @@ static int parse_options(int argc, char **argv, struct settings *s)
 		{ "touch", required_argument, NULL, 't' },
 		{ "wrong-model", required_argument, NULL, 'w' },
 		{ "frames", required_argument, NULL, 'n' },
+		{ "swap", required_argument, NULL, 'p' },
+		{ "swap-kind", required_argument, NULL, 'k' },
 		{ "stop", required_argument, NULL, 's' },
 		{ "top", required_argument, NULL, 'T' },
 		{ "explain", no_argument, NULL, 'e' },
@@ -175,21 +217,79 @@ static int report(const struct replay *r, const struct settings *s, int rc)
 	status = bad_trace(r, rc);
 	if (status)
 		return status;
-	if (r->violations || r->leaked)
+	if (r->violations || r->leaked || r->compared.wrong)
 		return EXIT_FAILED;
-	if (s->strict && !replay_good(r, why, sizeof(why))) {
+	if (s->strict && !r->config.contents && !replay_good(r, why, sizeof(why))) {
 		fprintf(stderr, "anonvm: replay: %s\n", why);
 		return EXIT_FAILED;
 	}
 	return EXIT_OK;
 }
 
+/*
+ * With memory enough: how much that is, and what the pages contain. => EXIT_OK, and the settings are those of the
+ * replay that counts.
+ */
+static int measure(struct settings *s)
+{
+	struct replay_config config = s->config;
+	char err[TRACE_ERR_MAX];
+	struct replay *r;
+	uint64_t peak;
+	int status;
+
+	config.frames = 0;
+	config.swap_slots = 0;
+	config.verify = REPLAY_VERIFY_NEVER;
+	config.explain = false;
+	config.contents = s->config.contents = contents_new();
+	r = replay_new(&config, err);
+	if (!r) {
+		fprintf(stderr, "anonvm: replay: %s\n", err);
+		return EXIT_USAGE;
+	}
+	status = bad_trace(r, replay_run(r));
+	peak = r->frames_peak;
+	replay_free(r);
+	if (s->percent)
+		s->config.frames = peak * s->percent / 100 + 1;
+	if (s->swap_auto)
+		s->config.swap_slots = peak < UINT32_MAX / 4 ? (uint32_t)(2 * peak + 64) :
+							       UINT32_MAX / 2;
+	contents_compare(s->config.contents);
+	return status;
+}
+
+static int replay(struct settings *s)
+{
+	char err[TRACE_ERR_MAX];
+	struct replay *r;
+	int status = EXIT_OK;
+
+	if (s->percent || s->swap_auto || s->config.swap_slots) {
+		if (!strcmp(s->config.path, "-")) {
+			fprintf(stderr,
+				"anonvm: replay: a trace that is read twice cannot be '-'\n");
+			return EXIT_USAGE;
+		}
+		status = measure(s);
+	}
+	if (status)
+		return status;
+	r = replay_new(&s->config, err);
+	if (!r) {
+		fprintf(stderr, "anonvm: replay: %s\n", err);
+		return EXIT_USAGE;
+	}
+	status = report(r, s, replay_run(r));
+	replay_free(r);
+	return status;
+}
+
 int cmd_replay(int argc, char **argv)
 {
 	struct settings s = { .top = 10 };
 	int first = parse_options(argc, argv, &s), status;
-	char err[TRACE_ERR_MAX];
-	struct replay *r;
 
 	if (s.help && first >= 0) {
 		fputs(help, stdout);
@@ -209,12 +309,7 @@ int cmd_replay(int argc, char **argv)
 #endif
 	s.config.path = argv[first];
 	s.config.progress = !s.quiet && !s.json && isatty(STDERR_FILENO);
-	r = replay_new(&s.config, err);
-	if (!r) {
-		fprintf(stderr, "anonvm: replay: %s\n", err);
-		return EXIT_USAGE;
-	}
-	status = report(r, &s, replay_run(r));
-	replay_free(r);
+	status = replay(&s);
+	contents_free(s.config.contents);
 	return status;
 }

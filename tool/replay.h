@@ -35,6 +35,8 @@ enum replay_wrong {
 	REPLAY_WRONG_MPROTECT, /* mprotect drops the pages */
 	REPLAY_WRONG_DONTFORK, /* MADV_DONTFORK drops the pages */
 	REPLAY_WRONG_MREMAP, /* mremap loses the pages it moves */
+	REPLAY_WRONG_STORE, /* under pressure: a store is lost */
+	REPLAY_WRONG_SWAP, /* ... a page does not come back from swap */
 };
 
 struct replay_row;
@@ -52,6 +54,9 @@ struct replay_hooks {
 struct replay_config {
 	const char *path;
 	uint64_t frames; /* 0: REPLAY_FRAMES */
+	uint32_t swap_slots; /* 0: no swap */
+	enum sim_swap_kind swap_kind;
+	struct replay_contents *contents; /* to be recorded or compared, or NULL */
 	enum avm_family_policy family;
 	enum replay_verify verify;
 	enum replay_touch touch;
@@ -90,6 +95,15 @@ struct replay_samples {
 
 struct replay_pairs {
 	uint64_t recorded, equal;
+};
+
+/* What the pages contained, compared with a replay that had memory enough. */
+struct replay_compared {
+	uint64_t compared;
+	uint64_t wrong;
+	uint64_t wrong_line; /* the first of them */
+	uint64_t freed; /* zeroes, where MADV_FREE permits them */
+	uint64_t oom_line; /* memory ran out: from here on nothing is comparable; 0: it did not */
 };
 
 /* Why something is not as recorded. */
@@ -169,9 +183,22 @@ struct replay {
 	uint64_t longest_chain;
 	uint64_t violations;
 	uint64_t leaked;
+	struct replay_compared compared;
+	uint64_t ooms;
+	struct avm_swap_device *swap_device; /* or NULL */
 	uint64_t wall_ns;
 	bool stopped; /* at config.stop */
 };
+
+/*
+ * Replay under pressure: the same trace twice, first with memory enough, which says how much that is and what each page
+ * contains, then with less. Traces tell of faults only, not of the accesses between them; so at each fault pages are
+ * looked at and written again that the program has, chosen at random in the first replay, the same in the second.
+ */
+struct replay_contents *contents_new(void);
+void contents_compare(
+	struct replay_contents *c); /* what has been recorded is compared from now on */
+void contents_free(struct replay_contents *c);
 
 /* The pointer; without memory the program ends with status 2. */
 void *replay_must(void *p);

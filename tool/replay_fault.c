@@ -193,6 +193,7 @@ void fault_serve(struct replay *r, struct task *t)
 	t->fault.addr = t->fault_addr;
 	r->state->changed = true;
 	space_note(r, s);
+	contents_visit(r, s, t->fault_line, t->fault_addr, t->fault_access);
 }
 
 /*
@@ -232,9 +233,11 @@ static void judge(struct replay *r, struct task *t, const struct trace_event *ev
 	adopt_page(k, &ev->fault);
 	t->fault_addr = k->addr;
 	t->fault_access = k->access;
+	t->fault_line = ev->line;
 	t->fault_kernel = ev->fault.kernel;
 	t->faulting = true;
-	if (!must_wait(k, &ev->fault))
+	/* Two replays that are compared do everything in one order, whatever is in memory. */
+	if (r->config.contents || !must_wait(k, &ev->fault))
 		fault_serve(r, t);
 }
 
@@ -258,7 +261,7 @@ void fault_event(struct replay *r, struct task *t, const struct trace_event *ev)
 	if (ev->fault.has_code)
 		around_evidence(r, t->space, ev->fault.addr, ev->fault.code & TRACE_PF_PRESENT);
 	k = look_at(t->space, &ev->fault);
-	if (!k.exact && t->space->forking) {
+	if (!k.exact && t->space->forking && !r->config.contents) {
 		/* It has met what another task's fork has done already, and waits. */
 		t->postponed = *ev;
 		t->has_postponed = true;
@@ -307,4 +310,5 @@ void touch_range(struct replay *r, struct space *s, uint64_t start, uint64_t len
 			room = touch_vma(r, s, v, v->start > at ? v->start : at, to);
 	}
 	space_note(r, s);
+	contents_visit(r, s, r->state->line, page_down(start), AVM_ACCESS_READ);
 }

@@ -340,6 +340,8 @@ static int do_madvise(struct replay *r, struct task *t)
 
 	if (populates && !work_populate_range(r, t->space, a[0], page_up(a[0] + a[1])))
 		return -AVM_ENOMEM;
+	if (a[2] == AVM_MADV_FREE)
+		contents_note_free(r);
 	since = time_now();
 	err = avm_madvise(space_mm(t->space), a[0], a[1], (enum avm_advice)a[2]);
 

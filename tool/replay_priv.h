@@ -158,6 +158,7 @@ struct task {
 	char comm[20];
 	struct plan fault, op;
 	uint64_t fault_addr;
+	uint64_t fault_line; /* where the trace has it */
 	enum avm_access fault_access;
 	bool faulting; /* taken, not served yet */
 	struct trace_event
@@ -218,6 +219,12 @@ void space_note(struct replay *r, struct space *s); /* peaks */
 void note_cause(struct replay *r, const char *name);
 /* With --explain: more about a difference. */
 __attribute__((format(printf, 2, 3))) void explain(const struct replay *r, const char *format, ...);
+
+/* replay_pressure.c: after a fault of the trace, taken at `line`, at addr; or a touch made up. */
+void contents_visit(struct replay *r, struct space *s, uint64_t line, uint64_t addr,
+		    enum avm_access access);
+void contents_note_free(struct replay *r);
+int pressure_start(struct replay *r);
 
 /* replay_file.c */
 struct file *file_of(struct replay *r, const struct trace_mmap *m);

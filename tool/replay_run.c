@@ -255,6 +255,7 @@ int replay_run(struct replay *r)
 	avm_stats(sim_machine(r->sim), &r->stats);
 	if (r->config.verify == REPLAY_VERIFY_NEVER)
 		r->violations = sim_errors(r->sim);
+	r->ooms = sim_ooms(r->sim);
 	files_free(r);
 	r->leaked = sim_destroy(r->sim);
 	r->sim = NULL;
@@ -272,13 +273,18 @@ static int sim_start(struct replay *r)
 		.frames = frames,
 		/* A quarter of the machine: enough for anybody but fork bombs. */
 		.meta_limit = (frames < META_FRAMES ? META_FRAMES : frames) * (PAGE_SIZE / 4),
-		.check_tlb = r->config.verify == REPLAY_VERIFY_EACH
+		.check_tlb = r->config.verify == REPLAY_VERIFY_EACH || r->config.swap_slots
 	};
+
+	int rc;
 
 	/* The trace tells what the kernel mapped around a fault: the core is to map none itself. */
 	config.core.fault_around = 1;
 	config.core.family = r->config.family;
-	return sim_create(&r->sim, &config);
+	rc = sim_create(&r->sim, &config);
+	if (rc)
+		return rc;
+	return pressure_start(r);
 }
 
 struct replay *replay_new(const struct replay_config *config, char err[TRACE_ERR_MAX])

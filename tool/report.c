@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "replay.h"
+#include "scratch.h"
 
 static const char *const fault_names[REPLAY_NR_FAULTS] = { "anonymous", "file", "other" };
 static const char *const rss_names[AVM_NR_RSS] = { "file", "anonymous", "swap", "shared memory" };
@@ -174,6 +175,43 @@ static void put_machine(const struct replay *r)
 	printf(", %" PRIu64 " objects leaked\n", r->leaked);
 }
 
+static double ratio(uint64_t a, uint64_t b)
+{
+	return b ? (double)a / (double)b : 0;
+}
+
+static void put_pressure(const struct replay *r)
+{
+	const uint64_t *e = r->stats.events;
+	const struct replay_compared *c = &r->compared;
+
+	printf("\nunder pressure\n");
+	printf("  memory            %" PRIu64 " frames (%.1f MiB), %u slots of swap (%s)\n",
+	       r->config.frames, mib(r->config.frames), r->config.swap_slots,
+	       scratch_swap_kinds[r->config.swap_kind]);
+	printf("  reclaim           %" PRIu64 " pages looked at, %" PRIu64
+	       " freed (%.2f looks each), "
+	       "%" PRIu64 " kept as used; asked %" PRIu64 " times\n",
+	       e[AVM_EV_SCANNED], e[AVM_EV_RECLAIMED],
+	       ratio(e[AVM_EV_SCANNED], e[AVM_EV_RECLAIMED]), e[AVM_EV_ACTIVATED],
+	       e[AVM_EV_DIRECT_RECLAIM]);
+	printf("  swap              %" PRIu64 " pages out, %" PRIu64 " in, %" PRIu64
+	       " found in the swap cache\n",
+	       e[AVM_EV_SWAP_OUT], e[AVM_EV_SWAP_IN], e[AVM_EV_SWAP_CACHE_HIT]);
+	printf("  reverse walks     %" PRIu64
+	       ", %.2f places visited for each that mapped the page\n",
+	       e[AVM_EV_RMAP_WALKS], ratio(e[AVM_EV_RMAP_VISITED], e[AVM_EV_RMAP_MAPPED]));
+	printf("  contents          %" PRIu64 " looks, %" PRIu64 " wrong", c->compared, c->wrong);
+	if (c->wrong)
+		printf(" (first at line %" PRIu64 ")", c->wrong_line);
+	if (c->freed)
+		printf(", %" PRIu64 " freed as MADV_FREE permits", c->freed);
+	printf("\n");
+	if (r->ooms)
+		printf("  out of memory     %" PRIu64 " times%s%.0" PRIu64 "\n", r->ooms,
+		       c->oom_line ? ", and nothing compared from line " : "", c->oom_line);
+}
+
 static void put_times(const struct replay *r)
 {
 	printf("\ntime in the core\n  %-16s %10s %10s %10s\n", "operation", "calls", "ms",
@@ -246,7 +284,11 @@ static void put_rows(const struct replay *r, unsigned top)
 void report_text(const struct replay *r, unsigned top)
 {
 	put_head(r);
-	put_fidelity(r);
+	/* Who is short of memory faults where nobody did. */
+	if (r->config.contents)
+		put_pressure(r);
+	else
+		put_fidelity(r);
 	put_machine(r);
 	put_times(r);
 	put_rows(r, top);

@@ -3,6 +3,7 @@
  * report_json.c - what a replay came to, for programs.
  */
 #include "replay.h"
+#include "scratch.h"
 
 #if AVM_HAVE_JANSSON
 #include <jansson.h>
@@ -103,13 +104,32 @@ static void put_machine(json_t *o, const struct replay *r)
 	put(o, "cow_copies", s->events[AVM_EV_COW_COPY]);
 	put(o, "cow_reuses", s->events[AVM_EV_COW_REUSE]);
 	put(o, "zero_maps", s->events[AVM_EV_ZERO_MAP]);
-	put(o, "swap_out", 0); /* nothing is swapped by this version of the core */
-	put(o, "swap_in", 0);
+	put(o, "swap_out", s->events[AVM_EV_SWAP_OUT]);
+	put(o, "swap_in", s->events[AVM_EV_SWAP_IN]);
 	put(rmap, "walks", s->events[AVM_EV_RMAP_WALKS]);
 	put(rmap, "visited", s->events[AVM_EV_RMAP_VISITED]);
 	put(rmap, "mapped", s->events[AVM_EV_RMAP_MAPPED]);
 	json_object_set_new(o, "rmap", rmap);
 	put(o, "metadata_bytes_peak", s->meta_bytes_peak);
+}
+
+static json_t *pressure(const struct replay *r)
+{
+	const uint64_t *e = r->stats.events;
+	json_t *o = json_object(), *contents = json_object();
+
+	put(o, "frames", r->config.frames);
+	put(o, "swap_slots", r->config.swap_slots);
+	json_object_set_new(o, "swap_kind", json_string(scratch_swap_kinds[r->config.swap_kind]));
+	for (int i = AVM_EV_DIRECT_RECLAIM; i <= AVM_EV_LAZY_FREED; i++)
+		put(o, avm_event_name((enum avm_event)i), e[i]);
+	put(o, "ooms", r->ooms);
+	put(contents, "compared", r->compared.compared);
+	put(contents, "wrong", r->compared.wrong);
+	put(contents, "freed", r->compared.freed);
+	put(contents, "oom_line", r->compared.oom_line);
+	json_object_set_new(o, "contents", contents);
+	return o;
 }
 
 static json_t *times(const struct replay *r)
@@ -174,6 +194,8 @@ int report_json(const struct replay *r, unsigned top)
 	json_object_set_new(o, "results", pairs(&r->results));
 	json_object_set_new(o, "unexplained", causes(r));
 	put_machine(o, r);
+	if (r->config.contents)
+		json_object_set_new(o, "pressure", pressure(r));
 	json_object_set_new(o, "operations", times(r));
 	json_object_set_new(o, "core_seconds", json_real(replay_core_seconds(r)));
 	json_object_set_new(o, "wall_seconds", json_real((double)r->wall_ns / 1e9));

@@ -16,6 +16,17 @@ static const char *signal_name(unsigned signal)
 	return signal ? script_word_of(script_signals, signal) : "success";
 }
 
+/* A page that went bad is no business of the oracle's, either: the entry says so, or its slot leads to it. */
+static bool may_be_bad(const struct run *run, const struct run_proc *p, avm_addr_t addr)
+{
+	struct avm_pte_info pte;
+
+	if (!run->poisons)
+		return false;
+	avm_pte_at(run_mm(p), addr, &pte);
+	return pte.kind == AVM_PTE_POISON || pte.kind == AVM_PTE_SWAP;
+}
+
 /*
  * Is this how the access may end? Memory and I/O that fail are not in the oracle's world; a stack
  * that grows is only a possibility there.
@@ -29,7 +40,7 @@ static bool right_end(struct run *run, struct run_proc *p, avm_addr_t addr, unsi
 	}
 	if (got == want.fault || got == AVM_FAULT_OOM || got == AVM_FAULT_RETRY)
 		return true;
-	if (got == AVM_FAULT_SIGBUS && !want.fault && run->io_fails)
+	if (got == AVM_FAULT_SIGBUS && !want.fault && (run->io_fails || may_be_bad(run, p, addr)))
 		return true;
 	run_fail(run, "access to %#llx of %s: %s, the oracle says %s", (unsigned long long)addr,
 		 p->name.text, signal_name(got), signal_name(want.fault));
@@ -276,7 +287,7 @@ static uint64_t let_through(const struct side *side, uint64_t len, uint64_t got,
 
 static bool may_fall_short(const struct run *run, int64_t got)
 {
-	return got == -AVM_ENOMEM || run->io_fails || sim_allocs_failed(run->sim);
+	return got == -AVM_ENOMEM || run->io_fails || run->poisons || sim_allocs_failed(run->sim);
 }
 
 /* Compares how far a copy came with what the oracle lets through on each side; `two` may be NULL. */

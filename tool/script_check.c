@@ -128,6 +128,7 @@ void op_pte(struct run *run, const struct script_line *line, struct outcome *out
 		{ "absent", pte.kind == AVM_PTE_NONE },
 		{ "present", present },
 		{ "swapped", pte.kind == AVM_PTE_SWAP },
+		{ "poisoned", pte.kind == AVM_PTE_POISON },
 		{ "writable", present && pte.write },
 		{ "readonly", present && !pte.write && !pte.none },
 		{ "exec", present && pte.exec },
@@ -229,6 +230,7 @@ void op_page(struct run *run, const struct script_line *line, struct outcome *ou
 	check_words(run, line, checks);
 	check_number(run, line, "mapcount", atomic_load(&page->mapcount));
 	check_number(run, line, "refcount", atomic_load(&page->refcount));
+	check_number(run, line, "pins", atomic_load(&page->pins));
 }
 
 /* frame A ADDR {same|other} B ADDR */

@@ -185,6 +185,7 @@ const char *script_word_of(const struct script_word *table,
 /* ---- a run ----------------------------------------------------------------------------------- */
 
 struct run_watch;
+struct run_pin;
 
 struct run_proc {
 	struct script_name name;
@@ -232,6 +233,8 @@ struct run {
 	size_t nr_labels, labels_room;
 	struct run_fill *fills; /* contents of files; a mapping may outlive the name */
 	uint64_t next_stamp;
+	struct run_pin *pins;
+	bool poisons; /* a line made a frame go bad */
 	bool io_fails; /* a line made reads or writes of a file or a swap device fail */
 	bool over; /* the script has failed */
 	struct avm_stats mark;
@@ -321,6 +324,14 @@ void op_map_cached(struct run *, const struct script_line *, struct outcome *);
 void op_swapon(struct run *, const struct script_line *, struct outcome *);
 void op_swapoff(struct run *, const struct script_line *, struct outcome *);
 void op_swapout(struct run *, const struct script_line *, struct outcome *);
+void op_migrate(struct run *, const struct script_line *, struct outcome *);
+void op_compact(struct run *, const struct script_line *, struct outcome *);
+void op_poison(struct run *, const struct script_line *, struct outcome *);
+void op_pin(struct run *, const struct script_line *, struct outcome *);
+void op_unpin(struct run *, const struct script_line *, struct outcome *);
+void op_dma_read(struct run *, const struct script_line *, struct outcome *);
+void op_dma_write(struct run *, const struct script_line *, struct outcome *);
+void run_unpin_all(struct run *run);
 void op_reclaim(struct run *, const struct script_line *, struct outcome *);
 void op_shrinkall(struct run *, const struct script_line *, struct outcome *);
 void op_balance(struct run *, const struct script_line *, struct outcome *);

@@ -450,6 +450,7 @@ static void finish(struct run *run)
 			run_audit(run);
 	}
 	run_picture(run);
+	run_unpin_all(run);
 	avm_stats(run_avm(run), &run->result->stats);
 	for (size_t i = 0; i < run->nr_procs; i++)
 		run_watch_free(&run->procs[i]);

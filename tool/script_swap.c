@@ -5,21 +5,14 @@
  * The oracle hears of none of them: a page that has been away is the page it was.
  */
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "scratch.h"
 #include "script_priv.h"
 
 #define MANY_PAGES (1u << 20)
 
 /* ---- devices --------------------------------------------------------------------------------- */
-
-static const struct script_word kinds[] = { { "memory", SIM_SWAP_MEMORY },
-					    { "file", SIM_SWAP_FILE },
-					    { "zstd", SIM_SWAP_ZSTD },
-					    { "lz4", SIM_SWAP_LZ4 },
-					    { NULL, 0 } };
 
 static struct run_swap *find_swap(struct run *run, const struct script_name *name)
 {
@@ -35,51 +28,26 @@ static bool take_kind(struct run *run, const struct script_line *line, const cha
 		      enum sim_swap_kind *kind)
 {
 	const struct script_option *o = script_option(line, keyword);
-	const struct script_word *w = script_find_word(kinds, o ? o->args[0].name.text : "memory");
+	const char *word = o ? o->args[0].name.text : "memory";
 
-	if (!w) {
-		run_bad(run, "%s is memory, file, zstd or lz4", keyword);
-		return false;
+	for (int i = 0; scratch_swap_kinds[i]; i++) {
+		if (strcmp(scratch_swap_kinds[i], word) != 0)
+			continue;
+		*kind = (enum sim_swap_kind)i;
+		return true;
 	}
-	*kind = (enum sim_swap_kind)w->value;
-	return true;
-}
-
-/* A file that nobody else has a name for as soon as the device has it. */
-static bool scratch_file(struct run *run, uint64_t slots, char *path, size_t room)
-{
-	const char *dir = getenv("TMPDIR");
-	int fd;
-
-	snprintf(path, room, "%s/anonvm-swap-XXXXXX", dir ? dir : "/tmp");
-	fd = mkstemp(path);
-	if (fd < 0 || ftruncate(fd, (off_t)(slots * SCRIPT_PAGE))) {
-		run_bad(run, "no file for a swap device");
-		if (fd >= 0)
-			unlink(path);
-	}
-	if (fd >= 0)
-		close(fd);
-	return !run->over;
+	run_bad(run, "%s is memory, file, zstd or lz4", keyword);
+	return false;
 }
 
 static void add_device(struct run *run, const struct script_name *name,
-		       struct sim_swap_config *config, struct outcome *out)
+		       const struct sim_swap_config *config, struct outcome *out)
 {
-	bool scratch = config->kind == SIM_SWAP_FILE && !config->path;
-	char path[PATH_MAX];
 	struct run_swap *w = run_new_swap(run, name);
 
 	if (!w)
 		return;
-	if (scratch) {
-		if (!scratch_file(run, config->slots, path, sizeof(path)))
-			return;
-		config->path = path;
-	}
-	out->error = sim_swap_add(run->sim, config, &w->device);
-	if (scratch)
-		unlink(path);
+	out->error = scratch_swap_add(run->sim, config, &w->device);
 	if (out->error)
 		run->nr_swaps--;
 }
@@ -220,31 +188,6 @@ uint64_t run_pages(struct run *run, const struct script_line *line, size_t arg)
 	if (!pages || pages > MANY_PAGES)
 		run_bad(run, "between 1 and %u pages", MANY_PAGES);
 	return run->over ? 0 : pages;
-}
-
-/* swapout ADDR [LEN] of A: what is mapped there goes, whoever else maps it. */
-void op_swapout(struct run *run, const struct script_line *line, struct outcome *out)
-{
-	const struct run_proc *p = run_proc(run, &line->args[line->nr_args - 1].name);
-	uint64_t n = run_pages(run, line, 1);
-	avm_addr_t addr;
-
-	if (!p || !n || !run_addr(run, &line->args[0].addr, &addr))
-		return;
-	out->has_count = true;
-	for (uint64_t i = 0; i < n; i++) {
-		struct avm_pte_info pte;
-		int error;
-
-		avm_pte_at(run_mm(p), addr + i * SCRIPT_PAGE, &pte);
-		if (pte.kind != AVM_PTE_PRESENT)
-			continue;
-		error = avm_page_out(run_avm(run), pte.pfn);
-		if (error)
-			out->error = error;
-		else
-			out->count++;
-	}
 }
 
 void op_reclaim(struct run *run, const struct script_line *line, struct outcome *out)

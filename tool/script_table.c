@@ -75,6 +75,13 @@ const struct script_op script_ops[] = {
 	{ "reclaim", 0, "N", NULL, op_reclaim },
 	{ "shrinkall", 0, "", NULL, op_shrinkall },
 	{ "balance", 0, "", NULL, op_balance },
+	{ "migrate", 0, "A ?L {of} p", NULL, op_migrate },
+	{ "compact", 0, "N N", NULL, op_compact },
+	{ "poison", 0, "A {of} p", NULL, op_poison },
+	{ "pin", OP_PROC, "A L a", "as:p", op_pin },
+	{ "unpin", 0, "p", "dirty", op_unpin },
+	{ "dma-read", 0, "F ?L", NULL, op_dma_read },
+	{ "dma-write", 0, "F V", "detached", op_dma_write },
 
 	/* failures, and things that are watched */
 	{ "fail", 0, "{alloc|swapread|swapwrite} N", "count:N on:p", op_fail },
@@ -87,12 +94,12 @@ const struct script_op script_ops[] = {
 	{ "maps-in", OP_CLAIM, "p R *M", NULL, op_maps },
 	{ "vmas", OP_CLAIM, "p N", NULL, op_vmas },
 	{ "pte", OP_CLAIM, "p A",
-	  "absent present swapped writable readonly exec prot-none zero not-zero special young old dirty "
+	  "absent present swapped poisoned writable readonly exec prot-none zero not-zero special young old dirty "
 	  "clean",
 	  op_pte },
 	{ "page", OP_CLAIM, "p A",
 	  "anon file exclusive shared dirty clean unevictable evictable active inactive lazyfree "
-	  "swapcache not-swapcache own root mapcount:N refcount:N",
+	  "swapcache not-swapcache own root mapcount:N refcount:N pins:N",
 	  op_page },
 	{ "swapped", OP_CLAIM, "p A ?L", NULL, op_swapped },
 	{ "resident", OP_CLAIM, "p A ?L", NULL, op_swapped },
@@ -112,13 +119,15 @@ const struct script_op script_ops[] = {
 	{ "pages", OP_CLAIM, "p", "total:N data:N exec:N stack:N locked:N tables:N", op_pages },
 	{ "event", OP_CLAIM, "p N", NULL, op_event },
 	{ "refused", OP_CLAIM, "p N", NULL, op_refused },
-	{ "count", OP_CLAIM, "", "mms:N vmas:N anon_vmas:N avcs:N tables:N frames:N committed:N "
+	{ "count", OP_CLAIM, "",
+	  "mms:N vmas:N anon_vmas:N avcs:N tables:N frames:N committed:N "
 	  "swap:N",
 	  op_count },
 	{ "watched", OP_CLAIM, "p *R", NULL, op_watched },
 	{ "verify", OP_CLAIM, "?N", NULL, op_verify },
 
-	{ "show", OP_CLAIM, "", "maps:p family:p smaps:p mm:p page:A of:p pagemap:pR stats swap", op_show },
+	{ "show", OP_CLAIM, "", "maps:p family:p smaps:p mm:p page:A of:p pagemap:pR stats swap",
+	  op_show },
 	{ "graph", OP_CLAIM, "T", NULL, op_graph },
 	{ NULL, 0, NULL, NULL, NULL },
 };
