@@ -51,12 +51,6 @@ static void map_cached(struct avm_vma *vma, struct avm_ptc *c, struct avm_page *
 	avm_ptc_set(c, p);
 }
 
-static void unlock_put(struct avm *m, struct avm_page *page)
-{
-	avm_page_unlock(m, page);
-	avm_page_put(m, page);
-}
-
 /* ---- many cached pages at once --------------------------------------------------------------- */
 
 /*
@@ -239,7 +233,7 @@ static unsigned copy_absent(struct avm_fault_ctx *f)
 		avm_fault_map_new(f, page);
 		avm_ptc_unlock(&f->c);
 	}
-	unlock_put(m, cached);
+	avm_file_done_page(f->vma->file, cached);
 	if (!same) {
 		avm_page_put(m, page);
 		return done_bits(read, true);
@@ -273,7 +267,7 @@ static unsigned share_absent(struct avm_fault_ctx *f)
 	if (read < 0)
 		return error_bits(read);
 	if (write && file_refuses_write(f->vma->file, page)) {
-		unlock_put(m, page);
+		avm_file_done_page(f->vma->file, page);
 		return AVM_FAULT_SIGBUS;
 	}
 	p = clean_entry(f->vma, page);
@@ -373,6 +367,6 @@ unsigned avm_fault_shared_write(struct avm_fault_ctx *f)
 	avm_ptc_unlock(&f->c);
 	avm_page_lock(m, page);
 	bits = write_clean_page(f, page);
-	unlock_put(m, page);
+	avm_file_done_page(f->vma->file, page);
 	return bits;
 }

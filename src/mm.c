@@ -233,17 +233,7 @@ void avm_uncommit(struct avm *m, uint64_t pages)
 
 uint64_t avm_mm_accounted(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 {
-	uint64_t pages = 0;
-
-	for (struct avm_vma *vma = avm_mm_find_in(mm, start, end); vma && vma->start < end;
-	     vma = avm_vma_next(vma)) {
-		avm_addr_t from = vma->start > start ? vma->start : start;
-		avm_addr_t to = vma->end < end ? vma->end : end;
-
-		if (vma->flags & AVM_VM_ACCOUNT)
-			pages += (to - from) >> AVM_PAGE_SHIFT;
-	}
-	return pages;
+	return avm_mm_pages_in(mm, start, end, AVM_VM_ACCOUNT);
 }
 
 static uint64_t to_pages(uint64_t bytes)
