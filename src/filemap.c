@@ -170,7 +170,7 @@ static int64_t map_cached_in(struct avm_vma *vma, avm_addr_t start, avm_addr_t e
 
 int64_t avm_map_cached(struct avm_mm *mm, avm_addr_t addr, uint64_t len)
 {
-	struct avm_vma *vma;
+	struct avm_part p = { .end = addr };
 	int64_t mapped = 0;
 	avm_addr_t end;
 
@@ -180,15 +180,13 @@ int64_t avm_map_cached(struct avm_mm *mm, avm_addr_t addr, uint64_t len)
 		return 0;
 	if (avm_mmap_read_lock(mm))
 		return -AVM_EINTR;
-	for (vma = avm_mm_find_in(mm, addr, end); vma && vma->start < end;
-	     vma = avm_vma_next(vma)) {
-		avm_addr_t from = vma->start > addr ? vma->start : addr;
-		avm_addr_t to = vma->end < end ? vma->end : end;
+	while (avm_mm_next_part(mm, &p, end)) {
 		int64_t n;
 
-		if (!vma->file || (vma->flags & AVM_VM_SPECIAL) || !(vma->flags & AVM_VM_ACCESS))
+		if (!p.vma->file || (p.vma->flags & AVM_VM_SPECIAL) ||
+		    !(p.vma->flags & AVM_VM_ACCESS))
 			continue;
-		n = map_cached_in(vma, from, to);
+		n = map_cached_in(p.vma, p.start, p.end);
 		if (n < 0) {
 			mapped = mapped ? mapped : n;
 			break;
