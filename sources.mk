@@ -3,6 +3,7 @@
 # the only list. An embedder's own build needs these files, include/, an arch folder and a port.
 
 AVM_CORE_SOURCES := \
+	src/list.c \
 	src/lock.c \
 	src/page.c \
 	src/lru.c \

@@ -11,144 +11,108 @@
 
 #include "anonvm/ops.h"
 #include "file.h"
-#include "mm.h"
+#include "mmu_gather.h"
 
 static struct avm_vma_attrs attrs_of(const struct avm_vma *vma)
 {
 	return (struct avm_vma_attrs){ vma->flags, vma->policy, vma->name };
 }
 
-static bool attrs_equal(const struct avm_vma_attrs *a, const struct avm_vma_attrs *b)
+static bool changes(const struct avm_attrs_step *s)
 {
-	return a->flags == b->flags && a->policy == b->policy && a->name == b->name;
+	const struct avm_vma *vma = s->at.vma;
+
+	return s->attrs.flags != vma->flags || s->attrs.policy != vma->policy ||
+	       s->attrs.name != vma->name;
 }
 
-/* A step of either walk: the part of the next VMA that lies in the range, and what it is to be. */
-struct step {
-	struct avm_vma *vma; /* NULL: the end */
-	avm_addr_t start, end;
-	struct avm_vma_attrs attrs;
-	bool changes;
-	int err; /* the walk ends here, and why; or a hole was skipped */
-};
-
-static struct step next_step(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
-			     const struct avm_attrs_change *change)
+/* On to the next part. False: the walk is over; *err: why, or that a hole was skipped. */
+static bool next_step(struct avm_mm *mm, struct avm_attrs_step *s, avm_addr_t end,
+		      const struct avm_attrs_change *change, int *err)
 {
-	struct step s = { .vma = avm_mm_find(mm, start), .start = start };
-	struct avm_vma_attrs old;
-	int err;
+	bool found = avm_mm_next_part(mm, &s->at, end);
+	int decided;
 
-	if (!s.vma || s.vma->start > start) {
-		s.err = -AVM_ENOMEM;
-		if (!s.vma || s.vma->start >= end || change->holes == AVM_HOLES_STOP) {
-			s.vma = NULL;
-			return s;
-		}
-		s.start = s.vma->start;
+	if (s->at.hole) {
+		*err = -AVM_ENOMEM;
+		found = found && change->holes == AVM_HOLES_SKIP;
 	}
-	s.end = s.vma->end < end ? s.vma->end : end;
-	old = s.attrs = attrs_of(s.vma);
-	err = change->decide(change, s.vma, &s.attrs);
-	if (err) {
-		s.err = err;
-		s.vma = NULL;
-		return s;
-	}
-	s.changes = !attrs_equal(&old, &s.attrs);
-	return s;
+	if (!found)
+		return false;
+	s->attrs = attrs_of(s->at.vma);
+	decided = change->decide(change, s);
+	if (decided)
+		*err = decided;
+	return !decided;
 }
 
-/* Reserves what the change of [start, end) needs, from the first VMA that changes to the last. */
-static int reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end,
-		   const struct avm_attrs_change *change)
+struct avm_attrs_plan avm_attrs_look(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
+				     const struct avm_attrs_change *change)
 {
-	struct avm_vma_attrs attrs = { 0 };
-	avm_addr_t first = 0;
-	avm_addr_t last = 0;
+	struct avm_attrs_plan p = { 0 };
+	struct avm_attrs_step s = { .at.end = start };
 
-	while (start < end) {
-		struct step s = next_step(mm, start, end, change);
-
-		if (!s.vma)
-			break;
-		if (s.changes) {
-			if (!last) {
-				first = s.start;
-				attrs = s.attrs;
-			}
-			last = s.end;
+	avm_assert_mmap_write_locked(mm);
+	while (next_step(mm, &s, end, change, &p.err)) {
+		if (!changes(&s))
+			continue;
+		if (!p.last) {
+			p.first = s.at.start;
+			p.attrs = s.attrs;
 		}
-		start = s.end;
+		p.last = s.at.end;
 	}
-	return last ? avm_vma_modify_reserve(mm, pool, first, last, &attrs) : 0;
+	return p;
 }
 
 /* Cannot fail: reserved. */
-static void change_one(struct avm_mm *mm, struct avm_pool *pool, const struct step *s)
+static void change_one(struct avm_mm *mm, struct avm_pool *pool, struct avm_attrs_step *s,
+		       const struct avm_attrs_change *change)
 {
-	int64_t pages = (int64_t)((s->end - s->start) >> AVM_PAGE_SHIFT);
+	int64_t pages = (int64_t)((s->at.end - s->at.start) >> AVM_PAGE_SHIFT);
+	uint64_t old = s->at.vma->flags;
 
-	avm_mm_account(mm, s->vma->flags, -pages);
+	avm_mm_account(mm, old, -pages);
 	avm_mm_account(mm, s->attrs.flags, pages);
-	avm_vma_modify(mm, pool, s->vma, s->start, s->end, &s->attrs);
+	s->at.vma = avm_vma_modify(mm, pool, s->at.vma, s->at.start, s->at.end, &s->attrs);
+	if (change->follow)
+		change->follow(s, old);
+}
+
+int avm_attrs_make(struct avm_mm *mm, const struct avm_attrs_plan *plan,
+		   const struct avm_attrs_change *change)
+{
+	struct avm_attrs_step s = { .at.end = plan->first };
+	struct avm_pool pool;
+	int known; /* from the look */
+
+	avm_pool_init(&pool);
+	if (avm_vma_modify_reserve(mm, &pool, plan->first, plan->last, &plan->attrs))
+		return -AVM_ENOMEM;
+	if (change->follow)
+		avm_notify_start(mm, plan->first, plan->last);
+	while (next_step(mm, &s, plan->last, change, &known)) {
+		if (changes(&s))
+			change_one(mm, &pool, &s, change);
+	}
+	if (change->follow) {
+		avm_tlb_flush(mm, plan->first, plan->last);
+		avm_notify_end(mm, plan->first, plan->last);
+	}
+	avm_pool_drain(mm, &pool);
+	return 0;
 }
 
 int avm_attrs_apply(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
 		    const struct avm_attrs_change *change, int no_memory)
 {
-	struct avm_pool pool;
-	int result = 0;
+	struct avm_attrs_plan plan = avm_attrs_look(mm, start, end, change);
 
-	avm_assert_mmap_write_locked(mm);
-	avm_pool_init(&pool);
-	if (reserve(mm, &pool, start, end, change))
-		return no_memory;
-	while (start < end) {
-		struct step s = next_step(mm, start, end, change);
-
-		if (s.err)
-			result = s.err;
-		if (!s.vma)
-			break;
-		if (s.changes)
-			change_one(mm, &pool, &s);
-		start = s.end;
-	}
-	avm_pool_drain(mm, &pool);
-	return result;
+	return plan.last && avm_attrs_make(mm, &plan, change) ? no_memory : plan.err;
 }
 
-int avm_attrs_flags(const struct avm_attrs_change *change, const struct avm_vma *vma,
-		    struct avm_vma_attrs *attrs)
-{
-	(void)vma;
-	attrs->flags = (attrs->flags & ~change->clear) | change->set;
-	return 0;
-}
-
-/* ---- names and policies ---------------------------------------------------------------------- */
-
-static int decide_name(const struct avm_attrs_change *change, const struct avm_vma *vma,
-		       struct avm_vma_attrs *attrs)
-{
-	/* Shared anonymous memory has a file only because the core made one for it. */
-	if (vma->file && !vma->file->owned)
-		return -AVM_EBADF;
-	attrs->name = change->id;
-	return 0;
-}
-
-static int decide_policy(const struct avm_attrs_change *change, const struct avm_vma *vma,
-			 struct avm_vma_attrs *attrs)
-{
-	(void)vma;
-	attrs->policy = change->id;
-	return 0;
-}
-
-static int apply_to(struct avm_mm *mm, avm_addr_t addr, uint64_t len,
-		    const struct avm_attrs_change *change)
+int avm_attrs_operate(struct avm_mm *mm, avm_addr_t addr, uint64_t len,
+		      const struct avm_attrs_change *change, int no_memory)
 {
 	avm_addr_t end;
 	int err;
@@ -160,21 +124,44 @@ static int apply_to(struct avm_mm *mm, avm_addr_t addr, uint64_t len,
 	err = avm_mmap_write_lock(mm);
 	if (err)
 		return err;
-	err = avm_attrs_apply(mm, addr, end, change, -AVM_ENOMEM);
+	err = avm_attrs_apply(mm, addr, end, change, no_memory);
 	avm_mmap_write_unlock(mm);
 	return err;
 }
 
+int avm_attrs_flags(const struct avm_attrs_change *change, struct avm_attrs_step *s)
+{
+	s->attrs.flags = (s->attrs.flags & ~change->clear) | change->set;
+	return 0;
+}
+
+/* ---- names and policies ---------------------------------------------------------------------- */
+
+static int decide_name(const struct avm_attrs_change *change, struct avm_attrs_step *s)
+{
+	/* Shared anonymous memory has a file only because the core made one for it. */
+	if (s->at.vma->file && !s->at.vma->file->owned)
+		return -AVM_EBADF;
+	s->attrs.name = change->id;
+	return 0;
+}
+
+static int decide_policy(const struct avm_attrs_change *change, struct avm_attrs_step *s)
+{
+	s->attrs.policy = change->id;
+	return 0;
+}
+
 int avm_set_name(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t name)
 {
-	struct avm_attrs_change change = { .decide = decide_name, .id = name };
+	const struct avm_attrs_change change = { .decide = decide_name, .id = name };
 
-	return apply_to(mm, addr, len, &change);
+	return avm_attrs_operate(mm, addr, len, &change, -AVM_ENOMEM);
 }
 
 int avm_set_policy(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t policy)
 {
-	struct avm_attrs_change change = { .decide = decide_policy, .id = policy };
+	const struct avm_attrs_change change = { .decide = decide_policy, .id = policy };
 
-	return apply_to(mm, addr, len, &change);
+	return avm_attrs_operate(mm, addr, len, &change, -AVM_ENOMEM);
 }

@@ -89,6 +89,12 @@ bool avm_file_tryget(struct avm_file *f)
 	return false;
 }
 
+void avm_file_done_page(struct avm_file *f, struct avm_page *page)
+{
+	avm_page_unlock(f->machine, page);
+	avm_page_put(f->machine, page);
+}
+
 static void drop_cache(struct avm_file *f)
 {
 	struct avm_page *page;
@@ -98,8 +104,7 @@ static void drop_cache(struct avm_file *f)
 		avm_page_lock(f->machine, page);
 		if (avm_page_file(page) == f)
 			avm_file_remove_page(f, page);
-		avm_page_unlock(f->machine, page);
-		avm_page_put(f->machine, page);
+		avm_file_done_page(f, page);
 		/* Reclaim may have had it, and moved it to swap, while we waited for the lock. */
 	}
 	avm_file_drop_slots(f, 0, UINT64_MAX);
@@ -337,8 +342,7 @@ static int add_page(struct avm_file *f, uint64_t index, enum avm_get_how how, st
 	}
 	avm_file_remove_page(f, page);
 undo:
-	avm_page_unlock(m, page);
-	avm_page_put(m, page);
+	avm_file_done_page(f, page);
 	return err;
 }
 
@@ -395,8 +399,7 @@ int avm_file_get_page(struct avm_file *f, uint64_t index, enum avm_get_how how,
 			*out = page;
 			return 0;
 		}
-		avm_page_unlock(m, page);
-		avm_page_put(m, page);
+		avm_file_done_page(f, page);
 	}
 }
 

@@ -57,6 +57,9 @@ enum avm_get_how {
 int avm_file_get_page(struct avm_file *f, uint64_t index, enum avm_get_how how,
 		      struct avm_page **out);
 
+/* Gives it back: unlocks the page and drops the reference. */
+void avm_file_done_page(struct avm_file *f, struct avm_page *page);
+
 /*
  * Takes a page out of the cache; its mapping is NULL then. => page locked, held by the caller, not
  * mapped.

@@ -63,8 +63,7 @@ int64_t avm_file_readahead(struct avm_file *f, uint64_t first, uint64_t n)
 
 		if (err < 0)
 			return done ? (int64_t)done : err;
-		avm_page_unlock(f->machine, page);
-		avm_page_put(f->machine, page);
+		avm_file_done_page(f, page);
 	}
 	return (int64_t)done;
 }
@@ -111,8 +110,7 @@ int64_t avm_file_read(struct avm_file *f, uint64_t offset, void *buf, uint64_t l
 			n = (size_t)(size - pos);
 		avm_port_frame_read(m, page->pfn, (size_t)(pos & ~AVM_PAGE_MASK),
 				    (char *)buf + done, n);
-		avm_page_unlock(m, page);
-		avm_page_put(m, page);
+		avm_file_done_page(f, page);
 		if (!n)
 			break;
 		done += n;
@@ -166,8 +164,7 @@ int64_t avm_file_write(struct avm_file *f, uint64_t offset, const void *buf, uin
 		done += n;
 		if (!f->ops->size)
 			grow_size(f, offset + done);
-		avm_page_unlock(m, page);
-		avm_page_put(m, page);
+		avm_file_done_page(f, page);
 	}
 	return (int64_t)done;
 }

@@ -51,12 +51,6 @@ static void map_cached(struct avm_vma *vma, struct avm_ptc *c, struct avm_page *
 	avm_ptc_set(c, p);
 }
 
-static void unlock_put(struct avm *m, struct avm_page *page)
-{
-	avm_page_unlock(m, page);
-	avm_page_put(m, page);
-}
-
 /* ---- many cached pages at once --------------------------------------------------------------- */
 
 /*
@@ -176,7 +170,7 @@ static int64_t map_cached_in(struct avm_vma *vma, avm_addr_t start, avm_addr_t e
 
 int64_t avm_map_cached(struct avm_mm *mm, avm_addr_t addr, uint64_t len)
 {
-	struct avm_vma *vma;
+	struct avm_part p = { .end = addr };
 	int64_t mapped = 0;
 	avm_addr_t end;
 
@@ -186,15 +180,13 @@ int64_t avm_map_cached(struct avm_mm *mm, avm_addr_t addr, uint64_t len)
 		return 0;
 	if (avm_mmap_read_lock(mm))
 		return -AVM_EINTR;
-	for (vma = avm_mm_find_in(mm, addr, end); vma && vma->start < end;
-	     vma = avm_vma_next(vma)) {
-		avm_addr_t from = vma->start > addr ? vma->start : addr;
-		avm_addr_t to = vma->end < end ? vma->end : end;
+	while (avm_mm_next_part(mm, &p, end)) {
 		int64_t n;
 
-		if (!vma->file || (vma->flags & AVM_VM_SPECIAL) || !(vma->flags & AVM_VM_ACCESS))
+		if (!p.vma->file || (p.vma->flags & AVM_VM_SPECIAL) ||
+		    !(p.vma->flags & AVM_VM_ACCESS))
 			continue;
-		n = map_cached_in(vma, from, to);
+		n = map_cached_in(p.vma, p.start, p.end);
 		if (n < 0) {
 			mapped = mapped ? mapped : n;
 			break;
@@ -239,7 +231,7 @@ static unsigned copy_absent(struct avm_fault_ctx *f)
 		avm_fault_map_new(f, page);
 		avm_ptc_unlock(&f->c);
 	}
-	unlock_put(m, cached);
+	avm_file_done_page(f->vma->file, cached);
 	if (!same) {
 		avm_page_put(m, page);
 		return done_bits(read, true);
@@ -273,7 +265,7 @@ static unsigned share_absent(struct avm_fault_ctx *f)
 	if (read < 0)
 		return error_bits(read);
 	if (write && file_refuses_write(f->vma->file, page)) {
-		unlock_put(m, page);
+		avm_file_done_page(f->vma->file, page);
 		return AVM_FAULT_SIGBUS;
 	}
 	p = clean_entry(f->vma, page);
@@ -376,6 +368,6 @@ unsigned avm_fault_shared_write(struct avm_fault_ctx *f)
 		return AVM_FAULT_RETRY;
 	}
 	bits = write_clean_page(f, page);
-	unlock_put(m, page);
+	avm_file_done_page(f->vma->file, page);
 	return bits;
 }

@@ -3,6 +3,8 @@
  * Intrusive circular doubly-linked list. A head is a struct avm_list of its own; entries embed one.
  * An entry that is on no list is either uninitialised (after list_del: both links NULL, so that a
  * second delete faults at once) or points to itself (after list_init and list_del_init).
+ *
+ * What is plain inline has a copy in list.c, for when that is shorter.
  */
 #ifndef AVM_LIST_H
 #define AVM_LIST_H
@@ -37,8 +39,8 @@ static inline bool avm_list_is_last(const struct avm_list *entry, const struct a
 	return entry->next == head;
 }
 
-static inline void avm_list_insert_between(struct avm_list *entry, struct avm_list *prev,
-					   struct avm_list *next)
+inline void avm_list_insert_between(struct avm_list *entry, struct avm_list *prev,
+				    struct avm_list *next)
 {
 	entry->next = next;
 	entry->prev = prev;
@@ -58,13 +60,13 @@ static inline void avm_list_add_tail(struct avm_list *entry, struct avm_list *po
 	avm_list_insert_between(entry, pos->prev, pos);
 }
 
-static inline void avm_list_unlink(struct avm_list *entry)
+inline void avm_list_unlink(struct avm_list *entry)
 {
 	entry->next->prev = entry->prev;
 	entry->prev->next = entry->next;
 }
 
-static inline void avm_list_del(struct avm_list *entry)
+inline void avm_list_del(struct avm_list *entry)
 {
 	avm_list_unlink(entry);
 	entry->next = NULL;
@@ -77,10 +79,10 @@ static inline void avm_list_del_init(struct avm_list *entry)
 	avm_list_init(entry);
 }
 
-static inline void avm_list_move(struct avm_list *entry, struct avm_list *pos)
+inline void avm_list_move(struct avm_list *entry, struct avm_list *pos)
 {
 	avm_list_unlink(entry);
-	avm_list_add(entry, pos);
+	avm_list_insert_between(entry, pos, pos->next);
 }
 
 static inline void avm_list_move_tail(struct avm_list *entry, struct avm_list *pos)

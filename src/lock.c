@@ -15,6 +15,23 @@
 
 #define RW_READERS (~(AVM_RW_WRITER | AVM_RW_WAITERS))
 
+extern inline void avm_spin_acquire(struct avm *m, struct avm_spinlock *l);
+extern inline void avm_spin_lock(struct avm *m, struct avm_spinlock *l, enum avm_lock_class class);
+extern inline void avm_spin_lock_nested(struct avm *m, struct avm_spinlock *l,
+					enum avm_lock_class class);
+extern inline void avm_spin_unlock(struct avm *m, struct avm_spinlock *l,
+				   enum avm_lock_class class);
+extern inline int avm_rw_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class);
+extern inline int avm_rw_write_acquire(struct avm *m, struct avm_rwsem *l);
+extern inline int avm_rw_write(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class);
+extern inline bool avm_rw_try_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class);
+extern inline void avm_rw_unlock_read(struct avm *m, struct avm_rwsem *l,
+				      enum avm_lock_class class);
+extern inline void avm_rw_unlock_write(struct avm *m, struct avm_rwsem *l,
+				       enum avm_lock_class class);
+extern inline int avm_mmap_read_lock(struct avm_mm *mm);
+extern inline void avm_mmap_read_unlock(struct avm_mm *mm);
+
 int avm_word_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value)
 {
 #if AVM_PORT_TIER >= 1

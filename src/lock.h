@@ -41,7 +41,10 @@ int avm_rw_read_slow(struct avm *m, struct avm_rwsem *l);
 int avm_rw_write_slow(struct avm *m, struct avm_rwsem *l);
 void avm_rw_wake(struct avm *m, struct avm_rwsem *l);
 
-/* The first try stands inline where speed is asked for; at -Os a lock is one call. */
+/*
+ * The first try stands inline where speed is asked for; at -Os a lock is one call. So all of these are inline functions
+ * that lock.c has a copy of: the compiler takes the shorter way.
+ */
 #ifdef __OPTIMIZE_SIZE__
 #define AVM_LOCK_INLINE 0
 #else
@@ -50,7 +53,7 @@ void avm_rw_wake(struct avm *m, struct avm_rwsem *l);
 
 /* ---- spin locks ----------------------------------------------------------------------------------- */
 
-static inline void avm_spin_acquire(struct avm *m, struct avm_spinlock *l)
+inline void avm_spin_acquire(struct avm *m, struct avm_spinlock *l)
 {
 	uint32_t free = 0;
 
@@ -60,21 +63,20 @@ static inline void avm_spin_acquire(struct avm *m, struct avm_spinlock *l)
 		avm_spin_slow(m, l);
 }
 
-static inline void avm_spin_lock(struct avm *m, struct avm_spinlock *l, enum avm_lock_class class)
+inline void avm_spin_lock(struct avm *m, struct avm_spinlock *l, enum avm_lock_class class)
 {
 	avm_port_lock_event(m, AVM_LOCK_EV_WRITE, class, l);
 	avm_spin_acquire(m, l);
 }
 
 /* The second of two locks of one class; the caller answers for the order. */
-static inline void avm_spin_lock_nested(struct avm *m, struct avm_spinlock *l,
-					enum avm_lock_class class)
+inline void avm_spin_lock_nested(struct avm *m, struct avm_spinlock *l, enum avm_lock_class class)
 {
 	avm_port_lock_event(m, AVM_LOCK_EV_NEST, class, l);
 	avm_spin_acquire(m, l);
 }
 
-static inline void avm_spin_unlock(struct avm *m, struct avm_spinlock *l, enum avm_lock_class class)
+inline void avm_spin_unlock(struct avm *m, struct avm_spinlock *l, enum avm_lock_class class)
 {
 	avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_WRITE, class, l);
 	atomic_store_explicit(&l->word, 0, memory_order_release);
@@ -82,7 +84,7 @@ static inline void avm_spin_unlock(struct avm *m, struct avm_spinlock *l, enum a
 
 /* ---- sleeping read-write locks: 0, or -EINTR when the port gave the wait up -------------------------- */
 
-static inline int avm_rw_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
+inline int avm_rw_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
 {
 	uint32_t w = atomic_load_explicit(&l->word, memory_order_relaxed);
 	int err;
@@ -98,7 +100,7 @@ static inline int avm_rw_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_
 	return err;
 }
 
-static inline int avm_rw_write_acquire(struct avm *m, struct avm_rwsem *l)
+inline int avm_rw_write_acquire(struct avm *m, struct avm_rwsem *l)
 {
 	uint32_t free = 0;
 
@@ -109,7 +111,7 @@ static inline int avm_rw_write_acquire(struct avm *m, struct avm_rwsem *l)
 	return avm_rw_write_slow(m, l);
 }
 
-static inline int avm_rw_write(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
+inline int avm_rw_write(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
 {
 	int err;
 
@@ -120,7 +122,7 @@ static inline int avm_rw_write(struct avm *m, struct avm_rwsem *l, enum avm_lock
 	return err;
 }
 
-static inline bool avm_rw_try_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
+inline bool avm_rw_try_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
 {
 	uint32_t w = atomic_load_explicit(&l->word, memory_order_relaxed);
 
@@ -132,15 +134,14 @@ static inline bool avm_rw_try_read(struct avm *m, struct avm_rwsem *l, enum avm_
 	return true;
 }
 
-static inline void avm_rw_unlock_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
+inline void avm_rw_unlock_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
 {
 	avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_READ, class, l);
 	if (atomic_fetch_sub_explicit(&l->word, 1, memory_order_release) == (AVM_RW_WAITERS | 1u))
 		avm_rw_wake(m, l);
 }
 
-static inline void avm_rw_unlock_write(struct avm *m, struct avm_rwsem *l,
-				       enum avm_lock_class class)
+inline void avm_rw_unlock_write(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
 {
 	avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_WRITE, class, l);
 	/* The bit is set: taking it away is one instruction where clearing it would be a loop. */
@@ -151,12 +152,12 @@ static inline void avm_rw_unlock_write(struct avm *m, struct avm_rwsem *l,
 
 /* ---- mmap_lock and the VMA locks under it --------------------------------------------------------- */
 
-static inline int avm_mmap_read_lock(struct avm_mm *mm)
+inline int avm_mmap_read_lock(struct avm_mm *mm)
 {
 	return avm_rw_read(mm->machine, &mm->mmap_lock, AVM_LOCK_MMAP);
 }
 
-static inline void avm_mmap_read_unlock(struct avm_mm *mm)
+inline void avm_mmap_read_unlock(struct avm_mm *mm)
 {
 	avm_rw_unlock_read(mm->machine, &mm->mmap_lock, AVM_LOCK_MMAP);
 }

@@ -22,37 +22,33 @@
 
 /* ---- flags ----------------------------------------------------------------------------------- */
 
-static int decide_dofork(const struct avm_attrs_change *change, const struct avm_vma *vma,
-			 struct avm_vma_attrs *attrs)
+static int decide_dofork(const struct avm_attrs_change *change, struct avm_attrs_step *s)
 {
-	if (vma->flags & AVM_VM_SPECIAL)
+	if (s->at.vma->flags & AVM_VM_SPECIAL)
 		return -AVM_EINVAL;
-	return avm_attrs_flags(change, vma, attrs);
+	return avm_attrs_flags(change, s);
 }
 
-static int decide_wipe(const struct avm_attrs_change *change, const struct avm_vma *vma,
-		       struct avm_vma_attrs *attrs)
+static int decide_wipe(const struct avm_attrs_change *change, struct avm_attrs_step *s)
 {
-	if (!avm_vma_is_anon(vma) || (vma->flags & AVM_VM_SHARED))
+	if (!avm_vma_is_anon(s->at.vma) || (s->at.vma->flags & AVM_VM_SHARED))
 		return -AVM_EINVAL;
-	return avm_attrs_flags(change, vma, attrs);
+	return avm_attrs_flags(change, s);
 }
 
-static int decide_dodump(const struct avm_attrs_change *change, const struct avm_vma *vma,
-			 struct avm_vma_attrs *attrs)
+static int decide_dodump(const struct avm_attrs_change *change, struct avm_attrs_step *s)
 {
-	if (vma->flags & (AVM_VM_SPECIAL | AVM_VM_DONTEXPAND))
+	if (s->at.vma->flags & (AVM_VM_SPECIAL | AVM_VM_DONTEXPAND))
 		return -AVM_EINVAL;
-	return avm_attrs_flags(change, vma, attrs);
+	return avm_attrs_flags(change, s);
 }
 
 /* Memory that cannot be merged anyhow is left alone without an error. */
-static int decide_mergeable(const struct avm_attrs_change *change, const struct avm_vma *vma,
-			    struct avm_vma_attrs *attrs)
+static int decide_mergeable(const struct avm_attrs_change *change, struct avm_attrs_step *s)
 {
-	if (vma->flags & (AVM_VM_SHARED | AVM_VM_SPECIAL | AVM_VM_DONTEXPAND))
+	if (s->at.vma->flags & (AVM_VM_SHARED | AVM_VM_SPECIAL | AVM_VM_DONTEXPAND))
 		return 0;
-	return avm_attrs_flags(change, vma, attrs);
+	return avm_attrs_flags(change, s);
 }
 
 #define READING (AVM_VM_RAND_READ | AVM_VM_SEQ_READ)
@@ -85,25 +81,16 @@ static bool changes_flags(enum avm_advice advice)
 	       flag_advice[advice].decide;
 }
 
-static int advise_flags(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, enum avm_advice advice)
-{
-	int err = avm_mmap_write_lock(mm);
-
-	if (err)
-		return err;
-	err = avm_attrs_apply(mm, start, end, &flag_advice[advice], -AVM_EAGAIN);
-	avm_mmap_write_unlock(mm);
-	return err;
-}
-
 /* Not mergeable first: what is copied then stays private. A hole has been reported; the rest is done. */
-static int unmerge(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+static int unmerge(struct avm_mm *mm, avm_addr_t addr, uint64_t len)
 {
-	int result = advise_flags(mm, start, end, AVM_MADV_UNMERGEABLE), err;
+	int result = avm_attrs_operate(mm, addr, len, &flag_advice[AVM_MADV_UNMERGEABLE],
+				       -AVM_EAGAIN);
+	int err;
 
 	if (result && result != -AVM_ENOMEM)
 		return result;
-	err = avm_unmerge(mm, start, end);
+	err = avm_unmerge(mm, addr, addr + avm_page_up(len));
 	return err ? err : result;
 }
 
@@ -152,110 +139,96 @@ static int advise_entries_of(struct avm_vma *vma, avm_addr_t start, avm_addr_t e
 static int advise_entries(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
 			  enum avm_advice advice)
 {
-	struct avm_vma *vma;
-	int result = avm_mmap_read_lock(mm);
-
-	if (result)
-		return result;
-	for (vma = avm_mm_find(mm, start); start < end; vma = avm_vma_next(vma)) {
-		avm_addr_t stop;
-		int err;
-
-		if (!vma || vma->start > start)
-			result = -AVM_ENOMEM;
-		if (!vma || vma->start >= end)
-			break;
-		start = vma->start > start ? vma->start : start;
-		stop = vma->end < end ? vma->end : end;
-		err = advise_entries_of(vma, start, stop, advice);
-		if (err) {
-			result = err;
-			break;
-		}
-		start = stop;
-	}
-	avm_mmap_read_unlock(mm);
-	return result;
-}
-
-/* ---- what is behind -------------------------------------------------------------------------- */
-
-/* One VMA's part of the range, with what is needed of it after mmap_lock is gone. */
-struct part {
-	avm_addr_t start, end;
-	uint64_t flags;
-	struct avm_file *file; /* held; NULL: none */
-	uint64_t pgoff; /* of start */
-	bool hole; /* there is one between the address asked for and `start` */
-};
-
-/* The first part of [start, end): 0; -ENOMEM when there is none; -EINTR. */
-static int next_part(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, struct part *p)
-{
-	struct avm_vma *vma;
+	struct avm_part p = { .end = start };
 	int err = avm_mmap_read_lock(mm);
 
 	if (err)
 		return err;
-	vma = avm_mm_find_in(mm, start, end);
-	if (vma) {
-		p->hole = vma->start > start;
-		p->start = p->hole ? vma->start : start;
-		p->end = vma->end < end ? vma->end : end;
-		p->flags = vma->flags;
-		p->pgoff = avm_vma_index(vma, p->start);
-		p->file = vma->file;
-		if (p->file)
-			avm_file_get(p->file);
+	while (!err && avm_mm_next_part(mm, &p, end))
+		err = advise_entries_of(p.vma, p.start, p.end, advice);
+	avm_mmap_read_unlock(mm);
+	return err || !p.hole ? err : -AVM_ENOMEM;
+}
+
+/* ---- what is behind -------------------------------------------------------------------------- */
+
+/* One part of the range, with what is needed of its VMA after mmap_lock is gone. */
+struct behind {
+	struct avm_part at;
+	uint64_t flags;
+	struct avm_file *file; /* held; NULL: none */
+	uint64_t pgoff; /* of the start */
+};
+
+/* On to the next: 0; -ENOMEM when there is none; -EINTR. */
+static int next_behind(struct avm_mm *mm, struct behind *b, avm_addr_t end)
+{
+	int err = avm_mmap_read_lock(mm);
+
+	if (err)
+		return err;
+	if (avm_mm_next_part(mm, &b->at, end)) {
+		b->flags = b->at.vma->flags;
+		b->pgoff = avm_vma_index(b->at.vma, b->at.start);
+		b->file = b->at.vma->file;
+		if (b->file)
+			avm_file_get(b->file);
+	} else {
+		err = -AVM_ENOMEM;
 	}
 	avm_mmap_read_unlock(mm);
-	return vma ? 0 : -AVM_ENOMEM;
+	return err;
+}
+
+static uint64_t len_of(const struct behind *b)
+{
+	return b->at.end - b->at.start;
 }
 
 /* Reading ahead is a favour: what cannot be read is found out by who needs it. */
-static int will_need(struct avm_mm *mm, const struct part *p)
+static int will_need(struct avm_mm *mm, const struct behind *b)
 {
 	(void)mm;
-	if (p->file && !p->file->shmem && !(p->flags & AVM_VM_SPECIAL))
-		(void)avm_file_readahead(p->file, p->pgoff, (p->end - p->start) >> AVM_PAGE_SHIFT);
+	if (b->file && !b->file->shmem && !(b->flags & AVM_VM_SPECIAL))
+		(void)avm_file_readahead(b->file, b->pgoff, (len_of(b)) >> AVM_PAGE_SHIFT);
 	return 0;
 }
 
-static int remove_behind(struct avm_mm *mm, const struct part *p)
+static int remove_behind(struct avm_mm *mm, const struct behind *b)
 {
 	(void)mm;
-	if (!p->file || (p->flags & (AVM_VM_LOCKED | AVM_VM_SPECIAL)))
+	if (!b->file || (b->flags & (AVM_VM_LOCKED | AVM_VM_SPECIAL)))
 		return -AVM_EINVAL;
-	if ((p->flags & (AVM_VM_SHARED | AVM_VM_MAYWRITE)) != (AVM_VM_SHARED | AVM_VM_MAYWRITE))
+	if ((b->flags & (AVM_VM_SHARED | AVM_VM_MAYWRITE)) != (AVM_VM_SHARED | AVM_VM_MAYWRITE))
 		return -AVM_EACCES;
 	/* What stands behind the cache would come back: a hole in it is for its owner to make. */
-	if (p->file->ops->read_page)
+	if (b->file->ops->read_page)
 		return -AVM_EOPNOTSUPP;
-	return avm_file_punch(p->file, p->pgoff << AVM_PAGE_SHIFT, p->end - p->start);
+	return avm_file_punch(b->file, b->pgoff << AVM_PAGE_SHIFT, len_of(b));
 }
 
-static int populate(struct avm_mm *mm, const struct part *p, enum avm_access access)
+static int populate(struct avm_mm *mm, const struct behind *b, enum avm_access access)
 {
 	uint64_t needed = access == AVM_ACCESS_WRITE ? AVM_VM_WRITE : AVM_VM_READ;
 	int err;
 
-	if (!(p->flags & needed) || (p->flags & AVM_VM_SPECIAL))
+	if (!(b->flags & needed) || (b->flags & AVM_VM_SPECIAL))
 		return -AVM_EINVAL;
-	err = avm_populate(mm, p->start, p->end - p->start, access);
+	err = avm_populate(mm, b->at.start, len_of(b), access);
 	return err == -AVM_EIO ? -AVM_EFAULT : err;
 }
 
-static int advise_part(struct avm_mm *mm, const struct part *p, enum avm_advice advice)
+static int advise_part(struct avm_mm *mm, const struct behind *b, enum avm_advice advice)
 {
 	switch (advice) {
 	case AVM_MADV_WILLNEED:
-		return will_need(mm, p);
+		return will_need(mm, b);
 	case AVM_MADV_REMOVE:
-		return remove_behind(mm, p);
+		return remove_behind(mm, b);
 	case AVM_MADV_POPULATE_READ:
-		return populate(mm, p, AVM_ACCESS_READ);
+		return populate(mm, b, AVM_ACCESS_READ);
 	default:
-		return populate(mm, p, AVM_ACCESS_WRITE);
+		return populate(mm, b, AVM_ACCESS_WRITE);
 	}
 }
 
@@ -263,25 +236,21 @@ static int advise_behind(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
 			 enum avm_advice advice)
 {
 	bool stop_at_hole = advice == AVM_MADV_POPULATE_READ || advice == AVM_MADV_POPULATE_WRITE;
-	int result = 0;
+	struct behind b = { .at.end = start };
+	int err = 0;
 
-	while (start < end) {
-		struct part p;
-		int err = next_part(mm, start, end, &p);
-
+	while (!err && b.at.end < end) {
+		err = next_behind(mm, &b, end);
 		if (err)
 			return err;
-		if (p.hole)
-			result = -AVM_ENOMEM;
-		if (!p.hole || !stop_at_hole)
-			err = advise_part(mm, &p, advice);
-		if (p.file)
-			avm_file_put(p.file);
-		if (err || (p.hole && stop_at_hole))
-			return err ? err : result;
-		start = p.end;
+		if (b.at.hole && stop_at_hole)
+			err = -AVM_ENOMEM;
+		else
+			err = advise_part(mm, &b, advice);
+		if (b.file)
+			avm_file_put(b.file);
 	}
-	return result;
+	return err || !b.at.hole ? err : -AVM_ENOMEM;
 }
 
 /* ---- the operation --------------------------------------------------------------------------- */
@@ -302,17 +271,17 @@ int avm_madvise(struct avm_mm *mm, avm_addr_t addr, uint64_t len, enum avm_advic
 {
 	avm_addr_t end;
 
-	if (!changes_flags(advice) && !changes_entries(advice) && !goes_behind(advice))
+	if (advice == AVM_MADV_UNMERGEABLE)
+		return unmerge(mm, addr, len);
+	if (changes_flags(advice))
+		return avm_attrs_operate(mm, addr, len, &flag_advice[advice], -AVM_EAGAIN);
+	if (!changes_entries(advice) && !goes_behind(advice))
 		return -AVM_EINVAL;
 	/* Addresses beyond the address space are a hole like any other. */
 	if (!avm_range_ok(addr, len, AVM_PAGE_MASK, &end))
 		return -AVM_EINVAL;
 	if (addr == end)
 		return 0;
-	if (advice == AVM_MADV_UNMERGEABLE)
-		return unmerge(mm, addr, end);
-	if (changes_flags(advice))
-		return advise_flags(mm, addr, end, advice);
 	if (changes_entries(advice))
 		return advise_entries(mm, addr, end, advice);
 	return advise_behind(mm, addr, end, advice);

@@ -42,32 +42,32 @@ static bool in_memory(struct avm *m, avm_pte_t pte)
 	return false;
 }
 
-/* [start, end) lies in the VMA; vec[0] is for `base`. */
-static void fill(struct avm_vma *vma, avm_addr_t start, avm_addr_t end, avm_addr_t base,
-		 uint8_t *vec)
+/* vec[0] is for `base`. */
+static void fill(const struct avm_part *p, avm_addr_t base, uint8_t *vec)
 {
+	struct avm *m = p->vma->mm->machine;
 	struct avm_ptc c;
 
-	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
+	for (bool more = avm_ptc_first(&c, p->vma->mm, p->start, p->end); more;
 	     more = avm_ptc_next_table(&c)) {
 		avm_ptc_lock(&c);
 		for (; c.addr < c.stop; avm_ptc_step(&c))
-			vec[(c.addr - base) >> AVM_PAGE_SHIFT] =
-				in_memory(vma->mm->machine, avm_ptc_get(&c));
+			vec[(c.addr - base) >> AVM_PAGE_SHIFT] = in_memory(m, avm_ptc_get(&c));
 		avm_ptc_unlock(&c);
 	}
 	/* Looking into the cache may free a page that has just left it: not under a table lock. */
-	for (avm_addr_t addr = start; addr < end; addr += AVM_PAGE_SIZE) {
+	for (avm_addr_t addr = p->start; addr < p->end; addr += AVM_PAGE_SIZE) {
 		uint8_t *bit = &vec[(addr - base) >> AVM_PAGE_SHIFT];
 
 		if (!*bit)
-			*bit = cached(vma, addr);
+			*bit = cached(p->vma, addr);
 	}
 }
 
 int avm_mincore(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint8_t *vec)
 {
-	avm_addr_t start = addr, end;
+	struct avm_part p = { .end = addr };
+	avm_addr_t end;
 	int err;
 
 	if (!avm_page_aligned(addr))
@@ -78,17 +78,8 @@ int avm_mincore(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint8_t *vec)
 	if (err)
 		return err;
 	memset(vec, 0, (end - addr) >> AVM_PAGE_SHIFT);
-	for (struct avm_vma *vma = avm_mm_find(mm, start); start < end; vma = avm_vma_next(vma)) {
-		avm_addr_t stop;
-
-		if (!vma || vma->start > start) {
-			err = -AVM_ENOMEM;
-			break;
-		}
-		stop = vma->end < end ? vma->end : end;
-		fill(vma, start, stop, addr, vec);
-		start = stop;
-	}
+	while (avm_mm_next_part(mm, &p, end) && !p.hole)
+		fill(&p, addr, vec);
 	avm_mmap_read_unlock(mm);
-	return err;
+	return p.hole ? -AVM_ENOMEM : 0;
 }

@@ -20,20 +20,19 @@
 
 /* ---- VMAs ------------------------------------------------------------------------------------ */
 
-static int decide_lock(const struct avm_attrs_change *change, const struct avm_vma *vma,
-		       struct avm_vma_attrs *attrs)
+static int decide_lock(const struct avm_attrs_change *change, struct avm_attrs_step *s)
 {
-	if (vma->flags & AVM_NEVER_LOCKED)
+	if (s->at.vma->flags & AVM_NEVER_LOCKED)
 		return 0;
-	return avm_attrs_flags(change, vma, attrs);
+	return avm_attrs_flags(change, s);
 }
 
-static struct avm_attrs_change lock_change(uint64_t flags)
+static struct avm_attrs_change lock_change(uint64_t flags, enum avm_attrs_holes holes)
 {
 	return (struct avm_attrs_change){ .decide = decide_lock,
 					  .set = flags,
 					  .clear = LOCK_FLAGS,
-					  .holes = AVM_HOLES_STOP };
+					  .holes = holes };
 }
 
 static uint64_t limit_pages(const struct avm_mm *mm)
@@ -81,11 +80,13 @@ static void mark_pages(struct avm_vma *vma, avm_addr_t start, avm_addr_t end, bo
 
 void avm_mlock_mark(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t state)
 {
-	for (struct avm_vma *vma = avm_mm_find_in(mm, start, end); vma && vma->start < end;
-	     vma = avm_vma_next(vma)) {
-		if (!(vma->flags & AVM_NEVER_LOCKED) && (vma->flags & AVM_VM_LOCKED) == state)
-			mark_pages(vma, vma->start > start ? vma->start : start,
-				   vma->end < end ? vma->end : end, state);
+	struct avm_part p = { .end = start };
+
+	while (avm_mm_next_part(mm, &p, end)) {
+		uint64_t flags = p.vma->flags;
+
+		if (!(flags & AVM_NEVER_LOCKED) && (flags & AVM_VM_LOCKED) == state)
+			mark_pages(p.vma, p.start, p.end, state);
 	}
 }
 
@@ -106,48 +107,37 @@ static enum avm_access populating_access(uint64_t flags)
 }
 
 /*
- * The first stretch of [start, end) that wants its pages now: its flags and bounds. False: none.
- * => mmap_lock not held.
+ * On to the next part of the range that wants its pages now: its flags, or 0: none. => mmap_lock not held.
  */
-static bool next_to_populate(struct avm_mm *mm, avm_addr_t *start, avm_addr_t *end, uint64_t *flags)
+static uint64_t next_to_populate(struct avm_mm *mm, struct avm_part *p, avm_addr_t end)
 {
-	struct avm_vma *vma;
-	bool found = false;
+	uint64_t flags = 0;
 
 	if (avm_mmap_read_lock(mm))
-		return false;
-	for (vma = avm_mm_find(mm, *start); vma && vma->start < *end; vma = avm_vma_next(vma)) {
-		if ((vma->flags & LOCK_FLAGS) != AVM_VM_LOCKED || (vma->flags & AVM_NEVER_LOCKED))
-			continue;
-		*start = vma->start > *start ? vma->start : *start;
-		*end = vma->end < *end ? vma->end : *end;
-		*flags = vma->flags;
-		found = true;
-		break;
+		return 0;
+	while (!flags && avm_mm_next_part(mm, p, end)) {
+		if ((p->vma->flags & (LOCK_FLAGS | AVM_NEVER_LOCKED)) == AVM_VM_LOCKED)
+			flags = p->vma->flags;
 	}
 	avm_mmap_read_unlock(mm);
-	return found;
+	return flags;
 }
 
 int avm_mlock_populate(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
 		       enum avm_mlock_errors errors)
 {
+	struct avm_part p = { .end = start };
+	uint64_t flags;
 	int result = 0;
 
-	while (start < end) {
-		avm_addr_t stop = end;
-		uint64_t flags;
-		int err;
+	while ((flags = next_to_populate(mm, &p, end))) {
+		int err = avm_populate(mm, p.start, p.end - p.start, populating_access(flags));
 
-		if (!next_to_populate(mm, &start, &stop, &flags))
+		if (!err)
+			continue;
+		result = result ? result : err;
+		if (errors == AVM_MLOCK_STOP)
 			break;
-		err = avm_populate(mm, start, stop - start, populating_access(flags));
-		if (err) {
-			result = result ? result : err;
-			if (errors == AVM_MLOCK_STOP)
-				break;
-		}
-		start = stop;
 	}
 	return result;
 }
@@ -178,9 +168,28 @@ static bool pages_around(avm_addr_t addr, uint64_t len, avm_addr_t *start, avm_a
 	return len <= ~addr && avm_range_ok(*start, len + (addr - *start), AVM_PAGE_MASK, end);
 }
 
+/* Locks the pages of a range of bytes, or unlocks them: `flags` is what their VMAs are to have. */
+static int lock_range(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t flags)
+{
+	const struct avm_attrs_change change = lock_change(flags, AVM_HOLES_STOP);
+	int err;
+
+	if (start == end)
+		return 0;
+	err = avm_mmap_write_lock(mm);
+	if (err)
+		return err;
+	if (flags && !within_limit(mm, start, end))
+		err = -AVM_ENOMEM;
+	else
+		err = avm_attrs_apply(mm, start, end, &change, -AVM_ENOMEM);
+	avm_mlock_mark(mm, start, end, flags & AVM_VM_LOCKED);
+	avm_mmap_write_unlock(mm);
+	return err;
+}
+
 int avm_mlock(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t flags)
 {
-	struct avm_attrs_change change = lock_change(flags ? LOCK_FLAGS : AVM_VM_LOCKED);
 	avm_addr_t start, end;
 	int err;
 
@@ -190,17 +199,7 @@ int avm_mlock(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t flags)
 		return -AVM_EPERM;
 	if (!pages_around(addr, len, &start, &end))
 		return -AVM_EINVAL;
-	if (start == end)
-		return 0;
-	err = avm_mmap_write_lock(mm);
-	if (err)
-		return err;
-	if (within_limit(mm, start, end))
-		err = avm_attrs_apply(mm, start, end, &change, -AVM_ENOMEM);
-	else
-		err = -AVM_ENOMEM;
-	avm_mlock_mark(mm, start, end, AVM_VM_LOCKED);
-	avm_mmap_write_unlock(mm);
+	err = lock_range(mm, start, end, flags ? LOCK_FLAGS : AVM_VM_LOCKED);
 	if (err)
 		return err;
 	err = avm_mlock_populate(mm, start, end, AVM_MLOCK_STOP);
@@ -210,40 +209,26 @@ int avm_mlock(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t flags)
 
 int avm_munlock(struct avm_mm *mm, avm_addr_t addr, uint64_t len)
 {
-	struct avm_attrs_change change = lock_change(0);
 	avm_addr_t start, end;
-	int err;
 
 	if (!pages_around(addr, len, &start, &end))
 		return -AVM_EINVAL;
-	if (start == end)
-		return 0;
-	err = avm_mmap_write_lock(mm);
-	if (err)
-		return err;
-	err = avm_attrs_apply(mm, start, end, &change, -AVM_ENOMEM);
-	avm_mlock_mark(mm, start, end, 0);
-	avm_mmap_write_unlock(mm);
-	return err;
+	return lock_range(mm, start, end, 0);
 }
 
-/*
- * All VMAs, and what new ones will be: `now` for those there are, unless the call is about new ones
- * only.
- */
-static int lock_all(struct avm_mm *mm, uint64_t future, const uint64_t *now)
+/* All VMAs there are (CURRENT), and what new ones will be (FUTURE); `lock` is what they are to have. */
+static int lock_all(struct avm_mm *mm, uint32_t which, uint64_t lock)
 {
-	struct avm_attrs_change change = lock_change(now ? *now : 0);
-	int err;
+	if (which & AVM_MCL_CURRENT) {
+		const struct avm_attrs_change change = lock_change(lock, AVM_HOLES_SKIP);
 
-	change.holes = AVM_HOLES_SKIP;
-	if (now) {
-		err = avm_attrs_apply(mm, 0, mm->task_size, &change, -AVM_EAGAIN);
-		if (err == -AVM_EAGAIN)
+		if (avm_attrs_apply(mm, 0, mm->task_size, &change, -AVM_EAGAIN) == -AVM_EAGAIN)
 			return -AVM_ENOMEM;
-		avm_mlock_mark(mm, 0, mm->task_size, *now & AVM_VM_LOCKED);
+		avm_mlock_mark(mm, 0, mm->task_size, lock & AVM_VM_LOCKED);
 	}
-	mm->default_flags = (mm->default_flags & ~LOCK_FLAGS) | future;
+	mm->default_flags &= ~LOCK_FLAGS;
+	if (which & AVM_MCL_FUTURE)
+		mm->default_flags |= lock;
 	return 0;
 }
 
@@ -264,7 +249,7 @@ int avm_mlockall(struct avm_mm *mm, uint32_t flags)
 	if (current && mm->total_vm > limit_pages(mm))
 		err = -AVM_ENOMEM;
 	else
-		err = lock_all(mm, (flags & AVM_MCL_FUTURE) ? lock : 0, current ? &lock : NULL);
+		err = lock_all(mm, flags, lock);
 	avm_mmap_write_unlock(mm);
 	if (err || !current)
 		return err;
@@ -279,12 +264,11 @@ int avm_mlockall(struct avm_mm *mm, uint32_t flags)
 
 int avm_munlockall(struct avm_mm *mm)
 {
-	const uint64_t none = 0;
 	int err = avm_mmap_write_lock(mm);
 
 	if (err)
 		return err;
-	err = lock_all(mm, 0, &none);
+	err = lock_all(mm, AVM_MCL_CURRENT, 0);
 	avm_mmap_write_unlock(mm);
 	return err;
 }

@@ -138,18 +138,32 @@ struct avm_vma *avm_mm_find_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t e
 	return start < end ? avm_vma_tree_find_intersection(&mm->vmas, start, end) : NULL;
 }
 
+bool avm_mm_next_part(struct avm_mm *mm, struct avm_part *p, avm_addr_t end)
+{
+	struct avm_vma *vma = avm_mm_find_in(mm, p->end, end);
+
+	p->vma = vma;
+	p->start = p->end;
+	if (!vma) {
+		p->hole |= p->end < end;
+		return false;
+	}
+	if (vma->start > p->start) {
+		p->hole = true;
+		p->start = vma->start;
+	}
+	p->end = vma->end < end ? vma->end : end;
+	return true;
+}
+
 uint64_t avm_mm_pages_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t flags)
 {
+	struct avm_part p = { .end = start };
 	uint64_t pages = 0;
 
-	for (struct avm_vma *vma = avm_mm_find_in(mm, start, end); vma && vma->start < end;
-	     vma = avm_vma_next(vma)) {
-		avm_addr_t from = vma->start > start ? vma->start : start;
-		avm_addr_t to = vma->end < end ? vma->end : end;
-
-		if ((vma->flags & flags) == flags)
-			pages += (to - from) >> AVM_PAGE_SHIFT;
-	}
+	while (avm_mm_next_part(mm, &p, end))
+		if ((p.vma->flags & flags) == flags)
+			pages += (p.end - p.start) >> AVM_PAGE_SHIFT;
 	return pages;
 }
 
@@ -233,17 +247,7 @@ void avm_uncommit(struct avm *m, uint64_t pages)
 
 uint64_t avm_mm_accounted(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 {
-	uint64_t pages = 0;
-
-	for (struct avm_vma *vma = avm_mm_find_in(mm, start, end); vma && vma->start < end;
-	     vma = avm_vma_next(vma)) {
-		avm_addr_t from = vma->start > start ? vma->start : start;
-		avm_addr_t to = vma->end < end ? vma->end : end;
-
-		if (vma->flags & AVM_VM_ACCOUNT)
-			pages += (to - from) >> AVM_PAGE_SHIFT;
-	}
-	return pages;
+	return avm_mm_pages_in(mm, start, end, AVM_VM_ACCOUNT);
 }
 
 static uint64_t to_pages(uint64_t bytes)

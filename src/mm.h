@@ -40,6 +40,19 @@ struct avm_vma *avm_mm_find_exact(struct avm_mm *mm, avm_addr_t addr);
 /* First VMA that meets [start, end), or NULL. */
 struct avm_vma *avm_mm_find_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
 
+/*
+ * What is mapped of a range, VMA by VMA: begin with .end = start. The set of VMAs may change between two steps, which
+ * go by address.
+ */
+struct avm_part {
+	struct avm_vma *vma;
+	avm_addr_t start, end; /* of the part: within the VMA and the range */
+	bool hole; /* something on the way here was not mapped */
+};
+
+/* On to the next part. False: there is none up to `end`. => mmap_lock. */
+bool avm_mm_next_part(struct avm_mm *mm, struct avm_part *p, avm_addr_t end);
+
 /* Pages of the range in VMAs that have all of these flags. */
 uint64_t avm_mm_pages_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t flags);
 

@@ -7,10 +7,10 @@
  * changes nothing at all.
  */
 #include "anonvm/ops.h"
+#include "attrs.h"
 #include "fault.h"
 #include "file.h"
 #include "mm.h"
-#include "mmu_gather.h"
 #include "page.h"
 #include "pgtable.h"
 #include "vma.h"
@@ -39,54 +39,37 @@ static uint64_t new_flags(const struct avm_vma *vma, uint32_t prot)
 	return flags;
 }
 
-/* What the change comes to, before it is made. */
-struct plan {
-	avm_addr_t first, last; /* what does change of it lies in between; last 0: nothing */
-	struct avm_vma_attrs attrs; /* of the first that changes */
-	avm_addr_t stop; /* the change ends here ... */
-	int err; /* ... because of this; 0: all of it */
+struct protect_sum {
 	uint64_t charge; /* pages to be promised */
 	uint64_t data; /* pages that become private and writable, stacks excepted */
 };
 
-static uint64_t pages_of(avm_addr_t start, avm_addr_t end)
+/* The change, and what it comes to: complete when the look is over. */
+struct protect {
+	struct avm_attrs_change change;
+	uint32_t prot;
+	struct protect_sum *sum;
+};
+
+static uint64_t pages_of(const struct avm_attrs_step *s)
 {
-	return (end - start) >> AVM_PAGE_SHIFT;
+	return (s->at.end - s->at.start) >> AVM_PAGE_SHIFT;
 }
 
-static struct plan look(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint32_t prot)
+static int decide_protect(const struct avm_attrs_change *change, struct avm_attrs_step *s)
 {
-	struct plan p = { .stop = start };
+	const struct protect *p = avm_container_of(change, const struct protect, change);
+	uint64_t old = s->at.vma->flags, flags = new_flags(s->at.vma, p->prot);
 
-	for (struct avm_vma *vma = avm_mm_find(mm, start); p.stop < end; vma = avm_vma_next(vma)) {
-		avm_addr_t to;
-		uint64_t flags;
-
-		if (!vma || vma->start > p.stop) {
-			p.err = -AVM_ENOMEM;
-			return p;
-		}
-		flags = new_flags(vma, prot);
-		if (!permitted(flags)) {
-			p.err = -AVM_EACCES;
-			return p;
-		}
-		to = vma->end < end ? vma->end : end;
-		if (flags != vma->flags) {
-			if (!p.last) {
-				p.first = p.stop;
-				p.attrs = (struct avm_vma_attrs){ flags, vma->policy, vma->name };
-			}
-			p.last = to;
-		}
-		if ((flags & AVM_VM_ACCOUNT) && !(vma->flags & AVM_VM_ACCOUNT))
-			p.charge += pages_of(p.stop, to);
-		if ((flags & (AVM_VM_WRITE | AVM_VM_SHARED | AVM_VM_GROWSDOWN)) == AVM_VM_WRITE &&
-		    !(vma->flags & AVM_VM_WRITE))
-			p.data += pages_of(p.stop, to);
-		p.stop = to;
-	}
-	return p;
+	if (!permitted(flags))
+		return -AVM_EACCES;
+	s->attrs.flags = flags;
+	if ((flags & AVM_VM_ACCOUNT) && !(old & AVM_VM_ACCOUNT))
+		p->sum->charge += pages_of(s);
+	if ((flags & (AVM_VM_WRITE | AVM_VM_SHARED | AVM_VM_GROWSDOWN)) == AVM_VM_WRITE &&
+	    !(old & AVM_VM_WRITE))
+		p->sum->data += pages_of(s);
+	return 0;
 }
 
 /* ---- entries --------------------------------------------------------------------------------------------- */
@@ -164,57 +147,40 @@ static void give_own_pages(struct avm_vma *vma, avm_addr_t start, avm_addr_t end
 
 /* ---- the operation ---------------------------------------------------------------------------------------- */
 
-/* Cannot fail: reserved, promised. */
-static void change(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end,
-		   uint32_t prot)
+static void follow(const struct avm_attrs_step *s, uint64_t old)
 {
-	struct avm_vma *vma = avm_mm_find(mm, start);
+	uint64_t now = s->attrs.flags;
 
-	while (start < end) {
-		avm_addr_t to = vma->end < end ? vma->end : end;
-		struct avm_vma_attrs attrs = { new_flags(vma, prot), vma->policy, vma->name };
-		uint64_t old = vma->flags;
-
-		if (attrs.flags != old) {
-			uint64_t pages = pages_of(start, to);
-
-			vma = avm_vma_modify(mm, pool, vma, start, to, &attrs);
-			avm_mm_account(mm, old, -(int64_t)pages);
-			avm_mm_account(mm, attrs.flags, (int64_t)pages);
-			if ((old & AVM_VM_ACCOUNT) && !(attrs.flags & AVM_VM_ACCOUNT))
-				avm_uncommit(mm->machine, pages);
-			change_entries(vma, start, to);
-			if (wants_own_pages(old, attrs.flags))
-				give_own_pages(vma, start, to);
-		}
-		start = to;
-		vma = vma->end > start ? vma : avm_vma_next(vma);
-	}
+	if ((old & AVM_VM_ACCOUNT) && !(now & AVM_VM_ACCOUNT))
+		avm_uncommit(s->at.vma->mm->machine, pages_of(s));
+	change_entries(s->at.vma, s->at.start, s->at.end);
+	if (wants_own_pages(old, now))
+		give_own_pages(s->at.vma, s->at.start, s->at.end);
 }
 
 /* => mmap_lock write. */
 static int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint32_t prot)
 {
-	struct plan p = look(mm, start, end, prot);
-	struct avm_pool pool;
+	struct protect_sum sum = { 0 };
+	const struct protect p = {
+		.change = { .decide = decide_protect, .follow = follow, .holes = AVM_HOLES_STOP },
+		.prot = prot,
+		.sum = &sum,
+	};
+	struct avm_attrs_plan plan = avm_attrs_look(mm, start, end, &p.change);
+	uint64_t charge = sum.charge;
 
-	if (!p.last)
-		return p.err;
-	if (p.data && mm->data_vm + p.data > mm->limits.data >> AVM_PAGE_SHIFT)
+	if (!plan.last)
+		return plan.err;
+	if (sum.data && mm->data_vm + sum.data > mm->limits.data >> AVM_PAGE_SHIFT)
 		return -AVM_ENOMEM;
-	if (avm_commit(mm->machine, p.charge))
+	if (avm_commit(mm->machine, charge))
 		return -AVM_ENOMEM;
-	avm_pool_init(&pool);
-	if (avm_vma_modify_reserve(mm, &pool, p.first, p.last, &p.attrs)) {
-		avm_uncommit(mm->machine, p.charge);
+	if (avm_attrs_make(mm, &plan, &p.change)) {
+		avm_uncommit(mm->machine, charge);
 		return -AVM_ENOMEM;
 	}
-	avm_notify_start(mm, p.first, p.last);
-	change(mm, &pool, p.first, p.last, prot);
-	avm_tlb_flush(mm, p.first, p.last);
-	avm_notify_end(mm, p.first, p.last);
-	avm_pool_drain(mm, &pool);
-	return p.err;
+	return plan.err;
 }
 
 /* PROT_GROWSDOWN: from the start of the stack. */

@@ -62,31 +62,22 @@ static bool needs_sync(const struct avm_vma *vma, uint32_t flags)
 }
 
 /*
- * Looks for the next target in [*addr, end), and moves *addr behind it. *hole: nothing is mapped on
- * a part of the way. 0 or -EBUSY. => mmap_lock.
+ * Goes on to the next target. 0 or -EBUSY. => mmap_lock.
  */
-static int next_target(struct avm_mm *mm, avm_addr_t *addr, avm_addr_t end, uint32_t flags,
-		       struct target *t, bool *hole)
+static int next_target(struct avm_mm *mm, struct avm_part *p, avm_addr_t end, uint32_t flags,
+		       struct target *t)
 {
 	t->file = NULL;
-	while (*addr < end && !t->file) {
-		struct avm_vma *vma = avm_mm_find(mm, *addr);
-		avm_addr_t from = *addr;
+	while (!t->file && avm_mm_next_part(mm, p, end)) {
+		struct avm_vma *vma = p->vma;
 
-		if (!vma || vma->start > from)
-			*hole = true;
-		if (!vma || vma->start >= end)
-			return 0;
 		if ((flags & AVM_MS_INVALIDATE) && (vma->flags & AVM_VM_LOCKED))
 			return -AVM_EBUSY;
-		if (from < vma->start)
-			from = vma->start;
-		*addr = vma->end < end ? vma->end : end;
 		if (!needs_sync(vma, flags))
 			continue;
 		t->file = vma->file;
-		t->first = avm_vma_index(vma, from);
-		t->last = avm_vma_index(vma, *addr - AVM_PAGE_SIZE);
+		t->first = avm_vma_index(vma, p->start);
+		t->last = avm_vma_index(vma, p->end - AVM_PAGE_SIZE);
 		avm_file_get(t->file);
 	}
 	return 0;
@@ -96,7 +87,7 @@ int avm_msync(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t flags)
 {
 	uint32_t known = AVM_MS_ASYNC | AVM_MS_INVALIDATE | AVM_MS_SYNC;
 	avm_addr_t end = avm_page_up(addr + len);
-	bool hole = false;
+	struct avm_part p = { .end = addr };
 
 	if ((flags & ~known) || ((flags & AVM_MS_ASYNC) && (flags & AVM_MS_SYNC)) ||
 	    !avm_page_aligned(addr))
@@ -109,12 +100,12 @@ int avm_msync(struct avm_mm *mm, avm_addr_t addr, uint64_t len, uint32_t flags)
 
 		if (avm_mmap_read_lock(mm))
 			return -AVM_EINTR;
-		err = next_target(mm, &addr, end, flags, &t, &hole);
+		err = next_target(mm, &p, end, flags, &t);
 		avm_mmap_read_unlock(mm);
 		if (err)
 			return err;
 		if (!t.file)
-			return hole ? -AVM_ENOMEM : 0;
+			return p.hole ? -AVM_ENOMEM : 0;
 		/* Without mmap_lock: that may take long. The set of VMAs may be another then. */
 		err = sync_pages(t.file, t.first, t.last);
 		avm_file_put(t.file);

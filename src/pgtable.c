@@ -12,9 +12,13 @@
 
 #include "mmu_gather.h"
 #include "page.h"
+#include "pgtable_entry.h"
 #include "pgtable_geometry.h"
 
 #define ROOT AVM_TABLE_ROOT
+
+extern inline void avm_ptc_lock(struct avm_ptc *c);
+extern inline void avm_ptc_unlock(struct avm_ptc *c);
 
 static struct avm_page *descriptor(struct avm *m, avm_pfn_t table)
 {

@@ -28,6 +28,13 @@
 #include "error.h"
 #include "lock.h"
 
+/* Inline where speed is asked for; at -Os pgtable.c has the only copy. */
+#ifdef __OPTIMIZE_SIZE__
+#define AVM_PTC_FN
+#else
+#define AVM_PTC_FN static inline
+#endif
+
 struct avm_ptc {
 	struct avm_mm *mm;
 	avm_addr_t addr; /* of the entry the cursor stands on */
@@ -55,12 +62,12 @@ bool avm_ptc_first(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t start, avm_a
 /* To the next leaf table of the range; false when there is none. The table lock is not held. */
 bool avm_ptc_next_table(struct avm_ptc *c);
 
-static inline void avm_ptc_lock(struct avm_ptc *c)
+inline void avm_ptc_lock(struct avm_ptc *c)
 {
 	avm_spin_lock(c->mm->machine, &c->table->table_lock, AVM_LOCK_TABLE);
 }
 
-static inline void avm_ptc_unlock(struct avm_ptc *c)
+inline void avm_ptc_unlock(struct avm_ptc *c)
 {
 	avm_spin_unlock(c->mm->machine, &c->table->table_lock, AVM_LOCK_TABLE);
 }
@@ -81,22 +88,10 @@ static inline avm_pte_t avm_ptc_get(const struct avm_ptc *c)
 }
 
 /* => table lock held. Keeps the count of used entries. Flushes nothing (R12 is the caller's). */
-static inline void avm_ptc_set(struct avm_ptc *c, avm_pte_t pte)
-{
-	avm_pte_t old = avm_arch_pte_load(c->pte);
-
-	c->table->u.table.used += (uint32_t)avm_pte_empty(old) - (uint32_t)avm_pte_empty(pte);
-	avm_arch_pte_store(c->mm, c->addr, c->pte, pte);
-}
+AVM_PTC_FN void avm_ptc_set(struct avm_ptc *c, avm_pte_t pte);
 
 /* => table lock held. Empties the entry and returns what stood there, with the MMU's last bits. */
-static inline avm_pte_t avm_ptc_clear(struct avm_ptc *c)
-{
-	avm_pte_t old = avm_arch_pte_clear(c->mm, c->addr, c->pte);
-
-	c->table->u.table.used -= !avm_pte_empty(old);
-	return old;
-}
+AVM_PTC_FN avm_pte_t avm_ptc_clear(struct avm_ptc *c);
 
 /*
  * For loops over a whole table: the entry i places above the cursor. avm_ptc_take() empties one that is to be filled
@@ -154,5 +149,9 @@ struct avm_table_walk {
 	uint32_t level;
 };
 bool avm_table_walk_next(struct avm_table_walk *w);
+
+#ifndef __OPTIMIZE_SIZE__
+#include "pgtable_entry.h"
+#endif
 
 #endif

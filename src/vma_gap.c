@@ -44,13 +44,11 @@ struct gap_cursor {
 	struct avm_vma_path above; /* the entries that lead to node */
 };
 
-/* At the root; i is not set. Returns the end of the last VMA, or 0: there is none. */
-static avm_addr_t cursor_init(struct gap_cursor *c, const struct avm_vma_tree *tree)
+/* To the entry of a node that @from is in, or the last one. */
+static void cursor_enter(struct gap_cursor *c, struct avm_vma_node *node, avm_addr_t from)
 {
-	c->node = avm_vma_tree_root(tree);
-	c->height = tree->height;
-	c->level = tree->height - 1;
-	return c->node ? avm_vma_node_last_end(c->node) : 0;
+	c->node = node;
+	c->i = avm_vma_node_search_clamped(node, from);
 }
 
 /* The end of the VMA before the entry. */
@@ -66,15 +64,13 @@ static avm_addr_t cursor_lo(const struct gap_cursor *c)
 	return i ? avm_vma_node_end(node, i - 1) : 0;
 }
 
-/* Into the child at the cursor; the caller sets i. */
-static void cursor_down(struct gap_cursor *c)
+/* Into the child at the cursor. */
+static void cursor_down(struct gap_cursor *c, avm_addr_t from)
 {
-	struct avm_vma_node *child = avm_vma_node_slot(c->node, c->i);
-
 	c->above.node[c->level] = c->node;
 	c->above.index[c->level] = (uint8_t)c->i;
-	c->node = child;
 	c->level--;
+	cursor_enter(c, avm_vma_node_slot(c->node, c->i), from);
 }
 
 static bool cursor_up(struct gap_cursor *c)
@@ -106,59 +102,59 @@ static bool cursor_step(struct gap_cursor *c, enum order order)
  * The gaps between the VMAs, in order from the one that low or high is in, and down only where some gap is
  * long enough. Then only those cut by low or high can disappoint, and those without an aligned place.
  */
-static bool search_tree(struct gap_cursor *c, const struct wanted *w, avm_addr_t *addr)
+static bool search_tree(const struct avm_vma_tree *tree, const struct wanted *w, avm_addr_t *addr)
 {
 	avm_addr_t from = w->order == TOPDOWN ? w->high - 1 : w->low;
+	struct gap_cursor c;
 
-	c->i = avm_vma_node_search_clamped(c->node, from);
+	c.height = tree->height;
+	c.level = tree->height - 1;
+	cursor_enter(&c, avm_vma_tree_root(tree), from);
 	for (;;) {
-		uint64_t gap = c->node->gap[c->i];
+		uint64_t gap = c.node->gap[c.i];
 
-		if (gap >= w->len && c->level) {
-			cursor_down(c);
-			c->i = avm_vma_node_search_clamped(c->node, from);
+		if (gap >= w->len && c.level) {
+			cursor_down(&c, from);
 			continue;
 		}
 		if (gap >= w->len) {
-			avm_addr_t lo = cursor_lo(c);
+			avm_addr_t lo = cursor_lo(&c);
 
 			if (fit(w, lo, lo + gap, addr))
 				return true;
 			if (w->order == TOPDOWN ? lo <= w->low : lo >= w->high)
 				return false;
 		}
-		if (!cursor_step(c, w->order))
+		if (!cursor_step(&c, w->order))
 			return false;
 	}
 }
 
 /* The gap behind the last VMA is in no node: it is the first from above, the last from below. */
-static bool search(const struct avm_vma_tree *tree, const struct wanted *w, avm_addr_t *addr)
+static bool search(const struct avm_vma_tree *tree, uint64_t len, avm_addr_t low, avm_addr_t high,
+		   uint64_t align, avm_addr_t *addr, enum order order)
 {
-	struct gap_cursor c;
-	avm_addr_t last_end = cursor_init(&c, tree);
+	const struct wanted w = { len, align ? align : 1, low, high, order };
+	const struct avm_vma_node *root = avm_vma_tree_root(tree);
+	avm_addr_t last_end = root ? avm_vma_node_last_end(root) : 0;
 
-	if (!w->len || w->high <= w->low)
+	if (!len || high <= low)
 		return false;
-	if (w->order == TOPDOWN && fit(w, last_end, UINT64_MAX, addr))
+	if (order == TOPDOWN && fit(&w, last_end, UINT64_MAX, addr))
 		return true;
-	if (w->low < last_end && search_tree(&c, w, addr))
+	if (low < last_end && search_tree(tree, &w, addr))
 		return true;
-	return w->order == BOTTOMUP && fit(w, last_end, UINT64_MAX, addr);
+	return order == BOTTOMUP && fit(&w, last_end, UINT64_MAX, addr);
 }
 
 bool avm_vma_tree_find_gap_topdown(const struct avm_vma_tree *tree, uint64_t len, avm_addr_t low,
 				   avm_addr_t high, uint64_t align, avm_addr_t *addr)
 {
-	const struct wanted w = { len, align ? align : 1, low, high, TOPDOWN };
-
-	return search(tree, &w, addr);
+	return search(tree, len, low, high, align, addr, TOPDOWN);
 }
 
 bool avm_vma_tree_find_gap_bottomup(const struct avm_vma_tree *tree, uint64_t len, avm_addr_t low,
 				    avm_addr_t high, uint64_t align, avm_addr_t *addr)
 {
-	const struct wanted w = { len, align ? align : 1, low, high, BOTTOMUP };
-
-	return search(tree, &w, addr);
+	return search(tree, len, low, high, align, addr, BOTTOMUP);
 }

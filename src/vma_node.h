@@ -54,7 +54,7 @@ static inline uint64_t avm_vma_node_last_end(const struct avm_vma_node *node)
 	return avm_vma_node_end(node, node->count - 1u);
 }
 
-static inline uint64_t avm_vma_node_max_gap(const struct avm_vma_node *node)
+inline uint64_t avm_vma_node_max_gap(const struct avm_vma_node *node)
 {
 	uint64_t max = 0;
 
@@ -76,14 +76,14 @@ static inline uint32_t avm_vma_node_search(const struct avm_vma_node *node, avm_
 /* The same, but the last one when there is none. */
 static inline uint32_t avm_vma_node_search_clamped(const struct avm_vma_node *node, avm_addr_t addr)
 {
-	if (avm_vma_node_last_end(node) <= addr)
-		return node->count - 1u;
-	return avm_vma_node_search(node, addr);
+	uint32_t i = avm_vma_node_search(node, addr);
+
+	return i < node->count ? i : node->count - 1u;
 }
 
 /* What is free for the taking between @floor, the end of the VMA before, and @start. */
-static inline uint64_t avm_vma_tree_gap(const struct avm_vma_tree *tree, avm_addr_t floor,
-					avm_addr_t start, uint64_t flags)
+inline uint64_t avm_vma_tree_gap(const struct avm_vma_tree *tree, avm_addr_t floor,
+				 avm_addr_t start, uint64_t flags)
 {
 	uint64_t room = start - floor;
 

@@ -7,6 +7,10 @@
  */
 #include "vma_node.h"
 
+extern inline uint64_t avm_vma_node_max_gap(const struct avm_vma_node *node);
+extern inline uint64_t avm_vma_tree_gap(const struct avm_vma_tree *tree, avm_addr_t floor,
+					avm_addr_t start, uint64_t flags);
+
 enum {
 	SLOTS = AVM_VMA_NODE_SLOTS,
 	MIN = AVM_VMA_NODE_MIN,
@@ -24,10 +28,16 @@ static void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_t end, uin
 	node->gap[i] = gap;
 }
 
+/* @n entries of @from, from @j on, to @to, from @i on: within one node in the order that keeps them. */
 static void vnode_copy(struct avm_vma_node *to, uint32_t i, const struct avm_vma_node *from,
-		       uint32_t j)
+		       uint32_t j, uint32_t n)
 {
-	vnode_store(to, i, avm_vma_node_end(from, j), from->gap[j], avm_vma_node_slot(from, j));
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t at = i > j ? n - 1 - k : k;
+
+		vnode_store(to, i + at, avm_vma_node_end(from, j + at), from->gap[j + at],
+			    avm_vma_node_slot(from, j + at));
+	}
 }
 
 static void vnode_set_count(struct avm_vma_node *node, uint32_t count)
@@ -41,25 +51,23 @@ static void vnode_set_count(struct avm_vma_node *node, uint32_t count)
 static void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
 			 void *slot)
 {
-	for (uint32_t j = node->count++; j > i; j--)
-		vnode_copy(node, j, node, j - 1);
+	vnode_copy(node, i + 1, node, i, node->count - i);
 	vnode_store(node, i, end, gap, slot);
+	node->count++;
 }
 
-static void vnode_remove(struct avm_vma_node *node, uint32_t i)
+/* @n entries from @i on. */
+static void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t n)
 {
-	for (uint32_t j = i + 1; j < node->count; j++)
-		vnode_copy(node, j - 1, node, j);
-	vnode_set_count(node, node->count - 1u);
+	vnode_copy(node, i, node, i + n, node->count - i - n);
+	vnode_set_count(node, node->count - n);
 }
 
 /* The last @n entries of @left become the first of @right. */
 static void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *right, uint32_t n)
 {
-	for (uint32_t j = right->count; j-- > 0;)
-		vnode_copy(right, j + n, right, j);
-	for (uint32_t j = 0; j < n; j++)
-		vnode_copy(right, j, left, left->count - n + j);
+	vnode_copy(right, n, right, 0, right->count);
+	vnode_copy(right, 0, left, left->count - n, n);
 	right->count = (uint16_t)(right->count + n);
 	vnode_set_count(left, left->count - n);
 }
@@ -67,12 +75,9 @@ static void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *ri
 /* The first @n entries of @right become the last of @left. */
 static void vnode_shift_left(struct avm_vma_node *left, struct avm_vma_node *right, uint32_t n)
 {
-	for (uint32_t j = 0; j < n; j++)
-		vnode_copy(left, left->count + j, right, j);
+	vnode_copy(left, left->count, right, 0, n);
 	left->count = (uint16_t)(left->count + n);
-	for (uint32_t j = n; j < right->count; j++)
-		vnode_copy(right, j - n, right, j);
-	vnode_set_count(right, right->count - n);
+	vnode_remove(right, 0, n);
 }
 
 /* ---- reserve ----------------------------------------------------------------------------------- */
@@ -107,10 +112,16 @@ static struct avm_vma_node *reserve_pop(struct avm_vma_tree *tree)
 	return node;
 }
 
+/* pre: nothing that is reached from the root leads to @node any more */
+static void free_vnode(struct avm_vma_tree *tree, struct avm_vma_node *node)
+{
+	tree->nodes->free(tree->nodes->context, node);
+}
+
 static void reserve_shrink(struct avm_vma_tree *tree, uint32_t keep)
 {
 	while (tree->nr_reserve > keep)
-		tree->nodes->free(tree->nodes->context, reserve_pop(tree));
+		free_vnode(tree, reserve_pop(tree));
 }
 
 /*
@@ -153,12 +164,6 @@ static struct avm_vma_node *new_vnode(struct avm_vma_tree *tree, uint32_t level)
 	node->count = SLOTS;
 	vnode_set_count(node, 0);
 	return node;
-}
-
-/* pre: nothing that is reached from the root leads to @node any more */
-static void free_vnode(struct avm_vma_tree *tree, struct avm_vma_node *node)
-{
-	tree->nodes->free(tree->nodes->context, node);
 }
 
 static void set_root(struct avm_vma_tree *tree, struct avm_vma_node *root, uint32_t height)
@@ -206,9 +211,10 @@ static avm_addr_t descend(const struct avm_vma_tree *tree, avm_addr_t key,
 	avm_addr_t floor = 0;
 
 	for (uint32_t level = tree->height - 1;; level--) {
-		uint32_t i = level ? avm_vma_node_search_clamped(node, key) :
-				     avm_vma_node_search(node, key);
+		uint32_t i = avm_vma_node_search(node, key);
 
+		if (level && i >= node->count)
+			i = node->count - 1u;
 		path->node[level] = node;
 		path->index[level] = (uint8_t)i;
 		if (i)
@@ -239,6 +245,19 @@ static void refresh_up(const struct avm_vma_tree *tree, struct avm_vma_path *pat
 {
 	while (level + 1 < tree->height && refresh_parent(path, level))
 		level++;
+}
+
+/* What is free below entry @i of a leaf starts at @floor now. False: there is no such entry. */
+static bool leaf_set_floor(const struct avm_vma_tree *tree, struct avm_vma_node *leaf, uint32_t i,
+			   avm_addr_t floor)
+{
+	const struct avm_vma *vma;
+
+	if (i >= leaf->count)
+		return false;
+	vma = avm_vma_node_slot(leaf, i);
+	leaf->gap[i] = avm_vma_tree_gap(tree, floor, vma->start, vma->flags);
+	return true;
 }
 
 /* ---- insert ------------------------------------------------------------------------------------ */
@@ -319,11 +338,10 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 		__builtin_prefetch(avm_vma_node_slot(leaf, i - 1), PREFETCH_WRITE);
 
 	/* The VMA behind ends above our start, so it is in this leaf or there is none. */
-	if (i < leaf->count) {
+	if (leaf_set_floor(tree, leaf, i, vma->end)) {
 		struct avm_vma *next = avm_vma_node_slot(leaf, i);
 
 		behind = &next->link;
-		leaf->gap[i] = avm_vma_tree_gap(tree, vma->end, next->start, next->flags);
 	}
 	avm_list_add_tail(&vma->link, behind);
 	tree->count++;
@@ -362,7 +380,7 @@ static bool feed_vnode(struct avm_vma_tree *tree, struct avm_vma_path *path, uin
 	path->node[level] = left;
 	refresh_parent(path, level);
 	if (merge) {
-		vnode_remove(parent, i + 1);
+		vnode_remove(parent, i + 1, 1);
 		free_vnode(tree, right);
 		return true;
 	}
@@ -384,7 +402,7 @@ static void erase_entry(struct avm_vma_tree *tree, struct avm_vma_path *path)
 {
 	uint32_t level = 0;
 
-	vnode_remove(path->node[0], path->index[0]);
+	vnode_remove(path->node[0], path->index[0], 1);
 	while (level + 1 < tree->height && path->node[level]->count < MIN) {
 		bool merged = feed_vnode(tree, path, level);
 
@@ -402,12 +420,12 @@ static void erase_entry(struct avm_vma_tree *tree, struct avm_vma_path *path)
 		drop_root(tree, avm_vma_node_slot(root, 0));
 }
 
-/* The VMA in front of @vma ends at @floor now. @path: the caller's, who needs his own no more. */
+/* The same for a VMA that may be in another leaf. @path: the caller's, who needs his own no more. */
 static void set_floor(struct avm_vma_tree *tree, const struct avm_vma *vma, avm_addr_t floor,
 		      struct avm_vma_path *path)
 {
 	descend(tree, vma->end - 1, path);
-	path->node[0]->gap[path->index[0]] = avm_vma_tree_gap(tree, floor, vma->start, vma->flags);
+	leaf_set_floor(tree, path->node[0], path->index[0], floor);
 	refresh_up(tree, path, 0);
 }
 
@@ -425,10 +443,8 @@ void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 
 	avm_list_del(&vma->link);
 	tree->count--;
-	if (next && i + 1u < leaf->count) {
-		leaf->gap[i + 1] = avm_vma_tree_gap(tree, floor, next->start, next->flags);
+	if (next && leaf_set_floor(tree, leaf, i + 1, floor))
 		next = NULL;
-	}
 	erase_entry(tree, &path);
 	if (next)
 		set_floor(tree, next, floor, &path);
@@ -454,11 +470,9 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 	vma->start = start;
 	vma->end = end;
 	atomic_store_explicit(&leaf->end[i], end, memory_order_relaxed);
-	leaf->gap[i] = avm_vma_tree_gap(tree, floor, start, vma->flags);
-	if (next && i + 1u < leaf->count) {
-		leaf->gap[i + 1] = avm_vma_tree_gap(tree, end, next->start, next->flags);
+	leaf_set_floor(tree, leaf, i, floor);
+	if (next && leaf_set_floor(tree, leaf, i + 1, end))
 		next = NULL;
-	}
 	refresh_up(tree, &path, 0);
 	if (next)
 		set_floor(tree, next, end, &path);

@@ -64,10 +64,10 @@ struct avm_mm {
 	struct avm_vma_tree vmas; /* mmap_lock */
 	struct avm_page *root_table;
 
+	uint64_t default_flags; /* mlockall(MCL_FUTURE): flags for new VMAs; mmap_lock */
 	avm_addr_t lowest, task_size, mmap_base;
 	avm_addr_t brk_start, brk; /* the heap; set by avm_exec(); mmap_lock */
 	struct avm_limits limits; /* the embedder may change it */
-	uint64_t default_flags; /* mlockall(MCL_FUTURE): flags for new VMAs; mmap_lock */
 
 	/* what stands above is wanted often: in two cache lines */
 	void *context;

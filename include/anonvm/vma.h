@@ -32,7 +32,6 @@ struct avm_vma {
 
 	struct avm_list chain; /* avm_anon_vma_chain.same_vma: newest first, root last */
 	struct avm_file *file; /* NULL: private anonymous */
-	struct avm_inode shared; /* in file->mappings */
 	uint64_t private_data; /* the file's own, kept over split and fork */
 
 	uint32_t policy; /* R1.3: opaque id, 0 is the default */
@@ -42,6 +41,7 @@ struct avm_vma {
 	_Atomic uint32_t readers; /* vma lock: faults inside */
 	_Atomic uint32_t write_seq; /* vma lock: held for write iff equal to mm->write_seq */
 	uint32_t spare;
+	struct avm_inode shared; /* in file->mappings */
 };
 
 #endif

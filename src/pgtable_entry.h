@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* pgtable_entry.h - the bodies of AVM_PTC_FN, for pgtable.h or pgtable.c. */
+#ifndef AVM_PGTABLE_ENTRY_H
+#define AVM_PGTABLE_ENTRY_H
+
+#include "pgtable.h"
+
+AVM_PTC_FN void avm_ptc_set(struct avm_ptc *c, avm_pte_t pte)
+{
+	avm_pte_t old = avm_arch_pte_load(c->pte);
+
+	c->table->u.table.used += (uint32_t)avm_pte_empty(old) - (uint32_t)avm_pte_empty(pte);
+	avm_arch_pte_store(c->mm, c->addr, c->pte, pte);
+}
+
+AVM_PTC_FN avm_pte_t avm_ptc_clear(struct avm_ptc *c)
+{
+	avm_pte_t old = avm_arch_pte_clear(c->mm, c->addr, c->pte);
+
+	c->table->u.table.used -= !avm_pte_empty(old);
+	return old;
+}
+
+#endif
