@@ -269,7 +269,7 @@ void avm_file_remove_page(struct avm_file *f, struct avm_page *page)
 	avm_file_drain_spares(m, &spares);
 	atomic_store_explicit(&page->mapping, 0, memory_order_relaxed);
 	avm_page_clear(page, AVM_PG_DIRTY);
-	avm_page_put(m, page);
+	avm_page_put_one(m, page); /* the caller has another */
 }
 
 bool avm_file_evict_page(struct avm_file *f, struct avm_page *page)
@@ -295,7 +295,7 @@ bool avm_file_replace_page(struct avm_file *f, struct avm_page *from, struct avm
 	}
 	avm_spin_unlock(m, &f->pages_lock, AVM_LOCK_LEAF);
 	if (replaced)
-		avm_page_put(m, from);
+		avm_page_put_one(m, from);
 	return replaced;
 }
 

@@ -59,12 +59,12 @@ bool avm_file_swap_out(struct avm_file *f, struct avm_page *page)
 	f->nr_swapped++;
 	avm_spin_unlock(m, &f->pages_lock, AVM_LOCK_LEAF);
 	atomic_store_explicit(&page->mapping, 0, memory_order_relaxed);
-	avm_page_put(m, page); /* the file's; the swap cache has one */
+	avm_page_put_one(m, page); /* the file's; the swap cache has one */
 	return true;
 }
 
 /* Puts the page where its slot stands, if it does. => page locked. */
-static bool put_back(struct avm_file *f, uint64_t index, avm_swp_t swp, struct avm_page *page)
+static avm_noinline bool put_back(struct avm_file *f, uint64_t index, avm_swp_t swp, struct avm_page *page)
 {
 	bool same;
 

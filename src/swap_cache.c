@@ -80,7 +80,7 @@ static void leave(struct avm *m, struct avm_page *page)
 		avm_lru_del(m, page);
 	avm_page_clear(page, AVM_PG_SWAPCACHE);
 	page->u.swap = 0;
-	avm_page_put(m, page);
+	avm_page_put_one(m, page); /* the caller has another */
 }
 
 enum take_when {

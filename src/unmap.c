@@ -90,7 +90,7 @@ static bool unmap_entry(const struct unmap *u, struct avm_rmap_walk *w)
 	if (!avm_pte_empty(entry))
 		avm_ptc_set(&w->c, entry);
 	avm_rmap_remove(u->page, 1, w->vma);
-	avm_page_put(u->machine, u->page); /* the entry's; the caller has one */
+	avm_page_put_one(u->machine, u->page); /* the entry's; the caller has one */
 	return true;
 }
 
