@@ -761,6 +761,91 @@ static void unmerging_without_memory_can_be_asked_for_again(void **state)
 	assert_true(failures >= 3);
 }
 
+/* ---- verify -------------------------------------------------------------------------------------------------- */
+
+struct report {
+	struct avm_sink sink;
+	const char *wanted;
+	bool found;
+};
+
+static void report_line(struct avm_sink *sink, const char *line)
+{
+	struct report *r = (struct report *)(void *)sink;
+
+	if (strstr(line, r->wanted))
+		r->found = true;
+}
+
+static void expect_violation(const char *wanted)
+{
+	struct report r = { .sink = { .line = report_line }, .wanted = wanted };
+
+	assert_true(avm_verify(w.m, AVM_VERIFY_ALL, &r.sink) > 0);
+	if (!r.found)
+		fail_msg("verify does not say \"%s\"", wanted);
+}
+
+static void verify_sees_what_is_wrong_with_merged_pages(void **state)
+{
+	struct avm_merged_item *item;
+	struct avm_merged *node;
+	struct avm_itree tree, *seen;
+	struct avm_page *page;
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = merged_pair(5);
+	memory(b, 20, 1, 9);
+	assert_int_equal(scan(), 0);
+	node = avm_page_merged(page_of(b, 7));
+	item = atomic_load(&node->items);
+
+	item->index++;
+	expect_violation("V22: no item of a merged page leads to an entry that maps it");
+	item->index--;
+	atomic_fetch_add(&item->anon_vma->refcount, 1);
+	expect_violation("V15: references of an anon_vma");
+	atomic_fetch_sub(&item->anon_vma->refcount, 1);
+	node->nr_items++;
+	expect_violation("V40: items of a merged page");
+	node->nr_items--;
+	item->next->next = item;
+	expect_violation("V40: an item is on two lists");
+	item->next->next = (struct avm_merged_item *)(void *)node;
+	expect_violation("V40: a list of items leads elsewhere");
+	item->next->next = NULL;
+	page = node->hashed.page;
+	node->hashed.page = w.m->zero_page;
+	expect_violation("V20: a merged page names a node that is not its own");
+	node->hashed.page = page;
+	atomic_store(&node->items, item->next);
+	expect_violation("V40: an item is of no merged page");
+	atomic_store(&node->items, item);
+
+	tree = w.m->merged_pages;
+	w.m->merged_pages.root = NULL;
+	expect_violation("V40: a merged page cannot be found");
+	w.m->merged_pages = tree;
+	node->hashed.hash++;
+	node->hashed.node.subtree_last--;
+	expect_violation("V40");
+	node->hashed.node.subtree_last++;
+	node->hashed.hash--;
+	seen = &w.m->ksm.seen[!w.m->ksm.seen[0].root];
+	tree = *seen;
+	seen->root = NULL;
+	expect_violation("V40: what merging remembers is in no tree of it");
+	seen->root = &node->hashed.node;
+	expect_violation("V40: a link of a tree by hash leads to nothing that belongs there");
+	*seen = tree;
+	atomic_fetch_or(&page->flags, AVM_PG_EXCLUSIVE);
+	expect_violation("V23: a page is exclusive and can be seen by several");
+	atomic_fetch_and(&page->flags, ~(uint32_t)AVM_PG_EXCLUSIVE);
+	close_world();
+}
+
 /* ---- everything at once --------------------------------------------------------------------------------------- */
 
 #define PROCS 5u
@@ -906,6 +991,7 @@ int main(void)
 		cmocka_unit_test(unmergeable_makes_every_page_private),
 		cmocka_unit_test(merging_without_memory_leaves_everything_as_it_was),
 		cmocka_unit_test(unmerging_without_memory_can_be_asked_for_again),
+		cmocka_unit_test(verify_sees_what_is_wrong_with_merged_pages),
 		cmocka_unit_test(a_storm_of_everything_keeps_contents_and_invariants),
 		cmocka_unit_test(a_merged_page_moves_with_everybody_who_maps_it),
 		cmocka_unit_test(a_poisoned_merged_page_is_everybodys_loss),
