@@ -170,6 +170,33 @@ static void a_candidates_frame_may_be_anybodys_later(void **state)
 {
 	struct sim_proc *b, *c;
 	struct avm_page *page;
+	unsigned i = 0;
+
+	(void)state;
+	open_world();
+	b = process();
+	c = process();
+	memory(w.a, 0, 1, 5);
+	memory(b, 0, 1, 5);
+	map_at(sim_mm(c), AT(0), 400, RW, ANON, NULL, 0);
+	store(c, AT(i++), 1);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	assert_int_equal(avm_ksm_scan(w.m, 1), 0);
+	page = page_of(w.a, 0);
+	assert_int_equal(avm_munmap(w.mm, AT(0), PAGE), 0);
+	while (!atomic_load(&page->refcount))
+		store(c, AT(i++), 5);
+	assert_ptr_equal(page_of(c, i - 1), page);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	assert_false(avm_page_is_merged(page));
+	assert_int_equal(event(&w, AVM_EV_RACE_KSM_CHANGED), 1);
+	close_world();
+}
+
+/* What was a candidate in this round is another page by now. It is not to be found under the hash of then. */
+static void a_candidate_that_changes_in_the_round_is_not_merged(void **state)
+{
+	struct sim_proc *b;
 
 	(void)state;
 	open_world();
@@ -178,17 +205,10 @@ static void a_candidates_frame_may_be_anybodys_later(void **state)
 	memory(b, 0, 1, 5);
 	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
 	assert_int_equal(avm_ksm_scan(w.m, 1), 0);
-	page = page_of(w.a, 0);
-	assert_int_equal(avm_munmap(w.mm, AT(0), PAGE), 0);
-	assert_int_equal(atomic_load(&page->refcount), 0);
-	c = process();
-	map_at(sim_mm(c), AT(0), 8, RW, ANON, NULL, 0);
-	for (unsigned i = 0; i < 8; i++)
-		store(c, AT(i), 5);
+	store(w.a, AT(0), 6);
 	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
-	for (unsigned i = 0; i < 8; i++)
-		assert_false(avm_page_is_merged(page_of(c, i)));
-	world_check(&w);
+	assert_int_equal(event(&w, AVM_EV_RACE_KSM_CHANGED), 1);
+	assert_false(avm_page_is_merged(page_of(w.a, 0)));
 	close_world();
 }
 
@@ -463,6 +483,7 @@ static void pages_shared_by_fork_are_merged_one_by_one(void **state)
 	memory(w.a, 0, 2, 5);
 	b = fork_of(w.a);
 	c = fork_of(b);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0); /* met three times, and seen in one round */
 	assert_int_equal(scan(), 3);
 	assert_true(same_frame(w.a, 0, w.a, 1));
 	assert_true(same_frame(w.a, 0, c, 1));
@@ -591,6 +612,29 @@ static void a_page_of_the_swap_cache_can_be_merged(void **state)
 	close_world();
 }
 
+/* The slot of the one has old contents, and the dirty bit that says so goes with its owner's entry. */
+static void a_merged_page_is_not_what_its_slot_has(void **state)
+{
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(w.a, 0, 1, 5);
+	memory(b, 0, 1, 7);
+	assert_int_equal(avm_shrink_all(w.m), 2);
+	assert_int_equal(load(w.a, AT(0)), 5);
+	assert_int_equal(load(b, AT(0)), 7);
+	store(w.a, AT(0), 7);
+	assert_false(has_flag(page_of(w.a, 0), AVM_PG_DIRTY));
+	assert_int_equal(scan(), 1);
+	assert_true(has_flag(page_of(b, 0), AVM_PG_SWAPCACHE));
+	store(w.a, AT(0), 9);
+	assert_int_equal(avm_shrink_all(w.m), 2);
+	assert_int_equal(load(b, AT(0)), 7);
+	close_world();
+}
+
 static void what_madvise_free_gave_up_is_not_given_up_when_merged(void **state)
 {
 	struct sim_proc *b;
@@ -626,6 +670,55 @@ static void a_locked_vma_keeps_the_merged_page(void **state)
 	world_check(&w);
 	assert_int_equal(avm_shrink_all(w.m), 1);
 	assert_int_equal(load(w.a, AT(0)), 5);
+	close_world();
+}
+
+/* A second MMU: what the entry was when it was told that it changes, and has changed. */
+struct second_mmu {
+	struct avm_notifier n;
+	struct sim_proc *p;
+	unsigned page, starts, ends;
+	bool was_writable, is_writable;
+};
+
+static void told_start(struct avm_notifier *n, avm_addr_t start, avm_addr_t end)
+{
+	struct second_mmu *u = (struct second_mmu *)(void *)n;
+
+	assert_true(start <= AT(u->page) && AT(u->page) < end);
+	u->was_writable = pte(sim_mm(u->p), AT(u->page)).write;
+	u->starts++;
+}
+
+static void told_end(struct avm_notifier *n, avm_addr_t start, avm_addr_t end)
+{
+	struct second_mmu *u = (struct second_mmu *)(void *)n;
+
+	assert_true(start <= AT(u->page) && AT(u->page) < end);
+	u->is_writable = pte(sim_mm(u->p), AT(u->page)).write;
+	u->ends++;
+}
+
+static void second_mmus_are_told_of_both_entries(void **state)
+{
+	struct second_mmu u[2];
+
+	(void)state;
+	open_world();
+	for (unsigned i = 0; i < 2; i++) {
+		u[i] = (struct second_mmu){ .n = { .invalidate_start = told_start,
+						   .invalidate_end = told_end },
+					    .p = i ? process() : w.a,
+					    .page = 7 * i };
+		memory(u[i].p, u[i].page, 1, 5);
+		avm_notifier_add(sim_mm(u[i].p), &u[i].n);
+	}
+	assert_int_equal(scan(), 1);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(u[i].starts == 1 && u[i].ends == 1);
+		assert_true(u[i].was_writable && !u[i].is_writable);
+		avm_notifier_del(sim_mm(u[i].p), &u[i].n);
+	}
 	close_world();
 }
 
@@ -969,6 +1062,7 @@ int main(void)
 		cmocka_unit_test(equal_pages_of_one_process_get_one_frame),
 		cmocka_unit_test(what_is_not_marked_is_left_alone),
 		cmocka_unit_test(a_candidates_frame_may_be_anybodys_later),
+		cmocka_unit_test(a_candidate_that_changes_in_the_round_is_not_merged),
 		cmocka_unit_test(a_page_that_changes_between_rounds_is_not_merged),
 		cmocka_unit_test(a_call_looks_at_n_pages_and_the_next_goes_on),
 		cmocka_unit_test(nobody_left_of_the_round_begins_the_next),
@@ -985,8 +1079,10 @@ int main(void)
 		cmocka_unit_test(merged_pages_come_back_from_swap_private),
 		cmocka_unit_test(a_merged_page_in_the_swap_cache_is_copied),
 		cmocka_unit_test(a_page_of_the_swap_cache_can_be_merged),
+		cmocka_unit_test(a_merged_page_is_not_what_its_slot_has),
 		cmocka_unit_test(what_madvise_free_gave_up_is_not_given_up_when_merged),
 		cmocka_unit_test(a_locked_vma_keeps_the_merged_page),
+		cmocka_unit_test(second_mmus_are_told_of_both_entries),
 		cmocka_unit_test(a_vma_that_is_split_or_moved_is_found_by_the_walk),
 		cmocka_unit_test(unmergeable_makes_every_page_private),
 		cmocka_unit_test(merging_without_memory_leaves_everything_as_it_was),
