@@ -673,6 +673,67 @@ static void a_locked_vma_keeps_the_merged_page(void **state)
 	close_world();
 }
 
+static void a_merged_page_moves_with_all_its_places(void **state)
+{
+	struct sim_proc *b, *c;
+	avm_pfn_t was;
+
+	(void)state;
+	open_world();
+	b = merged_pair(5);
+	c = fork_of(b);
+	was = page_of(b, 7)->pfn;
+	assert_int_equal(avm_migrate(w.m, was), 0);
+	world_check(&w);
+	assert_int_not_equal(page_of(b, 7)->pfn, was);
+	assert_true(same_frame(w.a, 0, b, 7) && same_frame(b, 7, c, 7));
+	assert_true(avm_page_is_merged(page_of(c, 7)));
+	expect_sharing(1, 2);
+	memory(w.a, 3, 1, 5);
+	assert_int_equal(scan(), 1);
+	assert_true(same_frame(w.a, 3, c, 7));
+	store(c, AT(7), 6);
+	assert_int_equal(avm_shrink_all(w.m), 2);
+	assert_int_equal(load(w.a, AT(0)) + load(w.a, AT(3)) + load(b, AT(7)), 15);
+	close_world();
+}
+
+static void a_merged_page_that_goes_bad_is_lost_to_all(void **state)
+{
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = merged_pair(5);
+	assert_int_equal(avm_poison(w.m, page_of(b, 7)->pfn), 0);
+	world_check(&w);
+	expect_sharing(0, 0);
+	assert_int_equal(pte(w.mm, AT(0)).kind, AVM_PTE_POISON);
+	assert_int_equal(pte(sim_mm(b), AT(7)).kind, AVM_PTE_POISON);
+	memory(w.a, 3, 2, 5);
+	assert_int_equal(scan(), 1);
+	close_world();
+}
+
+static void a_pin_makes_a_merged_page_private_and_keeps_it_so(void **state)
+{
+	struct avm_page *page;
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = merged_pair(5);
+	assert_int_equal(avm_pin(w.mm, AT(0), 1, AVM_ACCESS_READ, &page), 1);
+	assert_ptr_equal(page, page_of(w.a, 0));
+	assert_false(avm_page_is_merged(page));
+	assert_int_equal(scan(), 0);
+	store(w.a, AT(0), 6);
+	assert_int_equal(load(b, AT(7)), 5);
+	assert_ptr_equal(page, page_of(w.a, 0));
+	avm_unpin(w.m, &page, 1, AVM_UNPIN_CLEAN);
+	close_world();
+}
+
 /* A second MMU: what the entry was when it was told that it changes, and has changed. */
 struct second_mmu {
 	struct avm_notifier n;
@@ -955,7 +1016,7 @@ static void storm_step(struct storm *s)
 	unsigned i = (unsigned)rng_below(&s->r, PROCS), j;
 	unsigned page = (unsigned)rng_below(&s->r, PAGES);
 
-	switch (rng_below(&s->r, 12)) {
+	switch (rng_below(&s->r, 13)) {
 	case 0:
 		j = (i + 1) % PROCS;
 		sim_proc_exit(s->p[j]);
@@ -978,7 +1039,11 @@ static void storm_step(struct storm *s)
 		assert_int_equal(avm_munlock(sim_mm(s->p[i]), AT(0), PAGES * PAGE), 0);
 		break;
 	case 6:
+		if (pte(sim_mm(s->p[i]), AT(page)).kind == AVM_PTE_PRESENT)
+			(void)avm_migrate(w.m, pte(sim_mm(s->p[i]), AT(page)).pfn);
+		break;
 	case 7:
+	case 8:
 		assert_true(avm_ksm_scan(w.m, rng_below(&s->r, 2 * PROCS * PAGES)) >= 0);
 		break;
 	default:
@@ -1082,6 +1147,9 @@ int main(void)
 		cmocka_unit_test(a_merged_page_is_not_what_its_slot_has),
 		cmocka_unit_test(what_madvise_free_gave_up_is_not_given_up_when_merged),
 		cmocka_unit_test(a_locked_vma_keeps_the_merged_page),
+		cmocka_unit_test(a_merged_page_moves_with_all_its_places),
+		cmocka_unit_test(a_merged_page_that_goes_bad_is_lost_to_all),
+		cmocka_unit_test(a_pin_makes_a_merged_page_private_and_keeps_it_so),
 		cmocka_unit_test(second_mmus_are_told_of_both_entries),
 		cmocka_unit_test(a_vma_that_is_split_or_moved_is_found_by_the_walk),
 		cmocka_unit_test(unmergeable_makes_every_page_private),
