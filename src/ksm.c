@@ -302,7 +302,8 @@ static int merge(struct avm_vma *vma, struct avm_ptc *c, struct avm_page *page,
 		return 0;
 	}
 	if (avm_page_trylock(m, other)) {
-		err = is_merged ? 1 : make_merged(m, other, hash);
+		/* A merged page may have been moved to another frame since it was found. */
+		err = is_merged ? avm_page_is_merged(other) : make_merged(m, other, hash);
 		if (err > 0)
 			err = merge_locked(&k);
 		avm_page_unlock(m, other);

@@ -104,8 +104,9 @@ struct avm_oom {
 
 /*
  * Looks at the next n pages of VMAs marked MERGEABLE, and gives equal ones one frame. Returns how many pages gave up
- * their frame; -ENOMEM when there was no memory for what it must remember. Goes round and round: a page is a
- * candidate when it has not changed for one round. Sleeps: yes. Locks held: none.
+ * their frame. If none did: -ENOMEM when there was no memory for what it must remember, -EINTR. Goes round and round: a
+ * page is a candidate when it has not changed for one round. A call ends with the round, so UINT64_MAX is all that is
+ * left of it. One caller at a time, others wait. Sleeps: yes. Locks held: none.
  */
 int64_t avm_ksm_scan(struct avm *m, uint64_t n);
 

@@ -170,6 +170,33 @@ static void a_candidates_frame_may_be_anybodys_later(void **state)
 {
 	struct sim_proc *b, *c;
 	struct avm_page *page;
+	unsigned i = 0;
+
+	(void)state;
+	open_world();
+	b = process();
+	c = process();
+	memory(w.a, 0, 1, 5);
+	memory(b, 0, 1, 5);
+	map_at(sim_mm(c), AT(0), 400, RW, ANON, NULL, 0);
+	store(c, AT(i++), 1);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	assert_int_equal(avm_ksm_scan(w.m, 1), 0);
+	page = page_of(w.a, 0);
+	assert_int_equal(avm_munmap(w.mm, AT(0), PAGE), 0);
+	while (!atomic_load(&page->refcount))
+		store(c, AT(i++), 5);
+	assert_ptr_equal(page_of(c, i - 1), page);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	assert_false(avm_page_is_merged(page));
+	assert_int_equal(event(&w, AVM_EV_RACE_KSM_CHANGED), 1);
+	close_world();
+}
+
+/* What was a candidate in this round is another page by now. It is not to be found under the hash of then. */
+static void a_candidate_that_changes_in_the_round_is_not_merged(void **state)
+{
+	struct sim_proc *b;
 
 	(void)state;
 	open_world();
@@ -178,17 +205,10 @@ static void a_candidates_frame_may_be_anybodys_later(void **state)
 	memory(b, 0, 1, 5);
 	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
 	assert_int_equal(avm_ksm_scan(w.m, 1), 0);
-	page = page_of(w.a, 0);
-	assert_int_equal(avm_munmap(w.mm, AT(0), PAGE), 0);
-	assert_int_equal(atomic_load(&page->refcount), 0);
-	c = process();
-	map_at(sim_mm(c), AT(0), 8, RW, ANON, NULL, 0);
-	for (unsigned i = 0; i < 8; i++)
-		store(c, AT(i), 5);
+	store(w.a, AT(0), 6);
 	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
-	for (unsigned i = 0; i < 8; i++)
-		assert_false(avm_page_is_merged(page_of(c, i)));
-	world_check(&w);
+	assert_int_equal(event(&w, AVM_EV_RACE_KSM_CHANGED), 1);
+	assert_false(avm_page_is_merged(page_of(w.a, 0)));
 	close_world();
 }
 
@@ -463,6 +483,7 @@ static void pages_shared_by_fork_are_merged_one_by_one(void **state)
 	memory(w.a, 0, 2, 5);
 	b = fork_of(w.a);
 	c = fork_of(b);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0); /* met three times, and seen in one round */
 	assert_int_equal(scan(), 3);
 	assert_true(same_frame(w.a, 0, w.a, 1));
 	assert_true(same_frame(w.a, 0, c, 1));
@@ -591,6 +612,29 @@ static void a_page_of_the_swap_cache_can_be_merged(void **state)
 	close_world();
 }
 
+/* The slot of the one has old contents, and the dirty bit that says so goes with its owner's entry. */
+static void a_merged_page_is_not_what_its_slot_has(void **state)
+{
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(w.a, 0, 1, 5);
+	memory(b, 0, 1, 7);
+	assert_int_equal(avm_shrink_all(w.m), 2);
+	assert_int_equal(load(w.a, AT(0)), 5);
+	assert_int_equal(load(b, AT(0)), 7);
+	store(w.a, AT(0), 7);
+	assert_false(has_flag(page_of(w.a, 0), AVM_PG_DIRTY));
+	assert_int_equal(scan(), 1);
+	assert_true(has_flag(page_of(b, 0), AVM_PG_SWAPCACHE));
+	store(w.a, AT(0), 9);
+	assert_int_equal(avm_shrink_all(w.m), 2);
+	assert_int_equal(load(b, AT(0)), 7);
+	close_world();
+}
+
 static void what_madvise_free_gave_up_is_not_given_up_when_merged(void **state)
 {
 	struct sim_proc *b;
@@ -626,6 +670,116 @@ static void a_locked_vma_keeps_the_merged_page(void **state)
 	world_check(&w);
 	assert_int_equal(avm_shrink_all(w.m), 1);
 	assert_int_equal(load(w.a, AT(0)), 5);
+	close_world();
+}
+
+static void a_merged_page_moves_with_all_its_places(void **state)
+{
+	struct sim_proc *b, *c;
+	avm_pfn_t was;
+
+	(void)state;
+	open_world();
+	b = merged_pair(5);
+	c = fork_of(b);
+	was = page_of(b, 7)->pfn;
+	assert_int_equal(avm_migrate(w.m, was), 0);
+	world_check(&w);
+	assert_int_not_equal(page_of(b, 7)->pfn, was);
+	assert_true(same_frame(w.a, 0, b, 7) && same_frame(b, 7, c, 7));
+	assert_true(avm_page_is_merged(page_of(c, 7)));
+	expect_sharing(1, 2);
+	memory(w.a, 3, 1, 5);
+	assert_int_equal(scan(), 1);
+	assert_true(same_frame(w.a, 3, c, 7));
+	store(c, AT(7), 6);
+	assert_int_equal(avm_shrink_all(w.m), 2);
+	assert_int_equal(load(w.a, AT(0)) + load(w.a, AT(3)) + load(b, AT(7)), 15);
+	close_world();
+}
+
+static void a_merged_page_that_goes_bad_is_lost_to_all(void **state)
+{
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = merged_pair(5);
+	assert_int_equal(avm_poison(w.m, page_of(b, 7)->pfn), 0);
+	world_check(&w);
+	expect_sharing(0, 0);
+	assert_int_equal(pte(w.mm, AT(0)).kind, AVM_PTE_POISON);
+	assert_int_equal(pte(sim_mm(b), AT(7)).kind, AVM_PTE_POISON);
+	memory(w.a, 3, 2, 5);
+	assert_int_equal(scan(), 1);
+	close_world();
+}
+
+static void a_pin_makes_a_merged_page_private_and_keeps_it_so(void **state)
+{
+	struct avm_page *page;
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = merged_pair(5);
+	assert_int_equal(avm_pin(w.mm, AT(0), 1, AVM_ACCESS_READ, &page), 1);
+	assert_ptr_equal(page, page_of(w.a, 0));
+	assert_false(avm_page_is_merged(page));
+	assert_int_equal(scan(), 0);
+	store(w.a, AT(0), 6);
+	assert_int_equal(load(b, AT(7)), 5);
+	assert_ptr_equal(page, page_of(w.a, 0));
+	avm_unpin(w.m, &page, 1, AVM_UNPIN_CLEAN);
+	close_world();
+}
+
+/* A second MMU: what the entry was when it was told that it changes, and has changed. */
+struct second_mmu {
+	struct avm_notifier n;
+	struct sim_proc *p;
+	unsigned page, starts, ends;
+	bool was_writable, is_writable;
+};
+
+static void told_start(struct avm_notifier *n, avm_addr_t start, avm_addr_t end)
+{
+	struct second_mmu *u = (struct second_mmu *)(void *)n;
+
+	assert_true(start <= AT(u->page) && AT(u->page) < end);
+	u->was_writable = pte(sim_mm(u->p), AT(u->page)).write;
+	u->starts++;
+}
+
+static void told_end(struct avm_notifier *n, avm_addr_t start, avm_addr_t end)
+{
+	struct second_mmu *u = (struct second_mmu *)(void *)n;
+
+	assert_true(start <= AT(u->page) && AT(u->page) < end);
+	u->is_writable = pte(sim_mm(u->p), AT(u->page)).write;
+	u->ends++;
+}
+
+static void second_mmus_are_told_of_both_entries(void **state)
+{
+	struct second_mmu u[2];
+
+	(void)state;
+	open_world();
+	for (unsigned i = 0; i < 2; i++) {
+		u[i] = (struct second_mmu){ .n = { .invalidate_start = told_start,
+						   .invalidate_end = told_end },
+					    .p = i ? process() : w.a,
+					    .page = 7 * i };
+		memory(u[i].p, u[i].page, 1, 5);
+		avm_notifier_add(sim_mm(u[i].p), &u[i].n);
+	}
+	assert_int_equal(scan(), 1);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(u[i].starts == 1 && u[i].ends == 1);
+		assert_true(u[i].was_writable && !u[i].is_writable);
+		avm_notifier_del(sim_mm(u[i].p), &u[i].n);
+	}
 	close_world();
 }
 
@@ -761,6 +915,91 @@ static void unmerging_without_memory_can_be_asked_for_again(void **state)
 	assert_true(failures >= 3);
 }
 
+/* ---- verify -------------------------------------------------------------------------------------------------- */
+
+struct report {
+	struct avm_sink sink;
+	const char *wanted;
+	bool found;
+};
+
+static void report_line(struct avm_sink *sink, const char *line)
+{
+	struct report *r = (struct report *)(void *)sink;
+
+	if (strstr(line, r->wanted))
+		r->found = true;
+}
+
+static void expect_violation(const char *wanted)
+{
+	struct report r = { .sink = { .line = report_line }, .wanted = wanted };
+
+	assert_true(avm_verify(w.m, AVM_VERIFY_ALL, &r.sink) > 0);
+	if (!r.found)
+		fail_msg("verify does not say \"%s\"", wanted);
+}
+
+static void verify_sees_what_is_wrong_with_merged_pages(void **state)
+{
+	struct avm_merged_item *item;
+	struct avm_merged *node;
+	struct avm_itree tree, *seen;
+	struct avm_page *page;
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = merged_pair(5);
+	memory(b, 20, 1, 9);
+	assert_int_equal(scan(), 0);
+	node = avm_page_merged(page_of(b, 7));
+	item = atomic_load(&node->items);
+
+	item->index++;
+	expect_violation("V22: no item of a merged page leads to an entry that maps it");
+	item->index--;
+	atomic_fetch_add(&item->anon_vma->refcount, 1);
+	expect_violation("V15: references of an anon_vma");
+	atomic_fetch_sub(&item->anon_vma->refcount, 1);
+	node->nr_items++;
+	expect_violation("V40: items of a merged page");
+	node->nr_items--;
+	item->next->next = item;
+	expect_violation("V40: an item is on two lists");
+	item->next->next = (struct avm_merged_item *)(void *)node;
+	expect_violation("V40: a list of items leads elsewhere");
+	item->next->next = NULL;
+	page = node->hashed.page;
+	node->hashed.page = w.m->zero_page;
+	expect_violation("V20: a merged page names a node that is not its own");
+	node->hashed.page = page;
+	atomic_store(&node->items, item->next);
+	expect_violation("V40: an item is of no merged page");
+	atomic_store(&node->items, item);
+
+	tree = w.m->merged_pages;
+	w.m->merged_pages.root = NULL;
+	expect_violation("V40: a merged page cannot be found");
+	w.m->merged_pages = tree;
+	node->hashed.hash++;
+	node->hashed.node.subtree_last--;
+	expect_violation("V40");
+	node->hashed.node.subtree_last++;
+	node->hashed.hash--;
+	seen = &w.m->ksm.seen[!w.m->ksm.seen[0].root];
+	tree = *seen;
+	seen->root = NULL;
+	expect_violation("V40: what merging remembers is in no tree of it");
+	seen->root = &node->hashed.node;
+	expect_violation("V40: a link of a tree by hash leads to nothing that belongs there");
+	*seen = tree;
+	atomic_fetch_or(&page->flags, AVM_PG_EXCLUSIVE);
+	expect_violation("V23: a page is exclusive and can be seen by several");
+	atomic_fetch_and(&page->flags, ~(uint32_t)AVM_PG_EXCLUSIVE);
+	close_world();
+}
+
 /* ---- everything at once --------------------------------------------------------------------------------------- */
 
 #define PROCS 5u
@@ -777,7 +1016,7 @@ static void storm_step(struct storm *s)
 	unsigned i = (unsigned)rng_below(&s->r, PROCS), j;
 	unsigned page = (unsigned)rng_below(&s->r, PAGES);
 
-	switch (rng_below(&s->r, 12)) {
+	switch (rng_below(&s->r, 13)) {
 	case 0:
 		j = (i + 1) % PROCS;
 		sim_proc_exit(s->p[j]);
@@ -800,7 +1039,11 @@ static void storm_step(struct storm *s)
 		assert_int_equal(avm_munlock(sim_mm(s->p[i]), AT(0), PAGES * PAGE), 0);
 		break;
 	case 6:
+		if (pte(sim_mm(s->p[i]), AT(page)).kind == AVM_PTE_PRESENT)
+			(void)avm_migrate(w.m, pte(sim_mm(s->p[i]), AT(page)).pfn);
+		break;
 	case 7:
+	case 8:
 		assert_true(avm_ksm_scan(w.m, rng_below(&s->r, 2 * PROCS * PAGES)) >= 0);
 		break;
 	default:
@@ -884,6 +1127,7 @@ int main(void)
 		cmocka_unit_test(equal_pages_of_one_process_get_one_frame),
 		cmocka_unit_test(what_is_not_marked_is_left_alone),
 		cmocka_unit_test(a_candidates_frame_may_be_anybodys_later),
+		cmocka_unit_test(a_candidate_that_changes_in_the_round_is_not_merged),
 		cmocka_unit_test(a_page_that_changes_between_rounds_is_not_merged),
 		cmocka_unit_test(a_call_looks_at_n_pages_and_the_next_goes_on),
 		cmocka_unit_test(nobody_left_of_the_round_begins_the_next),
@@ -900,12 +1144,18 @@ int main(void)
 		cmocka_unit_test(merged_pages_come_back_from_swap_private),
 		cmocka_unit_test(a_merged_page_in_the_swap_cache_is_copied),
 		cmocka_unit_test(a_page_of_the_swap_cache_can_be_merged),
+		cmocka_unit_test(a_merged_page_is_not_what_its_slot_has),
 		cmocka_unit_test(what_madvise_free_gave_up_is_not_given_up_when_merged),
 		cmocka_unit_test(a_locked_vma_keeps_the_merged_page),
+		cmocka_unit_test(a_merged_page_moves_with_all_its_places),
+		cmocka_unit_test(a_merged_page_that_goes_bad_is_lost_to_all),
+		cmocka_unit_test(a_pin_makes_a_merged_page_private_and_keeps_it_so),
+		cmocka_unit_test(second_mmus_are_told_of_both_entries),
 		cmocka_unit_test(a_vma_that_is_split_or_moved_is_found_by_the_walk),
 		cmocka_unit_test(unmergeable_makes_every_page_private),
 		cmocka_unit_test(merging_without_memory_leaves_everything_as_it_was),
 		cmocka_unit_test(unmerging_without_memory_can_be_asked_for_again),
+		cmocka_unit_test(verify_sees_what_is_wrong_with_merged_pages),
 		cmocka_unit_test(a_storm_of_everything_keeps_contents_and_invariants),
 		cmocka_unit_test(a_merged_page_moves_with_everybody_who_maps_it),
 		cmocka_unit_test(a_poisoned_merged_page_is_everybodys_loss),

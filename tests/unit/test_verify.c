@@ -707,12 +707,12 @@ static void v16_mapped_page_of_a_freed_anon_vma(void **state)
 	PLANT_PTR(f, page->mapping, (uintptr_t)gone | AVM_MAPPING_ANON);
 	expect_and_undo(f, "V16: a mapped page's anon_vma has been freed");
 	for (unsigned i = 0; i < NR_WILD; i++) {
-		uintptr_t value = (uintptr_t)wild(f, i);
-		bool merged = value & AVM_MAPPING_MERGED;
+		uintptr_t at = (uintptr_t)wild(f, i) & ~(uintptr_t)AVM_MAPPING_FLAGS;
 
-		PLANT_PTR(f, page->mapping, value | AVM_MAPPING_ANON);
-		expect_and_undo(f, merged ? "V20: a merged page names a node that is not its own" :
-					    "V16: a mapped page's anon_vma has been freed");
+		PLANT_PTR(f, page->mapping, at | AVM_MAPPING_ANON);
+		expect_and_undo(f, "V16: a mapped page's anon_vma has been freed");
+		PLANT_PTR(f, page->mapping, at | AVM_MAPPING_FLAGS);
+		expect_and_undo(f, "V20: a merged page names a node that is not its own");
 	}
 }
 
