@@ -26,11 +26,13 @@ placed_in_chain(const struct avm_page *page, const struct avm_vma *vma, uint64_t
 	uintptr_t mapping = atomic_load_explicit(&page->mapping, memory_order_relaxed);
 	const struct avm_anon_vma_chain *avc;
 
-	if (avm_page_is_merged(page))
-		return avm_merged_has(page, avm_vma_anon(vma), index);
-	avm_list_for_each_entry(avc, &vma->chain, struct avm_anon_vma_chain, same_vma)
+	/* A merged page may have come by fork: with the anon_vmas of the parent, which the chain has. */
+	avm_list_for_each_entry(avc, &vma->chain, struct avm_anon_vma_chain, same_vma) {
+		if (avm_page_is_merged(page) && avm_merged_has(page, avc->anon_vma, index))
+			return true;
 		if (((uintptr_t)avc->anon_vma | AVM_MAPPING_ANON) == mapping)
 			return atomic_load_explicit(&page->index, memory_order_relaxed) == index;
+	}
 	return false;
 }
 

@@ -97,6 +97,7 @@ struct script_expect {
 	bool at_given;
 	struct script_addr at;
 	bool unchanged;
+	bool any; /* success or failure */
 };
 
 struct script_line {
