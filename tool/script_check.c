@@ -200,17 +200,19 @@ void op_page(struct run *run, const struct script_line *line, struct outcome *ou
 	struct avm_page *page = p ? page_at(run, p, addr) : NULL;
 	struct avm_vma *v = page ? vma_at(run, p, addr) : NULL;
 	const struct avm_anon_vma *av;
+	uintptr_t mapping;
 	uint32_t flags;
 
 	(void)out;
 	if (!v)
 		return;
 	flags = atomic_load(&page->flags);
+	mapping = atomic_load(&page->mapping);
 	av = avm_page_anon_vma(page);
 
 	const struct check checks[] = {
-		{ "anon", av != NULL },
-		{ "file", !av && !(flags & AVM_PG_ZERO) },
+		{ "anon", mapping & AVM_MAPPING_ANON },
+		{ "file", mapping && !(mapping & AVM_MAPPING_FLAGS) },
 		{ "exclusive", flags & AVM_PG_EXCLUSIVE },
 		{ "shared", !(flags & AVM_PG_EXCLUSIVE) },
 		{ "dirty", flags & AVM_PG_DIRTY },
@@ -219,6 +221,7 @@ void op_page(struct run *run, const struct script_line *line, struct outcome *ou
 		{ "evictable", !(flags & AVM_PG_UNEVICTABLE) },
 		{ "active", flags & AVM_PG_ACTIVE },
 		{ "inactive", !(flags & AVM_PG_ACTIVE) },
+		{ "merged", mapping & AVM_MAPPING_MERGED },
 		{ "lazyfree", flags & AVM_PG_LAZYFREE },
 		{ "swapcache", flags & AVM_PG_SWAPCACHE },
 		{ "not-swapcache", !(flags & AVM_PG_SWAPCACHE) },

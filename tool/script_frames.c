@@ -73,11 +73,11 @@ void op_compact(struct run *run, const struct script_line *line, struct outcome 
  * Whoever maps the page finds out by the entry. What is a file's is read anew by the others: what has not been written
  * back is lost.
  */
-static void oracle_loses(struct run_proc *p, avm_addr_t addr, const struct avm_page *page)
+static void oracle_loses(struct run_proc *p, avm_addr_t addr)
 {
 	struct oracle_map map;
 
-	if (avm_page_anon_vma(page) || !oracle_find(p->oracle, addr, &map) || !map.object)
+	if (!oracle_find(p->oracle, addr, &map) || !map.object)
 		return;
 	uint64_t index = map.pgoff + (addr - map.start) / SCRIPT_PAGE;
 
@@ -90,6 +90,7 @@ void op_poison(struct run *run, const struct script_line *line, struct outcome *
 	struct run_proc *p = run_proc(run, &line->args[2].name);
 	struct avm_pte_info pte;
 	avm_addr_t addr;
+	bool anon;
 
 	if (!p || !run_addr(run, &line->args[0].addr, &addr))
 		return;
@@ -99,10 +100,11 @@ void op_poison(struct run *run, const struct script_line *line, struct outcome *
 		run_bad(run, "no page there");
 		return;
 	}
+	anon = pte.page && (atomic_load(&pte.page->mapping) & AVM_MAPPING_ANON);
 	run->poisons = true;
 	out->error = avm_poison(run_avm(run), pte.pfn);
-	if (!out->error && pte.page)
-		oracle_loses(p, addr, pte.page);
+	if (!out->error && !anon)
+		oracle_loses(p, addr);
 }
 
 /* ---- pins ------------------------------------------------------------------------------------ */

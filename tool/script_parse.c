@@ -259,6 +259,8 @@ static bool take_want(struct parser *p, struct script_expect *e)
 	}
 	if (!strcmp(t->text, "unchanged"))
 		return e->unchanged = true;
+	if (!strcmp(t->text, "any"))
+		return e->any = true;
 	if (!strcmp(t->text, "none"))
 		return e->faults_given = true;
 	word = script_find_word(script_errnos, t->text);

@@ -97,6 +97,7 @@ struct script_expect {
 	bool at_given;
 	struct script_addr at;
 	bool unchanged;
+	bool any; /* success or failure */
 };
 
 struct script_line {
@@ -324,6 +325,7 @@ void op_map_cached(struct run *, const struct script_line *, struct outcome *);
 void op_swapon(struct run *, const struct script_line *, struct outcome *);
 void op_swapoff(struct run *, const struct script_line *, struct outcome *);
 void op_swapout(struct run *, const struct script_line *, struct outcome *);
+void op_ksm(struct run *, const struct script_line *, struct outcome *);
 void op_migrate(struct run *, const struct script_line *, struct outcome *);
 void op_compact(struct run *, const struct script_line *, struct outcome *);
 void op_poison(struct run *, const struct script_line *, struct outcome *);

@@ -159,7 +159,7 @@ static void show_page(struct run *run, const struct run_proc *p, avm_addr_t addr
 
 static void show_entry(const struct avm_pte_info *e, FILE *f)
 {
-	bool anon = e->page && avm_page_anon_vma(e->page);
+	uintptr_t mapping = e->page ? atomic_load(&e->page->mapping) : 0;
 
 	fprintf(f, "%012llx", (unsigned long long)e->addr);
 	if (e->kind == AVM_PTE_PRESENT)
@@ -169,7 +169,8 @@ static void show_entry(const struct avm_pte_info *e, FILE *f)
 			(unsigned long long)e->entry & UINT32_MAX);
 	else if (e->kind != AVM_PTE_NONE)
 		fprintf(f, e->kind == AVM_PTE_MIGRATION ? " moving" : " poisoned");
-	fprintf(f, "%s%s%s%s\n", e->zero || !e->page || anon ? "" : " file", e->zero ? " zero" : "",
+	fprintf(f, "%s%s%s%s%s\n", mapping && !(mapping & AVM_MAPPING_FLAGS) ? " file" : "",
+		mapping & AVM_MAPPING_MERGED ? " merged" : "", e->zero ? " zero" : "",
 		e->exclusive ? " exclusive" : "", e->dirty ? " dirty" : "");
 }
 

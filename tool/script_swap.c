@@ -203,6 +203,16 @@ void op_shrinkall(struct run *run, const struct script_line *line, struct outcom
 	out->count = avm_shrink_all(run_avm(run));
 }
 
+/* ksm N: looks at the next N pages of mergeable memory. */
+void op_ksm(struct run *run, const struct script_line *line, struct outcome *out)
+{
+	int64_t got = avm_ksm_scan(run_avm(run), line->args[0].number);
+
+	out->error = got < 0 ? (int)got : 0;
+	out->has_count = got >= 0;
+	out->count = got >= 0 ? (uint64_t)got : 0;
+}
+
 void op_balance(struct run *run, const struct script_line *line, struct outcome *out)
 {
 	(void)line;

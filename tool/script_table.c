@@ -75,6 +75,7 @@ const struct script_op script_ops[] = {
 	{ "reclaim", 0, "N", NULL, op_reclaim },
 	{ "shrinkall", 0, "", NULL, op_shrinkall },
 	{ "balance", 0, "", NULL, op_balance },
+	{ "ksm", 0, "N", NULL, op_ksm },
 	{ "migrate", 0, "A ?L {of} p", NULL, op_migrate },
 	{ "compact", 0, "N N", NULL, op_compact },
 	{ "poison", 0, "A {of} p", NULL, op_poison },
@@ -98,7 +99,7 @@ const struct script_op script_ops[] = {
 	  "clean",
 	  op_pte },
 	{ "page", OP_CLAIM, "p A",
-	  "anon file exclusive shared dirty clean unevictable evictable active inactive lazyfree "
+	  "anon file exclusive shared dirty clean unevictable evictable active inactive lazyfree merged "
 	  "swapcache not-swapcache own root mapcount:N refcount:N pins:N",
 	  op_page },
 	{ "swapped", OP_CLAIM, "p A ?L", NULL, op_swapped },
