@@ -94,9 +94,14 @@ int avm_swap_unregister(struct avm *m, struct avm_swap_device *d)
 	return 0;
 }
 
-void avm_swap_close(struct avm_swap_device *d, bool closing)
+bool avm_swap_close(struct avm_swap_device *d)
 {
-	atomic_store_explicit(&d->closing, closing, memory_order_relaxed);
+	return !atomic_exchange_explicit(&d->closing, true, memory_order_relaxed);
+}
+
+void avm_swap_reopen(struct avm_swap_device *d)
+{
+	atomic_store_explicit(&d->closing, false, memory_order_relaxed);
 }
 
 uint64_t avm_swap_free_slots(struct avm *m)

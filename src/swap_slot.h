@@ -41,8 +41,9 @@ int avm_swap_register(struct avm *m, struct avm_swap_device *d);
 /* => every slot is free, the device closed. Waits for those who are still looking. 0; -EINTR: it is there still. */
 int avm_swap_unregister(struct avm *m, struct avm_swap_device *d);
 
-/* No new slot is given out from now on, or is again. */
-void avm_swap_close(struct avm_swap_device *d, bool closing);
+/* No new slot is given out from now on; false: somebody else has closed it. Or is again. */
+bool avm_swap_close(struct avm_swap_device *d);
+void avm_swap_reopen(struct avm_swap_device *d);
 
 /* Slots that could be given out now. */
 uint64_t avm_swap_free_slots(struct avm *m);

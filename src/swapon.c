@@ -186,12 +186,13 @@ int avm_swap_remove(struct avm *m, struct avm_swap_device *d)
 	/* What has been promised must be kept (R1.5). */
 	if (avm_commit_needs(m, d->nr_slots))
 		return -AVM_ENOMEM;
-	avm_swap_close(d, true);
+	if (!avm_swap_close(d))
+		return -AVM_EBUSY;
 	err = empty_device(m, d);
 	if (!err)
 		err = avm_swap_unregister(m, d);
 	if (err)
-		avm_swap_close(d, false);
+		avm_swap_reopen(d);
 	return err;
 }
 

@@ -58,9 +58,9 @@ int avm_swap_add(struct avm *m, struct avm_swap_device *d, struct avm_swap_slot 
 /*
  * Removes a device: every page on it comes back into memory first, and when memory is short others go to other devices.
  * Returns 0: the struct and the slots are the caller's again. -ENOMEM: not all of it fits elsewhere, or what several
- * address spaces share does not fit into memory at once; -EIO: a slot
- * cannot be read; -EBUSY: somebody holds on to a slot; -EINTR; -EINVAL: not there. The device is as usable as before
- * then; what came back stays. Sleeps: yes. Locks held: none.
+ * address spaces share does not fit into memory at once; -EIO: a slot cannot be read; -EBUSY: somebody holds on to a
+ * slot, or is removing the device already; -EINTR; -EINVAL: not there. The device is as usable as before then; what came
+ * back stays. Sleeps: yes. Locks held: none.
  */
 int avm_swap_remove(struct avm *m, struct avm_swap_device *d);
 

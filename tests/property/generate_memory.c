@@ -30,14 +30,14 @@ void make_memory_op(struct rng *r, const struct world *w, struct op *op)
 	op->flags = (uint32_t)rng_below(r, NR_SWAPS);
 	switch (op->kind) {
 	case OP_SHRINK:
-		op->new_len = 1 + rng_below(r, rng_one_in(r, 4) ? 40 : 6);
+		op->new_len = 1 + rng_below(r, rng_one_in(r, 12) ? 40 : 4);
 		break;
 	case OP_SWAPON:
 	case OP_SWAPOFF:
 		op->kind = w->swaps[op->flags] ? OP_SWAPOFF : OP_SWAPON;
 		if (op->kind == OP_SWAPOFF && !rng_one_in(r, 4)) {
 			op->kind = OP_SHRINK;
-			op->new_len = 8;
+			op->new_len = 2;
 			return;
 		}
 		op->new_len = 8 + rng_below(r, rng_one_in(r, 3) ? 20 : 150);
@@ -77,16 +77,16 @@ static enum op_kind draw(struct rng *r, const struct weight *weights, size_t n)
 enum op_kind draw_kind_under_pressure(struct rng *r)
 {
 	static const struct weight weights[] = {
-		{ OP_MMAP, 60 },      { OP_MUNMAP, 15 },    { OP_MPROTECT, 40 },
+		{ OP_MMAP, 60 },      { OP_MUNMAP, 10 },    { OP_MPROTECT, 40 },
 		{ OP_MREMAP, 35 },    { OP_MADVISE, 70 },   { OP_MLOCK, 8 },
 		{ OP_MUNLOCK, 12 },   { OP_MLOCKALL, 1 },   { OP_MUNLOCKALL, 6 },
 		{ OP_MSYNC, 12 },     { OP_MINCORE, 5 },    { OP_BRK, 12 },
 		{ OP_INSERT_PFN, 3 }, { OP_NAME, 6 },	    { OP_POLICY, 5 },
 		{ OP_LOAD, 220 },     { OP_STORE, 260 },    { OP_TOUCH, 30 },
 		{ OP_COPY_IN, 25 },   { OP_COPY_OUT, 15 },  { OP_COPY, 8 },
-		{ OP_POPULATE, 50 },  { OP_MAP_CACHED, 5 }, { OP_PROCESS, 8 },
-		{ OP_FORK, 30 },      { OP_EXIT, 16 },	    { OP_EXEC, 3 },
-		{ OP_UNMAP_ALL, 2 },  { OP_TRUNCATE, 6 },   { OP_PUNCH, 5 },
+		{ OP_POPULATE, 80 },  { OP_MAP_CACHED, 5 }, { OP_PROCESS, 8 },
+		{ OP_FORK, 40 },      { OP_EXIT, 12 },	    { OP_EXEC, 3 },
+		{ OP_UNMAP_ALL, 1 },  { OP_TRUNCATE, 6 },   { OP_PUNCH, 5 },
 		{ OP_INVALIDATE, 3 }, { OP_SYNC, 8 },	    { OP_READAHEAD, 3 },
 		{ OP_FREAD, 8 },      { OP_FWRITE, 8 },	    { OP_SHRINK, 8 },
 		{ OP_SHRINK_ALL, 1 }, { OP_SWAPON, 14 },    { OP_SWAP_FAIL, 10 },
@@ -116,14 +116,14 @@ void generate_inside(struct rng *r, struct world *w, struct op *op)
 	static const struct weight weights[] = {
 		{ OP_LOAD, 60 },   { OP_STORE, 80 }, { OP_TOUCH, 10 },	  { OP_MADVISE, 40 },
 		{ OP_FORK, 10 },   { OP_EXIT, 3 },   { OP_MUNMAP, 10 },	  { OP_MPROTECT, 10 },
-		{ OP_SHRINK, 30 }, { OP_SWAPON, 3 }, { OP_SWAP_FAIL, 3 },
+		{ OP_SHRINK, 16 }, { OP_SWAPON, 3 }, { OP_SWAP_FAIL, 3 },
 	};
 	static const uint32_t advice[] = { AVM_MADV_DONTNEED, AVM_MADV_DONTNEED, AVM_MADV_FREE,
 					   AVM_MADV_PAGEOUT, AVM_MADV_COLD };
 
 	generate_kind(r, w, draw(r, weights, sizeof(weights) / sizeof(weights[0])), op);
 	/* A page that is written back is on its list and locked: reclaim is to meet it there. */
-	if (rng_one_in(r, w->outer->kind == OP_SYNC || w->outer->kind == OP_MSYNC ? 2 : 50))
+	if (rng_one_in(r, w->outer->kind == OP_SYNC || w->outer->kind == OP_MSYNC ? 2 : 300))
 		*op = (struct op){ .kind = OP_SHRINK_ALL };
 	if (op->kind == OP_MADVISE)
 		op->flags = PICK(r, advice);

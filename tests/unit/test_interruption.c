@@ -190,6 +190,33 @@ static void nobody_runs_inside_a_read_section(void **state)
 	world_close(&o.w);
 }
 
+static struct avm_swap_device *twice;
+
+static void remove_it_too(struct other *o)
+{
+	o->result = avm_swap_remove(o->w.m, twice);
+}
+
+static void a_device_is_removed_by_one(void **state)
+{
+	const struct sim_swap_config config = { .slots = 4 };
+	struct other o;
+	avm_addr_t a;
+
+	(void)state;
+	other_open(&o, remove_it_too);
+	assert_int_equal(sim_swap_add(o.w.s, &config, &twice), 0);
+	a = map_anon(o.w.mm, 1, RW);
+	store(o.w.a, a, 5);
+	assert_int_equal(avm_shrink_all(o.w.m), 1);
+	other_starts(&o);
+	assert_int_equal(sim_swap_remove(o.w.s, twice), 0);
+	other_ends(&o);
+	assert_int_equal(o.result, -AVM_EBUSY);
+	assert_int_equal(load(o.w.a, a), 5);
+	world_close(&o.w);
+}
+
 #ifdef AVM_DEBUG
 static void keep_a_lock(struct other *o)
 {
@@ -228,6 +255,7 @@ int main(void)
 		cmocka_unit_test(what_he_would_wait_for_he_cannot_get),
 		cmocka_unit_test(a_load_of_his_gives_up_too),
 		cmocka_unit_test(a_flush_that_is_still_to_come_is_not_missed),
+		cmocka_unit_test(a_device_is_removed_by_one),
 		LOCK_TESTS cmocka_unit_test(nobody_runs_inside_a_read_section),
 	};
 
