@@ -132,6 +132,20 @@ void avm_file_put(struct avm_file *f)
 		f->ops->release(f);
 }
 
+/* ---- mappings -------------------------------------------------------------------------------- */
+
+void avm_mappings_lock(struct avm_file *f)
+{
+	while (f && avm_rw_write(f->machine, &f->mmap_lock, AVM_LOCK_FILE))
+		;
+}
+
+void avm_mappings_unlock(struct avm_file *f)
+{
+	if (f)
+		avm_rw_unlock_write(f->machine, &f->mmap_lock, AVM_LOCK_FILE);
+}
+
 /* ---- size ------------------------------------------------------------------------------------ */
 
 uint64_t avm_file_size(struct avm_file *f)

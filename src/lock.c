@@ -25,6 +25,7 @@ extern inline int avm_rw_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_
 extern inline int avm_rw_write_acquire(struct avm *m, struct avm_rwsem *l);
 extern inline int avm_rw_write(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class);
 extern inline bool avm_rw_try_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class);
+extern inline void avm_rw_release(struct avm *m, struct avm_rwsem *l, uint32_t held);
 extern inline void avm_rw_unlock_read(struct avm *m, struct avm_rwsem *l,
 				      enum avm_lock_class class);
 extern inline void avm_rw_unlock_write(struct avm *m, struct avm_rwsem *l,
@@ -135,6 +136,13 @@ void avm_rw_wake(struct avm *m, struct avm_rwsem *l)
 {
 	atomic_fetch_and_explicit(&l->word, ~AVM_RW_WAITERS, memory_order_relaxed);
 	avm_word_wake(m, &l->word);
+}
+
+void avm_rw_release_slow(struct avm *m, struct avm_rwsem *l, uint32_t held)
+{
+	if (atomic_fetch_sub_explicit(&l->word, held, memory_order_release) ==
+	    (AVM_RW_WAITERS | held))
+		avm_rw_wake(m, l);
 }
 
 /* ---- mmap_lock and the VMA locks under it ---------------------------------------------------- */
