@@ -269,6 +269,19 @@ void avm_page_unlock(struct avm *m, struct avm_page *page)
 		avm_word_wake(m, &page->flags);
 }
 
+/* ---- counts of references -------------------------------------------------------------------- */
+
+bool avm_ref_tryget(_Atomic uint32_t *refs)
+{
+	uint32_t now = atomic_load_explicit(refs, memory_order_relaxed);
+
+	while (now)
+		if (atomic_compare_exchange_weak_explicit(refs, &now, now + 1, memory_order_acquire,
+							  memory_order_relaxed))
+			return true;
+	return false;
+}
+
 /* ---- RCU ------------------------------------------------------------------------------------- */
 
 uintptr_t avm_rcu_enter(struct avm *m)

@@ -205,6 +205,11 @@ void avm_page_unlock(struct avm *m, struct avm_page *page);
 #define avm_assert_page_locked(m, page) \
 	avm_port_lock_event(m, AVM_LOCK_EV_ASSERT, AVM_LOCK_PAGE, page)
 
+/* ---- counts of references -------------------------------------------------------------------------- */
+
+/* One more, not from zero: false when what it counts is going. */
+bool avm_ref_tryget(_Atomic uint32_t *refs);
+
 /* ---- RCU ------------------------------------------------------------------------------------------- */
 
 /* Returns what exit needs. Nothing in between may sleep. */

@@ -85,8 +85,8 @@ static void caches_init(struct avm *m)
 static struct avm_cache *cache_at(struct avm *m, unsigned i)
 {
 	static const uint16_t offsets[] = {
-		offsetof(struct avm, vmas),	  offsetof(struct avm, anon_vmas),
-		offsetof(struct avm, avcs),	  offsetof(struct avm, tree_nodes),
+		offsetof(struct avm, vmas),	   offsetof(struct avm, anon_vmas),
+		offsetof(struct avm, avcs),	   offsetof(struct avm, tree_nodes),
 		offsetof(struct avm, radix_nodes), offsetof(struct avm, files),
 	};
 

@@ -67,6 +67,9 @@ inline void avm_ptc_lock(struct avm_ptc *c)
 	avm_spin_lock(c->mm->machine, &c->table->table_lock, AVM_LOCK_TABLE);
 }
 
+/* The lock, if the entry is still `seen`. False, without it: it is not. */
+AVM_PTC_FN bool avm_ptc_lock_seen(struct avm_ptc *c, avm_pte_t seen);
+
 inline void avm_ptc_unlock(struct avm_ptc *c)
 {
 	avm_spin_unlock(c->mm->machine, &c->table->table_lock, AVM_LOCK_TABLE);
