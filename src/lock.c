@@ -148,7 +148,7 @@ void avm_rw_release_slow(struct avm *m, struct avm_rwsem *l, uint32_t held)
 /* ---- mmap_lock and the VMA locks under it ---------------------------------------------------- */
 
 /* Odd while a writer is in. A fault inside a VMA compares it with vma->write_seq. */
-static void write_seq_step(struct avm_mm *mm)
+AVM_ONE_STEP void write_seq_step(struct avm_mm *mm)
 {
 	atomic_fetch_add_explicit(&mm->write_seq, 1, memory_order_seq_cst);
 }
@@ -215,7 +215,7 @@ void avm_vma_lock(struct avm_vma *vma)
 
 /* ---- page lock ------------------------------------------------------------------------------- */
 
-static bool page_lock_once(struct avm_page *page)
+AVM_ONE_STEP bool page_lock_once(struct avm_page *page)
 {
 	return !(atomic_fetch_or_explicit(&page->flags, AVM_PG_LOCKED, memory_order_acquire) &
 		 AVM_PG_LOCKED);
