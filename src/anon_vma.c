@@ -62,18 +62,6 @@ void avm_anon_vma_get(struct avm_anon_vma *av)
 	atomic_fetch_add_explicit(&av->refcount, 1, memory_order_relaxed);
 }
 
-static bool anon_vma_tryget(struct avm_anon_vma *av)
-{
-	uint32_t refs = atomic_load_explicit(&av->refcount, memory_order_relaxed);
-
-	while (refs)
-		if (atomic_compare_exchange_weak_explicit(&av->refcount, &refs, refs + 1,
-							  memory_order_acquire,
-							  memory_order_relaxed))
-			return true;
-	return false;
-}
-
 void avm_anon_vma_put(struct avm *m, struct avm_anon_vma *av)
 {
 	/* A member holds its root, and a root holds nobody: at most two rounds. */
@@ -206,6 +194,15 @@ static void set_own(struct avm_vma *vma, struct avm_anon_vma *av)
 	atomic_store_explicit(&vma->anon_vma, av, memory_order_release);
 }
 
+/* The VMA's chain is gone. A fork that failed may not have given it an anon_vma of its own. => family lock write. */
+static void leave_own(struct avm_vma *vma)
+{
+	if (avm_vma_anon(vma))
+		avm_vma_anon(vma)->num_active_vmas--;
+	atomic_store_explicit(&vma->anon_vma, NULL, memory_order_relaxed);
+	atomic_store_explicit(&vma->chain_len, 0, memory_order_relaxed);
+}
+
 void avm_family_detach(struct avm_vma *vma)
 {
 	struct avm_anon_vma_chain *avc;
@@ -249,9 +246,7 @@ void avm_family_drop(struct avm_vma *gone, struct avm_avc_pool *pool)
 		avm_list_del(&avc->same_vma);
 		pool_put(pool, avc);
 	}
-	avm_vma_anon(gone)->num_active_vmas--;
-	atomic_store_explicit(&gone->anon_vma, NULL, memory_order_relaxed);
-	atomic_store_explicit(&gone->chain_len, 0, memory_order_relaxed);
+	leave_own(gone);
 }
 
 /* R4.4. Newest first: a child's tree empties before its parent's, whose counter it lowers (R4.5). */
@@ -280,10 +275,7 @@ void avm_family_unlink(struct avm_vma *vma)
 		}
 		avm_cache_free(m, &m->avcs, avc);
 	}
-	if (avm_vma_anon(vma))
-		avm_vma_anon(vma)->num_active_vmas--;
-	atomic_store_explicit(&vma->anon_vma, NULL, memory_order_relaxed);
-	atomic_store_explicit(&vma->chain_len, 0, memory_order_relaxed);
+	leave_own(vma);
 	family_unlock(m, root);
 
 	/* The root, if it is among them, comes last: its lock was ours until a moment ago. */
@@ -503,7 +495,7 @@ static int resolve_slowly(struct avm *m, struct avm_page *page, uintptr_t mappin
 {
 	struct avm_anon_vma *root = NULL;
 
-	if (!anon_vma_tryget(av)) {
+	if (!avm_ref_tryget(&av->refcount)) {
 		avm_rcu_exit(m, rcu);
 		return -AVM_ENOENT;
 	}

@@ -15,6 +15,7 @@
 #include "anonvm/mm.h"
 #include "anonvm/page.h"
 #include "avm_arch.h"
+#include "error.h"
 #include "interval_tree.h"
 #include "list.h"
 #include "lock.h"
@@ -70,12 +71,12 @@ static inline uint64_t avm_avc_last(const struct avm_anon_vma_chain *avc)
 /* anon_vma->tree: avm_family_tree_insert(), _remove(), _iter_first(), _iter_next(), _check(). */
 AVM_ITREE_DEFINE(avm_family_tree, struct avm_anon_vma_chain, node, avm_avc_first, avm_avc_last);
 
-static inline struct avm_anon_vma *avm_vma_anon(const struct avm_vma *vma)
+AVM_ONE_STEP struct avm_anon_vma *avm_vma_anon(const struct avm_vma *vma)
 {
 	return atomic_load_explicit(&vma->anon_vma, memory_order_acquire);
 }
 
-static inline struct avm_anon_vma *avm_family_root(const struct avm_anon_vma *av)
+AVM_ONE_STEP struct avm_anon_vma *avm_family_root(const struct avm_anon_vma *av)
 {
 	return atomic_load_explicit(&av->root, memory_order_relaxed);
 }

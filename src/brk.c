@@ -11,22 +11,7 @@
 #include "mmap.h"
 #include "munmap.h"
 
-#define HEAP_FLAGS \
-	(AVM_VM_READ | AVM_VM_WRITE | AVM_VM_MAYREAD | AVM_VM_MAYWRITE | AVM_VM_MAYEXEC | \
-	 AVM_VM_ACCOUNT)
-
-/* One page stays free between the heap and what is above it, and the guard of a stack. */
-static bool room_above(struct avm_mm *mm, avm_addr_t old_end, avm_addr_t new_end)
-{
-	struct avm_vma *next = avm_mm_find(mm, old_end);
-	uint64_t free = AVM_PAGE_SIZE;
-
-	if (!next)
-		return true;
-	if (next->flags & AVM_VM_GROWSDOWN)
-		free += mm->vmas.guard;
-	return next->start >= new_end && next->start - new_end >= free;
-}
+#define HEAP_FLAGS (AVM_VM_READ | AVM_VM_WRITE | AVM_VM_MAYREAD | AVM_VM_MAYWRITE | AVM_VM_MAYEXEC)
 
 static int grow(struct avm_mm *mm, avm_addr_t old_end, avm_addr_t new_end)
 {
@@ -35,7 +20,8 @@ static int grow(struct avm_mm *mm, avm_addr_t old_end, avm_addr_t new_end)
 			       .flags = HEAP_FLAGS | mm->default_flags,
 			       .pgoff = old_end >> AVM_PAGE_SHIFT };
 
-	if (new_end > mm->task_size || !room_above(mm, old_end, new_end))
+	/* One page stays free between the heap and what is above it. */
+	if (new_end > mm->task_size || !avm_mm_free_at(mm, old_end, new_end, AVM_PAGE_SIZE))
 		return -AVM_ENOMEM;
 	if ((r.flags & AVM_VM_LOCKED) && avm_mm_may_lock(mm, (new_end - old_end) >> AVM_PAGE_SHIFT))
 		return -AVM_ENOMEM;

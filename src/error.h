@@ -31,4 +31,7 @@
 /* For what is large and off the deepest path: inlined, it would lie on every stack below. */
 #define avm_noinline __attribute__((noinline))
 
+/* For a load, or one atomic operation: the compiler takes atomics for dear, and would call them at -Os. */
+#define AVM_ONE_STEP static inline __attribute__((always_inline))
+
 #endif

@@ -27,8 +27,6 @@ static int map_private(struct avm_mm *mm, const struct avm_segment *s, uint64_t 
 	if (s->pgoff > UINT64_MAX - s->pages)
 		return -AVM_EINVAL;
 	r.flags = avm_flags_of_prot(s->prot) | MAY_ALL | more_flags;
-	if (avm_flags_accountable(r.flags))
-		r.flags |= AVM_VM_ACCOUNT;
 	return avm_map_range(mm, &r);
 }
 

@@ -18,9 +18,7 @@
 /* The VMA's ties to others; the tree of the address space goes as a whole. */
 static void release_vma(struct avm_mm *mm, struct avm_vma *vma)
 {
-	if (vma->flags & AVM_VM_ACCOUNT)
-		avm_uncommit(mm->machine, avm_vma_pages(vma));
-	avm_mm_account(mm, vma->flags, -(int64_t)avm_vma_pages(vma));
+	avm_mm_give_back(mm, vma->flags, avm_vma_pages(vma));
 	avm_vma_release(mm, vma);
 }
 

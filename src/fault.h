@@ -51,11 +51,7 @@ bool avm_access_ok(const struct avm_vma *vma, enum avm_access access, enum avm_f
  */
 static inline bool avm_fault_lock_seen(struct avm_fault_ctx *f)
 {
-	avm_ptc_lock(&f->c);
-	if (avm_ptc_get(&f->c) == f->seen)
-		return true;
-	avm_ptc_unlock(&f->c);
-	return false;
+	return avm_ptc_lock_seen(&f->c, f->seen);
 }
 
 /*

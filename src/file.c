@@ -80,13 +80,7 @@ void avm_file_get(struct avm_file *f)
 
 bool avm_file_tryget(struct avm_file *f)
 {
-	uint32_t refs = atomic_load_explicit(&f->refs, memory_order_relaxed);
-
-	while (refs)
-		if (atomic_compare_exchange_weak_explicit(
-			    &f->refs, &refs, refs + 1, memory_order_acquire, memory_order_relaxed))
-			return true;
-	return false;
+	return avm_ref_tryget(&f->refs);
 }
 
 void avm_file_done_page(struct avm_file *f, struct avm_page *page)
@@ -130,6 +124,20 @@ void avm_file_put(struct avm_file *f)
 	}
 	if (f->ops->release)
 		f->ops->release(f);
+}
+
+/* ---- mappings -------------------------------------------------------------------------------- */
+
+void avm_mappings_lock(struct avm_file *f)
+{
+	while (f && avm_rw_write(f->machine, &f->mmap_lock, AVM_LOCK_FILE))
+		;
+}
+
+void avm_mappings_unlock(struct avm_file *f)
+{
+	if (f)
+		avm_rw_unlock_write(f->machine, &f->mmap_lock, AVM_LOCK_FILE);
 }
 
 /* ---- size ------------------------------------------------------------------------------------ */

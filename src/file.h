@@ -23,6 +23,10 @@ static inline uint64_t avm_shared_last(const struct avm_vma *vma)
 /* file->mappings: VMAs by file page. */
 AVM_ITREE_DEFINE(avm_mappings, struct avm_vma, shared, avm_shared_first, avm_shared_last);
 
+/* file->mmap_lock, for write: waits are not given up here. Nothing for no file. */
+void avm_mappings_lock(struct avm_file *f);
+void avm_mappings_unlock(struct avm_file *f);
+
 /* Size in bytes, now. */
 uint64_t avm_file_size(struct avm_file *f);
 

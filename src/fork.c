@@ -108,28 +108,13 @@ static int fork_locked(struct avm_mm *parent, struct avm_mm *child)
 	return err;
 }
 
-static struct avm_mm_config inherited(const struct avm_mm_config *config, struct avm_mm *parent)
-{
-	struct avm_mm_config c = { 0 };
-
-	if (config) {
-		c.context = config->context;
-		c.release = config->release;
-	}
-	c.lowest = parent->lowest;
-	c.task_size = parent->task_size;
-	c.mmap_base = parent->mmap_base;
-	c.limits = &parent->limits;
-	return c;
-}
-
 int avm_mm_init(struct avm *m, struct avm_mm *mm, const struct avm_mm_config *config)
 {
 	struct avm_retry retry = avm_retry_begin(m);
 	int err;
 
 	do {
-		err = avm_mm_setup(m, mm, config);
+		err = avm_mm_setup(m, mm, config, NULL);
 	} while (err == -AVM_ENOMEM && avm_retry(&retry, m, NULL));
 	return err;
 }
@@ -137,8 +122,7 @@ int avm_mm_init(struct avm *m, struct avm_mm *mm, const struct avm_mm_config *co
 static int fork_once(struct avm_mm *parent, struct avm_mm *child,
 		     const struct avm_mm_config *config)
 {
-	struct avm_mm_config c = inherited(config, parent);
-	int err = avm_mm_setup(parent->machine, child, &c);
+	int err = avm_mm_setup(parent->machine, child, config, parent);
 
 	if (err)
 		return err;

@@ -6,7 +6,7 @@
  * operation k is 1 or 2 everywhere, so equal parities say 2 and unequal ones 1. Within one, an
  * insertion makes one 0-child (seen as equal parities) and a removal one 3-child.
  */
-#include "interval_tree.h"
+#include "interval_tree_walk.h"
 
 /* One up or one down: the parity does not tell, the caller knows. */
 static void shift_rank(struct avm_inode *node)

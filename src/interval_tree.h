@@ -37,6 +37,11 @@
 
 typedef uint64_t avm_inode_key_fn(const struct avm_inode *node);
 
+/* The bounds of an item. */
+struct avm_itree_keys {
+	avm_inode_key_fn *start, *last;
+};
+
 static inline void avm_itree_init(struct avm_itree *tree)
 {
 	tree->root = NULL;
@@ -95,11 +100,29 @@ struct avm_inode *avm_inode_next(const struct avm_inode *node);
 const char *avm_itree_check(const struct avm_itree *tree, uint64_t max, avm_inode_key_fn *start,
 			    avm_inode_key_fn *last);
 
-/*
- * On _descend, the heart of a search: the first in the subtree of @node that intersects.
- * pre: something in it ends at @start or later. Should even the leftmost of those start behind
- * @last, then so does everything after it, and nothing intersects.
- */
+/* Where speed is asked for, each type of item has these inline; at -Os all share the copy in interval_tree.c. */
+#ifdef __OPTIMIZE_SIZE__
+#define AVM_ITREE_WALK
+#else
+#define AVM_ITREE_WALK static inline __attribute__((always_inline))
+#endif
+
+/* pre: @node is in no tree, start <= last. Comes behind all that start where it does: fork needs that. */
+AVM_ITREE_WALK void avm_itree_insert(struct avm_itree *tree, struct avm_inode *node,
+				     const struct avm_itree_keys *keys);
+
+/* The first, and the next after @node, that intersects [@start, @last], or NULL. */
+AVM_ITREE_WALK struct avm_inode *avm_itree_iter_first(const struct avm_itree *tree, uint64_t start,
+						      uint64_t last,
+						      const struct avm_itree_keys *keys);
+AVM_ITREE_WALK struct avm_inode *avm_itree_iter_next(const struct avm_inode *node, uint64_t start,
+						     uint64_t last,
+						     const struct avm_itree_keys *keys);
+
+#ifndef __OPTIMIZE_SIZE__
+#include "interval_tree_walk.h"
+#endif
+
 #define AVM_ITREE_FN static inline __attribute__((unused))
 
 #define AVM_ITREE_DEFINE(name, type, member, START, LAST) \
@@ -118,22 +141,14 @@ const char *avm_itree_check(const struct avm_itree *tree, uint64_t max, avm_inod
 		return LAST((const type *)name##_entry(node)); \
 	} \
 \
-	/* pre: @item is in no tree, start <= last. Comes behind all that start where it does: fork needs that. */ \
+	static const struct avm_itree_keys name##_keys __attribute__((unused)) = { \
+		name##_node_start, \
+		name##_node_last, \
+	}; \
+\
 	AVM_ITREE_FN void name##_insert(struct avm_itree *tree, type *item) \
 	{ \
-		uint64_t start = START((const type *)item); \
-		uint64_t last = LAST((const type *)item); \
-		struct avm_inode *parent = NULL; \
-		struct avm_inode **slot = &tree->root; \
-\
-		while (*slot) { \
-			parent = *slot; \
-			if (parent->subtree_last < last) \
-				parent->subtree_last = last; \
-			slot = start < name##_node_start(parent) ? &parent->left : &parent->right; \
-		} \
-		item->member.subtree_last = last; \
-		avm_itree_attach(tree, &item->member, parent, slot, name##_node_last); \
+		avm_itree_insert(tree, &item->member, &name##_keys); \
 	} \
 \
 	/* pre: @item is in @tree. */ \
@@ -142,52 +157,20 @@ const char *avm_itree_check(const struct avm_itree *tree, uint64_t max, avm_inod
 		avm_itree_detach(tree, &item->member, name##_node_last); \
 	} \
 \
-	AVM_ITREE_FN type *name##_descend(const struct avm_inode *node, uint64_t start, \
-					  uint64_t last) \
-	{ \
-		for (;;) { \
-			if (node->left && node->left->subtree_last >= start) { \
-				node = node->left; \
-				continue; \
-			} \
-			if (name##_node_start(node) > last) \
-				return NULL; \
-			if (name##_node_last(node) >= start) \
-				return name##_entry(node); \
-			node = node->right; \
-		} \
-	} \
-\
-	/* The first that intersects [@start, @last], or NULL. */ \
 	AVM_ITREE_FN type *name##_iter_first(const struct avm_itree *tree, uint64_t start, \
 					     uint64_t last) \
 	{ \
-		if (!tree->root || tree->root->subtree_last < start) \
-			return NULL; \
-		return name##_descend(tree->root, start, last); \
+		struct avm_inode *node = avm_itree_iter_first(tree, start, last, &name##_keys); \
+\
+		return node ? name##_entry(node) : NULL; \
 	} \
 \
-	/* The next after @item that intersects [@start, @last], or NULL. */ \
 	AVM_ITREE_FN type *name##_iter_next(const type *item, uint64_t start, uint64_t last) \
 	{ \
-		const struct avm_inode *node = &item->member; \
+		struct avm_inode *node = \
+			avm_itree_iter_next(&item->member, start, last, &name##_keys); \
 \
-		for (;;) { \
-			const struct avm_inode *from; \
-\
-			if (node->right && node->right->subtree_last >= start) \
-				return name##_descend(node->right, start, last); \
-			do { \
-				from = node; \
-				node = avm_inode_parent(node); \
-				if (!node) \
-					return NULL; \
-			} while (from == node->right); \
-			if (name##_node_start(node) > last) \
-				return NULL; \
-			if (name##_node_last(node) >= start) \
-				return name##_entry(node); \
-		} \
+		return node ? name##_entry(node) : NULL; \
 	} \
 \
 	AVM_ITREE_FN const char *name##_check(const struct avm_itree *tree, uint64_t max) \

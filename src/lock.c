@@ -25,6 +25,7 @@ extern inline int avm_rw_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_
 extern inline int avm_rw_write_acquire(struct avm *m, struct avm_rwsem *l);
 extern inline int avm_rw_write(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class);
 extern inline bool avm_rw_try_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class);
+extern inline void avm_rw_release(struct avm *m, struct avm_rwsem *l, uint32_t held);
 extern inline void avm_rw_unlock_read(struct avm *m, struct avm_rwsem *l,
 				      enum avm_lock_class class);
 extern inline void avm_rw_unlock_write(struct avm *m, struct avm_rwsem *l,
@@ -137,10 +138,17 @@ void avm_rw_wake(struct avm *m, struct avm_rwsem *l)
 	avm_word_wake(m, &l->word);
 }
 
+void avm_rw_release_slow(struct avm *m, struct avm_rwsem *l, uint32_t held)
+{
+	if (atomic_fetch_sub_explicit(&l->word, held, memory_order_release) ==
+	    (AVM_RW_WAITERS | held))
+		avm_rw_wake(m, l);
+}
+
 /* ---- mmap_lock and the VMA locks under it ---------------------------------------------------- */
 
 /* Odd while a writer is in. A fault inside a VMA compares it with vma->write_seq. */
-static void write_seq_step(struct avm_mm *mm)
+AVM_ONE_STEP void write_seq_step(struct avm_mm *mm)
 {
 	atomic_fetch_add_explicit(&mm->write_seq, 1, memory_order_seq_cst);
 }
@@ -207,7 +215,7 @@ void avm_vma_lock(struct avm_vma *vma)
 
 /* ---- page lock ------------------------------------------------------------------------------- */
 
-static bool page_lock_once(struct avm_page *page)
+AVM_ONE_STEP bool page_lock_once(struct avm_page *page)
 {
 	return !(atomic_fetch_or_explicit(&page->flags, AVM_PG_LOCKED, memory_order_acquire) &
 		 AVM_PG_LOCKED);
@@ -259,6 +267,19 @@ void avm_page_unlock(struct avm *m, struct avm_page *page)
 				      memory_order_release) &
 	    AVM_PG_WAITERS)
 		avm_word_wake(m, &page->flags);
+}
+
+/* ---- counts of references -------------------------------------------------------------------- */
+
+bool avm_ref_tryget(_Atomic uint32_t *refs)
+{
+	uint32_t now = atomic_load_explicit(refs, memory_order_relaxed);
+
+	while (now)
+		if (atomic_compare_exchange_weak_explicit(refs, &now, now + 1, memory_order_acquire,
+							  memory_order_relaxed))
+			return true;
+	return false;
 }
 
 /* ---- RCU ------------------------------------------------------------------------------------- */

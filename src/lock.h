@@ -39,6 +39,7 @@
 void avm_spin_slow(struct avm *m, struct avm_spinlock *l);
 int avm_rw_read_slow(struct avm *m, struct avm_rwsem *l);
 int avm_rw_write_slow(struct avm *m, struct avm_rwsem *l);
+void avm_rw_release_slow(struct avm *m, struct avm_rwsem *l, uint32_t held);
 void avm_rw_wake(struct avm *m, struct avm_rwsem *l);
 
 /*
@@ -134,20 +135,29 @@ inline bool avm_rw_try_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_cl
 	return true;
 }
 
+/*
+ * `held` is set: taking it away is one instruction where clearing it would be a loop. Whoever leaves the word free but
+ * for the waiters wakes them.
+ */
+inline void avm_rw_release(struct avm *m, struct avm_rwsem *l, uint32_t held)
+{
+	if (!AVM_LOCK_INLINE)
+		avm_rw_release_slow(m, l, held);
+	else if (atomic_fetch_sub_explicit(&l->word, held, memory_order_release) ==
+		 (AVM_RW_WAITERS | held))
+		avm_rw_wake(m, l);
+}
+
 inline void avm_rw_unlock_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
 {
 	avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_READ, class, l);
-	if (atomic_fetch_sub_explicit(&l->word, 1, memory_order_release) == (AVM_RW_WAITERS | 1u))
-		avm_rw_wake(m, l);
+	avm_rw_release(m, l, 1);
 }
 
 inline void avm_rw_unlock_write(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
 {
 	avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_WRITE, class, l);
-	/* The bit is set: taking it away is one instruction where clearing it would be a loop. */
-	if (atomic_fetch_sub_explicit(&l->word, AVM_RW_WRITER, memory_order_release) &
-	    AVM_RW_WAITERS)
-		avm_rw_wake(m, l);
+	avm_rw_release(m, l, AVM_RW_WRITER);
 }
 
 /* ---- mmap_lock and the VMA locks under it --------------------------------------------------------- */
@@ -195,6 +205,11 @@ void avm_page_unlock(struct avm *m, struct avm_page *page);
 
 #define avm_assert_page_locked(m, page) \
 	avm_port_lock_event(m, AVM_LOCK_EV_ASSERT, AVM_LOCK_PAGE, page)
+
+/* ---- counts of references -------------------------------------------------------------------------- */
+
+/* One more, not from zero: false when what it counts is going. */
+bool avm_ref_tryget(_Atomic uint32_t *refs);
 
 /* ---- RCU ------------------------------------------------------------------------------------------- */
 

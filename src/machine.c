@@ -85,6 +85,22 @@ static void caches_init(struct avm *m)
 	m->tree_node_alloc = (struct avm_node_alloc){ tree_node_alloc, tree_node_free, m };
 }
 
+/* The i-th cache, or NULL behind the last. */
+static struct avm_cache *cache_at(struct avm *m, unsigned i)
+{
+	static const uint16_t offsets[] = {
+		offsetof(struct avm, vmas),	   offsetof(struct avm, anon_vmas),
+		offsetof(struct avm, avcs),	   offsetof(struct avm, tree_nodes),
+		offsetof(struct avm, radix_nodes), offsetof(struct avm, files),
+		offsetof(struct avm, merged),	   offsetof(struct avm, merged_items),
+		offsetof(struct avm, ksm_items),
+	};
+
+	if (i == sizeof(offsets) / sizeof(offsets[0]))
+		return NULL;
+	return (struct avm_cache *)(void *)((char *)m + offsets[i]);
+}
+
 /* ---- the machine ----------------------------------------------------------------------------- */
 
 int avm_init(struct avm *m, const struct avm_config *config)
@@ -108,33 +124,28 @@ int avm_init(struct avm *m, const struct avm_config *config)
 /* Frames other than the zero page, or objects, that somebody still holds. */
 static bool machine_busy(struct avm *m)
 {
-	const struct avm_cache *caches[] = { &m->vmas,	     &m->anon_vmas,   &m->avcs,
-					     &m->tree_nodes, &m->radix_nodes, &m->files,
-					     &m->merged,     &m->merged_items };
 	uint64_t frames = atomic_load_explicit(&m->frames_used, memory_order_relaxed);
+	const struct avm_cache *c;
 
-	for (size_t i = 0; i < sizeof(caches) / sizeof(caches[0]); i++) {
-		if (caches[i]->nr_objects)
+	for (unsigned i = 0; (c = cache_at(m, i)); i++)
+		if (c->nr_objects)
 			return true;
-	}
 	frames -= atomic_load_explicit(&m->frames_poisoned, memory_order_relaxed);
 	return m->nr_mms || m->nr_swap || frames > (m->zero_page ? 1u : 0u);
 }
 
 int avm_fini(struct avm *m)
 {
-	struct avm_cache *caches[] = { &m->vmas,       &m->anon_vmas,	 &m->avcs,
-				       &m->tree_nodes, &m->radix_nodes,	 &m->files,
-				       &m->merged,     &m->merged_items, &m->ksm_items };
+	struct avm_cache *c;
 
+	avm_ksm_forget(m);
 	if (machine_busy(m))
 		return -AVM_EBUSY;
 	if (m->zero_page)
 		avm_page_put(m, m->zero_page);
 	m->zero_page = NULL;
-	avm_ksm_forget(m);
-	for (size_t i = 0; i < sizeof(caches) / sizeof(caches[0]); i++)
-		avm_cache_fini(m, caches[i]);
+	for (unsigned i = 0; (c = cache_at(m, i)); i++)
+		avm_cache_fini(m, c);
 	return 0;
 }
 

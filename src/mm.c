@@ -4,6 +4,8 @@
  */
 #include "mm.h"
 
+#include <string.h>
+
 #include "mmu_gather.h"
 #include "page.h"
 #include "pgtable.h"
@@ -16,10 +18,9 @@
 
 static bool layout_ok(const struct avm_mm *mm)
 {
-	return avm_page_aligned(mm->lowest) && avm_page_aligned(mm->task_size) &&
-	       avm_page_aligned(mm->mmap_base) && mm->lowest < mm->task_size &&
-	       mm->task_size <= AVM_ARCH_TASK_SIZE && mm->mmap_base > mm->lowest &&
-	       mm->mmap_base <= mm->task_size;
+	return avm_page_aligned(mm->lowest | mm->task_size | mm->mmap_base) &&
+	       mm->lowest < mm->mmap_base && mm->mmap_base <= mm->task_size &&
+	       mm->task_size <= AVM_ARCH_TASK_SIZE;
 }
 
 static void set_layout(struct avm_mm *mm, const struct avm_mm_config *c)
@@ -36,16 +37,32 @@ static void set_layout(struct avm_mm *mm, const struct avm_mm_config *c)
 						      AVM_NO_LIMIT };
 }
 
-int avm_mm_setup(struct avm *m, struct avm_mm *mm, const struct avm_mm_config *config)
+static void copy_layout(struct avm_mm *mm, const struct avm_mm *of)
+{
+	mm->lowest = of->lowest;
+	mm->task_size = of->task_size;
+	mm->mmap_base = of->mmap_base;
+	mm->limits = of->limits;
+}
+
+int avm_mm_setup(struct avm *m, struct avm_mm *mm, const struct avm_mm_config *config,
+		 const struct avm_mm *parent)
 {
 	static const struct avm_mm_config defaults;
 	const struct avm_mm_config *c = config ? config : &defaults;
 	int err;
 
-	*mm = (struct avm_mm){ .machine = m, .context = c->context, .release = c->release };
-	set_layout(mm, c);
-	if (!layout_ok(mm))
-		return -AVM_EINVAL;
+	memset(mm, 0, sizeof(*mm));
+	mm->machine = m;
+	mm->context = c->context;
+	mm->release = c->release;
+	if (parent) {
+		copy_layout(mm, parent);
+	} else {
+		set_layout(mm, c);
+		if (!layout_ok(mm))
+			return -AVM_EINVAL;
+	}
 	atomic_init(&mm->users, 1);
 	avm_vma_tree_init(&mm->vmas, &m->tree_node_alloc,
 			  (uint64_t)m->config.stack_guard << AVM_PAGE_SHIFT, AVM_VM_GROWSDOWN);
@@ -68,14 +85,7 @@ void avm_mm_get(struct avm_mm *mm)
 
 bool avm_mm_tryget(struct avm_mm *mm)
 {
-	uint32_t users = atomic_load_explicit(&mm->users, memory_order_relaxed);
-
-	while (users)
-		if (atomic_compare_exchange_weak_explicit(&mm->users, &users, users + 1,
-							  memory_order_acquire,
-							  memory_order_relaxed))
-			return true;
-	return false;
+	return avm_ref_tryget(&mm->users);
 }
 
 avm_pfn_t avm_mm_root(const struct avm_mm *mm)
@@ -167,16 +177,15 @@ uint64_t avm_mm_pages_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, ui
 	return pages;
 }
 
-/* Is the hint free, and clear of the guard of a stack above? */
-static bool hint_is_free(struct avm_mm *mm, avm_addr_t hint, uint64_t len)
+bool avm_mm_free_at(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t guard)
 {
-	struct avm_vma *next = avm_mm_find(mm, hint);
-	uint64_t guard;
+	const struct avm_vma *next = avm_mm_find(mm, start);
 
 	if (!next)
 		return true;
-	guard = next->flags & AVM_VM_GROWSDOWN ? mm->vmas.guard : 0;
-	return next->start >= hint + len && next->start - (hint + len) >= guard;
+	if (next->flags & AVM_VM_GROWSDOWN)
+		guard += mm->vmas.guard;
+	return next->start >= end && next->start - end >= guard;
 }
 
 int avm_mm_place(struct avm_mm *mm, avm_addr_t hint, uint64_t len, avm_addr_t *out)
@@ -186,7 +195,7 @@ int avm_mm_place(struct avm_mm *mm, avm_addr_t hint, uint64_t len, avm_addr_t *o
 	if (hint) {
 		hint = avm_page_up(hint);
 		if (hint >= mm->lowest && hint <= mm->task_size - len &&
-		    hint_is_free(mm, hint, len)) {
+		    avm_mm_free_at(mm, hint, hint + len, 0)) {
 			*out = hint;
 			return 0;
 		}
@@ -275,6 +284,13 @@ int avm_mm_may_lock(struct avm_mm *mm, uint64_t pages)
 	if (!mm->limits.locked)
 		return -AVM_EPERM;
 	return mm->locked_vm + pages > to_pages(mm->limits.locked) ? -AVM_EAGAIN : 0;
+}
+
+void avm_mm_give_back(struct avm_mm *mm, uint64_t flags, uint64_t pages)
+{
+	avm_mm_account(mm, flags, -(int64_t)pages);
+	if (flags & AVM_VM_ACCOUNT)
+		avm_uncommit(mm->machine, pages);
 }
 
 void avm_mm_account(struct avm_mm *mm, uint64_t flags, int64_t pages)

@@ -56,6 +56,9 @@ bool avm_mm_next_part(struct avm_mm *mm, struct avm_part *p, avm_addr_t end);
 /* Pages of the range in VMAs that have all of these flags. */
 uint64_t avm_mm_pages_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t flags);
 
+/* Is the range free, and `guard` bytes behind it, and the guard of a stack above? */
+bool avm_mm_free_at(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t guard);
+
 /* R1.4: where a mapping of `len` bytes goes; 0 or -ENOMEM. `hint` 0: none. */
 int avm_mm_place(struct avm_mm *mm, avm_addr_t hint, uint64_t len, avm_addr_t *out);
 
@@ -69,8 +72,9 @@ uint64_t avm_commit_limit(struct avm *m);
 /* Would promises be broken if there were so many pages (of frames or swap) less? */
 bool avm_commit_needs(struct avm *m, uint64_t pages);
 
-/* avm_mm_init() without a second try when frames are short. */
-int avm_mm_setup(struct avm *m, struct avm_mm *mm, const struct avm_mm_config *config);
+/* avm_mm_init() without a second try when frames are short. The layout and the limits are those of `parent`, if any. */
+int avm_mm_setup(struct avm *m, struct avm_mm *mm, const struct avm_mm_config *config,
+		 const struct avm_mm *parent);
 
 /* Pages of [start, end) that have been promised: what unmapping it gives back. => mmap_lock. */
 uint64_t avm_mm_accounted(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
@@ -83,6 +87,9 @@ int avm_mm_may_lock(struct avm_mm *mm, uint64_t pages);
 
 /* total_vm, data_vm, exec_vm, stack_vm, locked_vm by the flags of a VMA; `pages` may be negative. */
 void avm_mm_account(struct avm_mm *mm, uint64_t flags, int64_t pages);
+
+/* `pages` of a VMA with these flags go: out of the sums, and out of the promise if they are promised. */
+void avm_mm_give_back(struct avm_mm *mm, uint64_t flags, uint64_t pages);
 
 /* Does private memory with these flags count against the commit limit? (R1.1 accounted) */
 static inline bool avm_flags_accountable(uint64_t flags)

@@ -14,12 +14,14 @@
 
 /* ---- adding a range -------------------------------------------------------------------------------------- */
 
-int avm_map_range(struct avm_mm *mm, const struct avm_range *r)
+int avm_map_range(struct avm_mm *mm, struct avm_range *r)
 {
 	uint64_t pages = (r->end - r->start) >> AVM_PAGE_SHIFT;
-	bool account = r->flags & AVM_VM_ACCOUNT;
+	bool account = avm_flags_accountable(r->flags);
 	struct avm_pool pool;
 
+	if (account)
+		r->flags |= AVM_VM_ACCOUNT;
 	if (!avm_vma_room(mm, 1) ||
 	    avm_mm_may_expand(mm, r->flags, pages - avm_mm_pages_in(mm, r->start, r->end, 0)))
 		return -AVM_ENOMEM;
@@ -202,8 +204,6 @@ static int mmap_locked(struct avm_mm *mm, const struct avm_mmap *a, avm_addr_t *
 		return err;
 	if (*flags & AVM_NEVER_LOCKED)
 		*flags &= ~(AVM_VM_LOCKED | AVM_VM_LOCKONFAULT);
-	if (avm_flags_accountable(*flags))
-		*flags |= AVM_VM_ACCOUNT;
 	r = (struct avm_range){ .start = start,
 				.end = start + len,
 				.flags = *flags,

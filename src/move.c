@@ -3,7 +3,7 @@
 #include "move.h"
 
 #include "anon_vma.h"
-#include "anonvm/file.h"
+#include "file.h"
 #include "mmu_gather.h"
 #include "pgtable.h"
 
@@ -71,20 +71,18 @@ void avm_move_range(struct avm_vma *old_vma, avm_addr_t from, struct avm_vma *ne
 		    avm_addr_t to, uint64_t len)
 {
 	struct avm_mm *mm = old_vma->mm;
-	struct avm *m = mm->machine;
 	struct avm_file *file = old_vma->file;
 	struct avm_ptc src;
 
 	avm_assert_mmap_write_locked(mm);
-	AVM_ASSERT(m, !avm_vma_anon(old_vma) || avm_vma_anon(old_vma) == avm_vma_anon(new_vma));
+	AVM_ASSERT(mm->machine,
+		   !avm_vma_anon(old_vma) || avm_vma_anon(old_vma) == avm_vma_anon(new_vma));
 	(void)new_vma;
-	while (file && avm_rw_write(m, &file->mmap_lock, AVM_LOCK_FILE))
-		;
+	avm_mappings_lock(file);
 	avm_family_lock_vma(old_vma); /* the target's, too: its chain is a clone */
 	for (bool more = avm_ptc_first(&src, mm, from, from + len); more;
 	     more = avm_ptc_next_table(&src))
 		move_table(&src, to - from);
 	avm_family_unlock_vma(old_vma);
-	if (file)
-		avm_rw_unlock_write(m, &file->mmap_lock, AVM_LOCK_FILE);
+	avm_mappings_unlock(file);
 }

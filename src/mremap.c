@@ -32,6 +32,7 @@ struct request {
 	uint64_t new_len;
 	uint32_t flags;
 	avm_addr_t new_addr; /* FIXED: where; DONTUNMAP: a hint; at the end the result */
+	uint64_t kept; /* what of the source is to be found at the target: the smaller length */
 };
 
 static bool is_fixed(const struct request *q)
@@ -48,12 +49,6 @@ static bool leaves_source(const struct request *q)
 static bool must_move(const struct request *q)
 {
 	return q->flags & (AVM_MREMAP_FIXED | AVM_MREMAP_DONTUNMAP);
-}
-
-/* What of the source is to be found at the target. */
-static uint64_t kept_len(const struct request *q)
-{
-	return q->old_len < q->new_len ? q->old_len : q->new_len;
 }
 
 static uint64_t pages_of(uint64_t len)
@@ -79,6 +74,7 @@ static int check_args(struct request *q)
 		return -AVM_EINVAL;
 	q->old_len = avm_page_up(q->old_len);
 	q->new_len = avm_page_up(q->new_len);
+	q->kept = q->old_len < q->new_len ? q->old_len : q->new_len;
 	if (!must_move(q))
 		return 0;
 	if (!(q->flags & AVM_MREMAP_MAYMOVE) || !avm_page_aligned(q->new_addr))
@@ -98,15 +94,14 @@ static int check_args(struct request *q)
 static int check_vma(const struct request *q, const struct avm_vma *vma)
 {
 	uint64_t no_growth = AVM_VM_DONTEXPAND | AVM_VM_SPECIAL;
-	uint64_t kept = kept_len(q);
-	uint64_t more = pages_of(q->new_len - kept);
+	uint64_t more = pages_of(q->new_len - q->kept);
 	uint64_t first = avm_vma_index(vma, q->addr);
 
 	if (!q->old_len && !(vma->flags & AVM_VM_SHARED))
 		return -AVM_EINVAL;
 	if (leaves_source(q) && (vma->flags & no_growth))
 		return -AVM_EINVAL;
-	if (kept > vma->end - q->addr)
+	if (q->kept > vma->end - q->addr)
 		return -AVM_EFAULT;
 	if (leaves_source(q)) /* of one size: the new range comes on top */
 		return avm_mm_may_expand(q->mm, vma->flags, pages_of(q->new_len));
@@ -201,7 +196,7 @@ static uint64_t pages_to_promise(const struct request *q, const struct avm_vma *
 {
 	if (!(src->flags & AVM_VM_ACCOUNT))
 		return 0;
-	return pages_of(leaves_source(q) ? q->new_len : q->new_len - kept_len(q));
+	return pages_of(leaves_source(q) ? q->new_len : q->new_len - q->kept);
 }
 
 /* 0, or -ENOMEM with nothing changed; the pool is the caller's to drain either way. */
@@ -216,7 +211,7 @@ static int reserve(const struct request *q, struct avm_pool *pool, const struct 
 	if (!room_for_move(q) || avm_commit_instead(mm->machine, promise, given_back))
 		return -AVM_ENOMEM;
 	if (!reserve_objects(q, pool, src)) {
-		if (!avm_move_reserve(mm, q->addr, q->new_addr, kept_len(q)))
+		if (!avm_move_reserve(mm, q->addr, q->new_addr, q->kept))
 			return 0;
 		avm_tables_trim(mm, q->new_addr, q->new_addr + q->new_len);
 	}
@@ -234,7 +229,7 @@ static int reserve(const struct request *q, struct avm_pool *pool, const struct 
 static avm_noinline struct avm_vma *make_target(const struct request *q, struct avm_pool *pool,
 						struct avm_vma *src)
 {
-	struct avm_range r = avm_range_of(src, q->addr, q->addr + kept_len(q));
+	struct avm_range r = avm_range_of(src, q->addr, q->addr + q->kept);
 	bool faulted = r.anon_vma;
 	struct avm_vma *target;
 
@@ -254,7 +249,7 @@ static avm_noinline struct avm_vma *make_target(const struct request *q, struct 
 
 static void move_entries(const struct request *q, struct avm_vma *src, struct avm_vma *target)
 {
-	uint64_t len = kept_len(q);
+	uint64_t len = q->kept;
 
 	if (!len)
 		return;
@@ -296,7 +291,7 @@ static void keep_promise(struct avm *m, uint64_t pages)
 /* The old range goes; what it had promised has moved along with the pages. */
 static void drop_source(const struct request *q, struct avm_pool *pool, uint64_t flags)
 {
-	uint64_t len = kept_len(q);
+	uint64_t len = q->kept;
 
 	if (!len)
 		return;
@@ -312,7 +307,7 @@ static void drop_source(const struct request *q, struct avm_pool *pool, uint64_t
 static void change(const struct request *q, struct avm_pool *pool)
 {
 	struct avm_mm *mm = q->mm;
-	avm_addr_t tail = q->addr + kept_len(q);
+	avm_addr_t tail = q->addr + q->kept;
 	avm_addr_t tail_end = q->addr + q->old_len;
 	struct avm_vma *src, *target;
 	uint64_t flags;
@@ -399,25 +394,25 @@ static int remap_once(struct request *q, bool *locked)
 	return err;
 }
 
-/* What a failed try has made of the request does not matter to the next. */
+/* A failed try may have found a place: the next one does not want it. */
 static avm_noinline int remap_retrying(struct request *q, bool *locked)
 {
 	struct avm_retry retry = avm_retry_begin(q->mm->machine);
-	struct request asked = *q;
+	avm_addr_t asked = q->new_addr;
 	int err;
 
 	for (;;) {
 		err = remap_once(q, locked);
 		if (err != -AVM_ENOMEM || !avm_retry(&retry, q->mm->machine, q->mm))
 			return err;
-		*q = asked;
+		q->new_addr = asked;
 	}
 }
 
 int avm_mremap(struct avm_mm *mm, avm_addr_t addr, uint64_t old_len, uint64_t new_len,
 	       uint32_t flags, avm_addr_t new_addr, avm_addr_t *out)
 {
-	struct request q = { mm, addr, old_len, new_len, flags, new_addr };
+	struct request q = { mm, addr, old_len, new_len, flags, new_addr, 0 };
 	bool locked = false;
 	int err = check_args(&q);
 

@@ -41,11 +41,7 @@ static avm_addr_t min_addr(avm_addr_t a, avm_addr_t b)
 /* [start, end) of the VMA is empty now: takes it off. */
 static void drop_range(struct avm_mm *mm, struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
-	uint64_t pages = (end - start) >> AVM_PAGE_SHIFT;
-
-	avm_mm_account(mm, vma->flags, -(int64_t)pages);
-	if (vma->flags & AVM_VM_ACCOUNT)
-		avm_uncommit(mm->machine, pages);
+	avm_mm_give_back(mm, vma->flags, (end - start) >> AVM_PAGE_SHIFT);
 	if (start > vma->start)
 		avm_vma_resize(vma, vma->start, start);
 	else if (end < vma->end)

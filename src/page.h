@@ -22,7 +22,7 @@ static inline struct avm_region *avm_regions(const struct avm *m)
  */
 struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use);
 
-static inline void avm_page_get(struct avm_page *page)
+AVM_ONE_STEP void avm_page_get(struct avm_page *page)
 {
 	atomic_fetch_add_explicit(&page->refcount, 1, memory_order_relaxed);
 }
@@ -64,50 +64,50 @@ static inline void avm_page_put_one(struct avm *m, struct avm_page *page)
 	(void)refs;
 }
 
-static inline uint32_t avm_page_flags(const struct avm_page *page)
+AVM_ONE_STEP uint32_t avm_page_flags(const struct avm_page *page)
 {
 	return atomic_load_explicit(&page->flags, memory_order_relaxed);
 }
 
-static inline bool avm_page_test(const struct avm_page *page, uint32_t flag)
+AVM_ONE_STEP bool avm_page_test(const struct avm_page *page, uint32_t flag)
 {
 	return avm_page_flags(page) & flag;
 }
 
 /* Sets, clears flags; true when any of them was set before. */
-static inline bool avm_page_set(struct avm_page *page, uint32_t flags)
+AVM_ONE_STEP bool avm_page_set(struct avm_page *page, uint32_t flags)
 {
 	return atomic_fetch_or_explicit(&page->flags, flags, memory_order_relaxed) & flags;
 }
 
-static inline bool avm_page_clear(struct avm_page *page, uint32_t flags)
+AVM_ONE_STEP bool avm_page_clear(struct avm_page *page, uint32_t flags)
 {
 	return atomic_fetch_and_explicit(&page->flags, ~flags, memory_order_relaxed) & flags;
 }
 
-static inline uint32_t avm_page_refs(const struct avm_page *page)
+AVM_ONE_STEP uint32_t avm_page_refs(const struct avm_page *page)
 {
 	return atomic_load_explicit(&page->refcount, memory_order_acquire);
 }
 
-static inline uint32_t avm_page_mapcount(const struct avm_page *page)
+AVM_ONE_STEP uint32_t avm_page_mapcount(const struct avm_page *page)
 {
 	return atomic_load_explicit(&page->mapcount, memory_order_acquire);
 }
 
-static inline bool avm_page_is_anon(const struct avm_page *page)
+AVM_ONE_STEP bool avm_page_is_anon(const struct avm_page *page)
 {
 	return atomic_load_explicit(&page->mapping, memory_order_relaxed) & AVM_MAPPING_ANON;
 }
 
 /* Same-page merged (R15): anonymous, and everybody's. */
-static inline bool avm_page_is_merged(const struct avm_page *page)
+AVM_ONE_STEP bool avm_page_is_merged(const struct avm_page *page)
 {
 	return atomic_load_explicit(&page->mapping, memory_order_relaxed) & AVM_MAPPING_MERGED;
 }
 
 /* The file of a page-cache page (NULL when it has none, or has been truncated). Not for anonymous pages. */
-static inline struct avm_file *avm_page_file(const struct avm_page *page)
+AVM_ONE_STEP struct avm_file *avm_page_file(const struct avm_page *page)
 {
 	return (struct avm_file *)atomic_load_explicit(&page->mapping, memory_order_relaxed);
 }

@@ -67,6 +67,9 @@ inline void avm_ptc_lock(struct avm_ptc *c)
 	avm_spin_lock(c->mm->machine, &c->table->table_lock, AVM_LOCK_TABLE);
 }
 
+/* The lock, if the entry is still `seen`. False, without it: it is not. */
+AVM_PTC_FN bool avm_ptc_lock_seen(struct avm_ptc *c, avm_pte_t seen);
+
 inline void avm_ptc_unlock(struct avm_ptc *c)
 {
 	avm_spin_unlock(c->mm->machine, &c->table->table_lock, AVM_LOCK_TABLE);
@@ -103,12 +106,12 @@ static inline avm_pte_t avm_ptc_get_at(const struct avm_ptc *c, uint64_t i)
 	return avm_arch_pte_load(c->pte + i);
 }
 
-static inline avm_pte_t avm_ptc_take(struct avm_ptc *c, uint64_t i)
+AVM_ONE_STEP avm_pte_t avm_ptc_take(struct avm_ptc *c, uint64_t i)
 {
 	return avm_arch_pte_clear(c->mm, c->addr + (i << AVM_PAGE_SHIFT), c->pte + i);
 }
 
-static inline void avm_ptc_change(struct avm_ptc *c, uint64_t i, avm_pte_t pte)
+AVM_ONE_STEP void avm_ptc_change(struct avm_ptc *c, uint64_t i, avm_pte_t pte)
 {
 	avm_arch_pte_store(c->mm, c->addr + (i << AVM_PAGE_SHIFT), c->pte + i, pte);
 }

@@ -5,6 +5,15 @@
 
 #include "pgtable.h"
 
+AVM_PTC_FN bool avm_ptc_lock_seen(struct avm_ptc *c, avm_pte_t seen)
+{
+	avm_ptc_lock(c);
+	if (avm_ptc_get(c) == seen)
+		return true;
+	avm_ptc_unlock(c);
+	return false;
+}
+
 AVM_PTC_FN void avm_ptc_set(struct avm_ptc *c, avm_pte_t pte)
 {
 	avm_pte_t old = avm_arch_pte_load(c->pte);

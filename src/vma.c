@@ -143,18 +143,6 @@ bool avm_vma_room(const struct avm_mm *mm, unsigned more)
 
 /* ---- the trees a VMA is in ---------------------------------------------------------------------------- */
 
-static void file_lock(struct avm_file *file)
-{
-	while (file && avm_rw_write(file->machine, &file->mmap_lock, AVM_LOCK_FILE))
-		;
-}
-
-static void file_unlock(struct avm_file *file)
-{
-	if (file)
-		avm_rw_unlock_write(file->machine, &file->mmap_lock, AVM_LOCK_FILE);
-}
-
 /* => file->mmap_lock write. */
 static void file_attach(struct avm_vma *vma)
 {
@@ -174,16 +162,16 @@ static void file_detach(struct avm_vma *vma)
 
 static void link_file(struct avm_vma *vma)
 {
-	file_lock(vma->file);
+	avm_mappings_lock(vma->file);
 	file_attach(vma);
-	file_unlock(vma->file);
+	avm_mappings_unlock(vma->file);
 }
 
 static void unlink_file(struct avm_vma *vma)
 {
-	file_lock(vma->file);
+	avm_mappings_lock(vma->file);
 	file_detach(vma);
-	file_unlock(vma->file);
+	avm_mappings_unlock(vma->file);
 }
 
 static bool has_close(const struct avm_vma *vma)
@@ -276,7 +264,7 @@ static void relayout(struct avm_mm *mm, struct avm_pool *pool, const struct part
 	avm_assert_mmap_write_locked(mm);
 	for (unsigned i = 0; i < nr; i++)
 		avm_vma_lock(parts[i].vma);
-	file_lock(file);
+	avm_mappings_lock(file);
 	if (faulted)
 		avm_family_lock_vma(faulted);
 
@@ -306,22 +294,28 @@ static void relayout(struct avm_mm *mm, struct avm_pool *pool, const struct part
 				avm_family_drop(parts[i].vma, &pool->avcs);
 		avm_rw_unlock_write(mm->machine, &root->lock, AVM_LOCK_FAMILY);
 	}
-	file_unlock(file);
+	avm_mappings_unlock(file);
 }
 
-/* The parts that went: their chains are dropped, their pages belong to the one that grew. */
-static void bury(struct avm_mm *mm, const struct part *parts, unsigned nr)
+/*
+ * The parts that went: their chains are dropped, their pages belong to the one that grew. Returns how many ranges have
+ * become part of another: these, or the one that never was a VMA.
+ */
+static unsigned bury(struct avm_mm *mm, const struct part *parts, unsigned nr)
 {
+	unsigned gone = 0;
+
 	for (unsigned i = 0; i < nr; i++) {
 		struct avm_file *file = parts[i].vma->file;
 
 		if (!part_goes(&parts[i]))
 			continue;
 		avm_vma_free(mm, parts[i].vma);
-		avm_count(mm->machine, AVM_EV_MERGE, 1);
+		gone++;
 		if (file)
 			avm_file_put(file);
 	}
+	return gone ? gone : 1;
 }
 
 /* ---- R2: may they merge? ------------------------------------------------------------------------------ */
@@ -399,6 +393,31 @@ static enum merge merge_plan(struct avm_mm *mm, const struct avm_range *r, struc
 
 /* ---- the operations ------------------------------------------------------------------------------------- */
 
+/* [start, end), a part of `vma` or (NULL) free, goes to its neighbours, by plan. */
+static struct avm_vma *give_away(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
+				 const struct avm_range *r, enum merge plan, struct avm_vma *prev,
+				 struct avm_vma *next)
+{
+	struct part parts[3];
+	unsigned nr = 0;
+
+	/* What is left of vma: above what prev takes, below what next takes, nothing in between. */
+	if (vma && plan == MERGE_NEXT)
+		parts[nr++] = (struct part){ vma, vma->start, r->start, false };
+	else if (vma)
+		parts[nr++] = (struct part){ vma, r->end, vma->end, false };
+	if (plan == MERGE_NEXT)
+		parts[nr++] = (struct part){ next, r->start, next->end, false };
+	else
+		parts[nr++] = (struct part){ prev, prev->start,
+					     plan == MERGE_BOTH ? next->end : r->end, false };
+	if (plan == MERGE_BOTH)
+		parts[nr++] = (struct part){ next, next->start, next->start, false };
+	relayout(mm, pool, parts, nr);
+	avm_count(mm->machine, AVM_EV_MERGE, bury(mm, parts, nr));
+	return plan == MERGE_NEXT ? next : prev;
+}
+
 /* A range between `prev` and `next`, which may be NULL. */
 static struct avm_vma *add_between(struct avm_mm *mm, struct avm_pool *pool,
 				   const struct avm_range *r, struct avm_vma *prev,
@@ -407,21 +426,8 @@ static struct avm_vma *add_between(struct avm_mm *mm, struct avm_pool *pool,
 	enum merge plan = merge_plan(mm, r, prev, next, NULL);
 	struct avm_vma *vma;
 
-	if (plan == MERGE_BOTH) {
-		struct part parts[] = { { prev, prev->start, next->end, false },
-					{ next, next->start, next->start, false } };
-
-		relayout(mm, pool, parts, 2);
-		bury(mm, parts, 2);
-		return prev;
-	}
-	if (plan != MERGE_NONE) {
-		vma = plan == MERGE_PREV ? prev : next;
-		avm_vma_resize(vma, plan == MERGE_PREV ? vma->start : r->start,
-			       plan == MERGE_PREV ? r->end : vma->end);
-		avm_count(mm->machine, AVM_EV_MERGE, 1);
-		return vma;
-	}
+	if (plan != MERGE_NONE)
+		return give_away(mm, pool, NULL, r, plan, prev, next);
 	vma = pool_take_vma(pool, mm, r);
 	avm_vma_enter(vma);
 	return vma;
@@ -495,34 +501,6 @@ void avm_vma_remove(struct avm_mm *mm, struct avm_vma *vma)
 
 /* ---- R2.5: a range of a VMA gets other attributes --------------------------------------------------------- */
 
-/* [start, end) of `vma` goes to its neighbours, by plan. */
-static struct avm_vma *give_away(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
-				 avm_addr_t start, avm_addr_t end, enum merge plan,
-				 struct avm_vma *prev, struct avm_vma *next)
-{
-	struct part parts[3];
-	unsigned nr = 0;
-
-	/* What is left of vma: above what prev takes, below what next takes, nothing in between. */
-	if (plan == MERGE_NEXT)
-		parts[nr++] = (struct part){ vma, vma->start, start, false };
-	else
-		parts[nr++] = (struct part){ vma, end, vma->end, false };
-	if (plan == MERGE_NEXT) {
-		parts[nr++] = (struct part){ next, start, next->end, false };
-	} else {
-		parts[nr++] = (struct part){ prev, prev->start,
-					     plan == MERGE_BOTH ? next->end : end, false };
-		if (plan == MERGE_BOTH)
-			parts[nr++] = (struct part){ next, next->start, next->start, false };
-	}
-	relayout(mm, pool, parts, nr);
-	if (!part_goes(&parts[0])) /* else bury() counts it */
-		avm_count(mm->machine, AVM_EV_MERGE, 1);
-	bury(mm, parts, nr);
-	return plan == MERGE_NEXT ? next : prev;
-}
-
 /* [start, end) of the VMA as it is to be. */
 static struct avm_range range_with(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
 				   const struct avm_vma_attrs *attrs)
@@ -544,7 +522,7 @@ struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct 
 	enum merge plan = merge_plan(mm, &r, prev, next, vma);
 
 	if (plan != MERGE_NONE)
-		return give_away(mm, pool, vma, start, end, plan, prev, next);
+		return give_away(mm, pool, vma, &r, plan, prev, next);
 	if (start > vma->start)
 		vma = avm_vma_split(mm, pool, vma, start);
 	if (end < vma->end)

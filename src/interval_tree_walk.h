@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* interval_tree_walk.h - the bodies of AVM_ITREE_WALK, for interval_tree.h or interval_tree.c. */
+#ifndef AVM_INTERVAL_TREE_WALK_H
+#define AVM_INTERVAL_TREE_WALK_H
+
+#include "interval_tree.h"
+
+AVM_ITREE_WALK void avm_itree_insert(struct avm_itree *tree, struct avm_inode *node,
+				     const struct avm_itree_keys *keys)
+{
+	uint64_t start = keys->start(node);
+	uint64_t last = keys->last(node);
+	struct avm_inode *parent = NULL;
+	struct avm_inode **slot = &tree->root;
+
+	while (*slot) {
+		parent = *slot;
+		if (parent->subtree_last < last)
+			parent->subtree_last = last;
+		slot = start < keys->start(parent) ? &parent->left : &parent->right;
+	}
+	node->subtree_last = last;
+	avm_itree_attach(tree, node, parent, slot, keys->last);
+}
+
+/*
+ * The heart of a search: the first in the subtree of @node that intersects.
+ * pre: something in it ends at @start or later. Should even the leftmost of those start behind
+ * @last, then so does everything after it, and nothing intersects.
+ */
+static inline struct avm_inode *avm_itree_descend(const struct avm_inode *node, uint64_t start,
+						  uint64_t last, const struct avm_itree_keys *keys)
+{
+	for (;;) {
+		if (node->left && node->left->subtree_last >= start) {
+			node = node->left;
+			continue;
+		}
+		if (keys->start(node) > last)
+			return NULL;
+		if (keys->last(node) >= start)
+			return (struct avm_inode *)node;
+		node = node->right;
+	}
+}
+
+AVM_ITREE_WALK struct avm_inode *avm_itree_iter_first(const struct avm_itree *tree, uint64_t start,
+						      uint64_t last,
+						      const struct avm_itree_keys *keys)
+{
+	if (!tree->root || tree->root->subtree_last < start)
+		return NULL;
+	return avm_itree_descend(tree->root, start, last, keys);
+}
+
+AVM_ITREE_WALK struct avm_inode *avm_itree_iter_next(const struct avm_inode *node, uint64_t start,
+						     uint64_t last,
+						     const struct avm_itree_keys *keys)
+{
+	for (;;) {
+		const struct avm_inode *from;
+
+		if (node->right && node->right->subtree_last >= start)
+			return avm_itree_descend(node->right, start, last, keys);
+		do {
+			from = node;
+			node = avm_inode_parent(node);
+			if (!node)
+				return NULL;
+		} while (from == node->right);
+		if (keys->start(node) > last)
+			return NULL;
+		if (keys->last(node) >= start)
+			return (struct avm_inode *)node;
+	}
+}
+
+#endif
