@@ -261,32 +261,40 @@ static int insert_page(struct avm_file *f, uint64_t index, struct avm_page *page
 	return err;
 }
 
-void avm_file_remove_page(struct avm_file *f, struct avm_page *page)
+/* Takes the page out, if nobody but the cache has more than `others` references on it. => page locked. */
+static bool take_out(struct avm_file *f, struct avm_page *page, uint32_t others)
 {
 	struct avm *m = f->machine;
 	uint64_t index = atomic_load_explicit(&page->index, memory_order_relaxed);
 	struct avm_radix_spares spares = { 0 };
-	const void *was;
+	const void *was = NULL;
 
 	avm_assert_page_locked(m, page);
+	/* New references are taken under this lock. */
 	avm_spin_lock(m, &f->pages_lock, AVM_LOCK_LEAF);
-	was = avm_radix_erase(&f->pages, index, &spares);
-	f->nr_pages--;
+	if (avm_page_refs(page) - 1 <= others) {
+		was = avm_radix_erase(&f->pages, index, &spares);
+		AVM_BUG_ON(m, was != page);
+		f->nr_pages--;
+	}
 	avm_spin_unlock(m, &f->pages_lock, AVM_LOCK_LEAF);
-	AVM_BUG_ON(m, was != page);
+	if (!was)
+		return false;
 	avm_file_drain_spares(m, &spares);
 	atomic_store_explicit(&page->mapping, 0, memory_order_relaxed);
 	avm_page_clear(page, AVM_PG_DIRTY);
 	avm_page_put_one(m, page); /* the caller has another */
+	return true;
+}
+
+void avm_file_remove_page(struct avm_file *f, struct avm_page *page)
+{
+	take_out(f, page, UINT32_MAX);
 }
 
 bool avm_file_evict_page(struct avm_file *f, struct avm_page *page)
 {
-	/* Whoever gets a reference after this look waits for the page lock, and finds the page gone. */
-	if (avm_page_refs(page) != 2)
-		return false;
-	avm_file_remove_page(f, page);
-	return true;
+	return take_out(f, page, 1);
 }
 
 bool avm_file_replace_page(struct avm_file *f, struct avm_page *from, struct avm_page *to)

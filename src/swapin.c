@@ -7,6 +7,7 @@
 #include "page.h"
 #include "swap.h"
 
+#if AVM_PORT_TIER >= 2
 static unsigned error_bits(int err)
 {
 	switch (err) {
@@ -21,7 +22,6 @@ static unsigned error_bits(int err)
 	}
 }
 
-#if AVM_PORT_TIER >= 2
 /*
  * The page is back. If others may see it, a write needs a copy all the same, and gets it in this very fault: `bits` are
  * what it has cost so far.
