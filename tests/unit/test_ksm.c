@@ -368,6 +368,121 @@ static void a_page_that_changes_while_it_is_merged_is_kept_apart(void **state)
 	assert_true(interrupted >= 6);
 }
 
+/* What somebody does between two looks of the core at an entry: before the n-th lock of a table in a scan. */
+struct race {
+	enum {
+		RACE_STORE,
+		RACE_DISCARD,
+		RACE_FORK,
+		RACE_SWAP,
+		NR_RACES,
+	} what;
+	struct sim_proc *p;
+	unsigned page;
+	unsigned at, seen;
+	bool done; /* it has happened */
+};
+
+static bool family_is_free(struct sim_proc *p, unsigned page)
+{
+	struct avm_anon_vma *av = avm_vma_anon(avm_find_vma(sim_mm(p), AT(page)));
+
+	return !atomic_load(&avm_family_root(av)->lock.word);
+}
+
+static void race_act(void *context, enum sim_at at)
+{
+	struct race *r = context;
+	struct sim_proc *child;
+
+	(void)at;
+	switch (r->what) {
+	case RACE_STORE:
+		r->done = !sim_store(r->p, AT(r->page), "c", 1, NULL);
+		break;
+	case RACE_DISCARD:
+		r->done = !advise(r->p, r->page, 1, AVM_MADV_DONTNEED);
+		break;
+	case RACE_FORK:
+		/* He who would have to wait for the walk comes later. */
+		if (!family_is_free(r->p, r->page))
+			break;
+		r->done = !sim_proc_fork(r->p, &child);
+		break;
+	default:
+		r->done = avm_shrink(w.m, 1);
+	}
+}
+
+static void race_event(void *context, int event, int lock_class, const volatile void *lock)
+{
+	struct race *r = context;
+	avm_pfn_t pfn;
+
+	(void)lock;
+	if (event != AVM_LOCK_EV_WRITE || lock_class != AVM_LOCK_TABLE || r->seen++ != r->at)
+		return;
+	sim_set_interruption(w.s, race_act, r);
+	pfn = avm_port_frame_alloc(w.m, AVM_FRAME_USER);
+	sim_set_interruption(w.s, NULL, NULL);
+	avm_port_frame_free(w.m, pfn);
+}
+
+static unsigned char raced(const struct race *r, struct sim_proc *p)
+{
+	if (p != r->p || !r->done || r->what > RACE_DISCARD)
+		return 5;
+	return r->what == RACE_STORE ? 'c' : 0;
+}
+
+/* False: the scan was over before. */
+static bool race(struct race *r, bool of_b)
+{
+	struct sim_proc *b;
+
+	open_world();
+	b = process();
+	memory(w.a, 0, 1, 5);
+	memory(b, 7, 1, 5);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	r->p = of_b ? b : w.a;
+	r->page = of_b ? 7 : 0;
+	if (!sim_set_other_cpu(w.s, race_event, r))
+		r->seen = 0;
+	assert_true(avm_ksm_scan(w.m, ROUND) >= 0);
+	sim_set_other_cpu(w.s, NULL, NULL);
+	world_check(&w);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(load(w.a, AT(0)), raced(r, w.a));
+		assert_int_equal(load(b, AT(7)), raced(r, b));
+		assert_true(avm_ksm_scan(w.m, ROUND) >= 0);
+		(void)avm_shrink_all(w.m);
+		world_check(&w);
+	}
+	close_world();
+	return r->seen > r->at;
+}
+
+static void whoever_comes_between_two_looks_finds_his_own(void **state)
+{
+	unsigned happened = 0, at = 0;
+	bool more = true;
+
+	(void)state;
+	for (; more; at++) {
+		more = false;
+		for (int i = 0; i < 2 * NR_RACES; i++) {
+			struct race r = { .what = i / 2, .at = at };
+
+			more |= race(&r, i % 2);
+			happened += r.done;
+		}
+	}
+#ifdef AVM_DEBUG
+	assert_true(at > 5 && happened > 20);
+#endif
+}
+
 /* ---- a merged page and its owners -------------------------------------------------------------------------- */
 
 static void a_write_copies_away_and_the_others_keep_what_they_had(void **state)
@@ -1134,6 +1249,7 @@ int main(void)
 		cmocka_unit_test(a_page_has_so_many_places_and_not_more),
 		cmocka_unit_test(locked_held_and_pinned_pages_stay),
 		cmocka_unit_test(a_page_that_changes_while_it_is_merged_is_kept_apart),
+		cmocka_unit_test(whoever_comes_between_two_looks_finds_his_own),
 		cmocka_unit_test(a_write_copies_away_and_the_others_keep_what_they_had),
 		cmocka_unit_test(breaking_and_merging_again_takes_no_second_item),
 		cmocka_unit_test(fork_shares_a_merged_page_like_any),
