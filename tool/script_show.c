@@ -54,7 +54,7 @@ static void sum_page(const struct avm_pte_info *pte, struct vma_sums *sums)
 	}
 	if (!pte->page)
 		return;
-	sums->anon += avm_page_anon_vma(pte->page) != NULL;
+	sums->anon += (atomic_load(&pte->page->mapping) & AVM_MAPPING_ANON) != 0;
 	sums->shared += atomic_load(&pte->page->mapcount) > 1;
 	sums->exclusive += (atomic_load(&pte->page->flags) & AVM_PG_EXCLUSIVE) != 0;
 }
