@@ -84,8 +84,8 @@ static bool changes_flags(enum avm_advice advice)
 /* Not mergeable first: what is copied then stays private. A hole has been reported; the rest is done. */
 static int unmerge(struct avm_mm *mm, avm_addr_t addr, uint64_t len)
 {
-	int result = avm_attrs_operate(mm, addr, len, &flag_advice[AVM_MADV_UNMERGEABLE],
-				       -AVM_EAGAIN);
+	int result =
+		avm_attrs_operate(mm, addr, len, &flag_advice[AVM_MADV_UNMERGEABLE], -AVM_EAGAIN);
 	int err;
 
 	if (result && result != -AVM_ENOMEM)
