@@ -102,8 +102,8 @@ enum op_kind draw_kind_under_pressure(struct rng *r)
 		{ OP_INVALIDATE, 3 }, { OP_SYNC, 8 },	    { OP_READAHEAD, 3 },
 		{ OP_FREAD, 8 },      { OP_FWRITE, 8 },	    { OP_SHRINK, 8 },
 		{ OP_SHRINK_ALL, 1 }, { OP_SWAPON, 14 },    { OP_SWAP_FAIL, 10 },
-		{ OP_KSM, 40 },	      { OP_MIGRATE, 20 },  { OP_COMPACT, 4 },	  { OP_PIN, 12 },
-		{ OP_UNPIN, 16 },
+		{ OP_KSM, 40 },	      { OP_MIGRATE, 20 },   { OP_COMPACT, 4 },
+		{ OP_PIN, 12 },	      { OP_UNPIN, 16 },
 	};
 
 	return draw(r, weights, sizeof(weights) / sizeof(weights[0]));
@@ -140,8 +140,8 @@ void generate_inside(struct rng *r, struct world *w, struct op *op)
 	static const struct weight weights[] = {
 		{ OP_LOAD, 60 },   { OP_STORE, 80 }, { OP_TOUCH, 10 },	  { OP_MADVISE, 40 },
 		{ OP_FORK, 10 },   { OP_EXIT, 3 },   { OP_MUNMAP, 10 },	  { OP_MPROTECT, 10 },
-		{ OP_SHRINK, 16 }, { OP_SWAPON, 3 }, { OP_SWAP_FAIL, 3 },
-		{ OP_KSM, 6 },	 { OP_MIGRATE, 8 },
+		{ OP_SHRINK, 16 }, { OP_SWAPON, 3 }, { OP_SWAP_FAIL, 3 }, { OP_KSM, 6 },
+		{ OP_MIGRATE, 8 },
 	};
 	static const uint32_t advice[] = { AVM_MADV_DONTNEED, AVM_MADV_DONTNEED, AVM_MADV_FREE,
 					   AVM_MADV_PAGEOUT, AVM_MADV_COLD };

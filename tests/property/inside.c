@@ -25,7 +25,8 @@ static bool is_busy(const struct world *w, unsigned p)
 {
 	const struct op *outer = w->outer;
 
-	return (outer->kind < OP_TRUNCATE || outer->kind == OP_PIN) && (p == outer->p || p == outer->q);
+	return (outer->kind < OP_TRUNCATE || outer->kind == OP_PIN) &&
+	       (p == outer->p || p == outer->q);
 }
 
 /*

@@ -269,7 +269,7 @@ static void print_memory(FILE *out, const struct op *op)
 		break;
 	case OP_PIN:
 		put_range(out, op, "pin");
-		fprintf(out, " %c as p%u", "rwx"[op->prot % 3], op->flags);
+		fprintf(out, " %c as p%u", "rwx"[op->prot % 3], op -> flags);
 		break;
 	case OP_UNPIN:
 		fprintf(out, "unpin p%u%s", op->flags, op->prot ? " dirty" : "");
