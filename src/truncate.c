@@ -13,7 +13,6 @@
 #include "error.h"
 #include "file.h"
 #include "lock.h"
-#include "lru.h"
 #include "page.h"
 #include "zap.h"
 
@@ -38,8 +37,6 @@ static bool take_page(struct avm_file *f, struct avm_page *page, uint64_t index,
 		taken = what == TAKE_ALL || !avm_page_test(page, AVM_PG_DIRTY);
 		if (taken)
 			avm_file_remove_page(f, page);
-		else if (avm_page_test(page, AVM_PG_UNEVICTABLE)) /* who locked it has lost it */
-			avm_lru_set_unevictable(m, page, false);
 	}
 	avm_page_unlock(m, page);
 	return taken;

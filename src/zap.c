@@ -3,6 +3,7 @@
 #include "zap.h"
 
 #include "file.h"
+#include "lru.h"
 #include "page.h"
 #include "pgtable.h"
 #include "rmap.h"
@@ -68,6 +69,9 @@ static void zap_entry(struct zap *z, struct avm_ptc *c)
 		avm_page_set(page, AVM_PG_DIRTY);
 		z->dirty = true;
 	}
+	/* Who had it locked has lost it, and somebody may keep the page: the cache, a pin. */
+	if ((z->vma->flags & AVM_VM_LOCKED) && avm_page_test(page, AVM_PG_UNEVICTABLE))
+		avm_lru_set_unevictable(m, page, false);
 	z->rss[avm_page_rss(page)]--;
 	z->full = avm_gather_page(z->g, page);
 }

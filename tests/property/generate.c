@@ -255,7 +255,8 @@ static void make_mremap(struct rng *r, const struct bounds_mm *mm, struct op *op
 		op->len = 0;
 }
 
-static void make_madvise(struct rng *r, const struct bounds_mm *mm, struct op *op)
+static void make_madvise(struct rng *r, const struct world *w, const struct bounds_mm *mm,
+			 struct op *op)
 {
 	static const enum avm_advice advice[] = {
 		AVM_MADV_NORMAL,	 AVM_MADV_RANDOM,      AVM_MADV_SEQUENTIAL,
@@ -271,6 +272,8 @@ static void make_madvise(struct rng *r, const struct bounds_mm *mm, struct op *o
 
 	range(r, mm, op);
 	op->flags = (uint32_t)PICK(r, advice);
+	if (w->program->pressure && rng_one_in(r, 2))
+		op->flags = advice_under_pressure(r);
 	if (rng_one_in(r, 100))
 		op->flags = 99;
 }
@@ -301,6 +304,11 @@ static void make_access(struct rng *r, const struct world *w, const struct bound
 		op->addr = clamp(v->start - few(r, 8) * PAGE);
 	op->len = 8;
 	op->value = rng_next(r);
+	/* Equal pages, for those who look for them: a load of what another has written is a hit all the same, else. */
+	if (w->program->pressure && rng_one_in(r, 3)) {
+		op->value = 1 + rng_below(r, 3);
+		return;
+	}
 	if (w->content == PAGE) {
 		op->len = 1 + rng_below(r, 16);
 		if (rng_one_in(r, 2))
@@ -387,6 +395,16 @@ static void make_file_op(struct rng *r, const struct world *w, struct op *op)
 		keep_off_disk(w, op);
 }
 
+static void make_pin(struct rng *r, const struct world *w, struct op *op)
+{
+	op->addr = mapped(r, w->procs[op->p].bounds);
+	op->len = (1 + rng_below(r, PIN_PAGES)) * PAGE;
+	op->prot = rng_one_in(r, 2) ? AVM_ACCESS_WRITE : AVM_ACCESS_READ;
+	op->flags = (uint32_t)rng_below(r, NR_PINS);
+	if (op->addr + op->len > WINDOW_END)
+		op->len = PAGE;
+}
+
 static void make_fork(struct rng *r, const struct world *w, struct op *op)
 {
 	for (unsigned i = 0; i < NR_PROCS; i++) {
@@ -467,7 +485,7 @@ static void make(struct rng *r, struct world *w, struct op *op)
 		make_mremap(r, mm, op);
 		break;
 	case OP_MADVISE:
-		make_madvise(r, mm, op);
+		make_madvise(r, w, mm, op);
 		break;
 	case OP_MLOCK:
 	case OP_MUNLOCK:
@@ -520,7 +538,7 @@ static void make(struct rng *r, struct world *w, struct op *op)
 void generate_kind(struct rng *r, struct world *w, enum op_kind kind, struct op *op)
 {
 	*op = (struct op){ .kind = kind };
-	if (kind >= OP_SHRINK) {
+	if (kind >= OP_SHRINK && kind != OP_PIN) {
 		make_memory_op(r, w, op);
 		return;
 	}
@@ -532,7 +550,9 @@ void generate_kind(struct rng *r, struct world *w, enum op_kind kind, struct op 
 			return;
 		op->kind = OP_EXEC;
 	}
-	if (op->kind >= OP_TRUNCATE)
+	if (op->kind == OP_PIN)
+		make_pin(r, w, op);
+	else if (op->kind >= OP_TRUNCATE)
 		make_file_op(r, w, op);
 	else
 		make(r, w, op);

@@ -43,6 +43,18 @@ void make_memory_op(struct rng *r, const struct world *w, struct op *op)
 		op->new_len = 8 + rng_below(r, rng_one_in(r, 3) ? 20 : 150);
 		op->to = rng_below(r, 3);
 		break;
+	case OP_KSM:
+		op->new_len = 1 + rng_below(r, 60);
+		break;
+	case OP_MIGRATE:
+	case OP_COMPACT:
+		op->to = rng_below(r, w->program->frames);
+		op->new_len = 1 + rng_below(r, 16);
+		break;
+	case OP_UNPIN:
+		op->flags = (uint32_t)rng_below(r, NR_PINS);
+		op->prot = (uint32_t)rng_below(r, 2);
+		break;
 	case OP_SWAP_FAIL:
 		op->to = rng_below(r, 4);
 		op->new_len = rng_below(r, 3) | rng_below(r, 4) << 4;
@@ -90,9 +102,21 @@ enum op_kind draw_kind_under_pressure(struct rng *r)
 		{ OP_INVALIDATE, 3 }, { OP_SYNC, 8 },	    { OP_READAHEAD, 3 },
 		{ OP_FREAD, 8 },      { OP_FWRITE, 8 },	    { OP_SHRINK, 8 },
 		{ OP_SHRINK_ALL, 1 }, { OP_SWAPON, 14 },    { OP_SWAP_FAIL, 10 },
+		{ OP_KSM, 40 },	      { OP_MIGRATE, 20 },   { OP_COMPACT, 4 },
+		{ OP_PIN, 12 },	      { OP_UNPIN, 16 },
 	};
 
 	return draw(r, weights, sizeof(weights) / sizeof(weights[0]));
+}
+
+uint32_t advice_under_pressure(struct rng *r)
+{
+	static const enum avm_advice advice[] = { AVM_MADV_MERGEABLE, AVM_MADV_MERGEABLE,
+						  AVM_MADV_MERGEABLE, AVM_MADV_FREE,
+						  AVM_MADV_PAGEOUT,   AVM_MADV_PAGEOUT,
+						  AVM_MADV_COLD };
+
+	return (uint32_t)PICK(r, advice);
 }
 
 /* Where the outer operation works, others find the same pages: half of them go there. */
@@ -116,7 +140,8 @@ void generate_inside(struct rng *r, struct world *w, struct op *op)
 	static const struct weight weights[] = {
 		{ OP_LOAD, 60 },   { OP_STORE, 80 }, { OP_TOUCH, 10 },	  { OP_MADVISE, 40 },
 		{ OP_FORK, 10 },   { OP_EXIT, 3 },   { OP_MUNMAP, 10 },	  { OP_MPROTECT, 10 },
-		{ OP_SHRINK, 16 }, { OP_SWAPON, 3 }, { OP_SWAP_FAIL, 3 },
+		{ OP_SHRINK, 16 }, { OP_SWAPON, 3 }, { OP_SWAP_FAIL, 3 }, { OP_KSM, 6 },
+		{ OP_MIGRATE, 8 },
 	};
 	static const uint32_t advice[] = { AVM_MADV_DONTNEED, AVM_MADV_DONTNEED, AVM_MADV_FREE,
 					   AVM_MADV_PAGEOUT, AVM_MADV_COLD };

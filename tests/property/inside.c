@@ -25,7 +25,8 @@ static bool is_busy(const struct world *w, unsigned p)
 {
 	const struct op *outer = w->outer;
 
-	return outer->kind < OP_TRUNCATE && (p == outer->p || p == outer->q);
+	return (outer->kind < OP_TRUNCATE || outer->kind == OP_PIN) &&
+	       (p == outer->p || p == outer->q);
 }
 
 /*
@@ -124,6 +125,27 @@ static bool may_change(const struct world *w, const struct op *op)
 	}
 }
 
+bool takes_pages(const struct op *op)
+{
+	switch (op->kind) {
+	case OP_MMAP:
+	case OP_MUNMAP:
+	case OP_MREMAP:
+	case OP_MADVISE:
+	case OP_BRK:
+	case OP_INSERT_PFN:
+	case OP_EXIT:
+	case OP_EXEC:
+	case OP_UNMAP_ALL:
+	case OP_TRUNCATE:
+	case OP_PUNCH:
+	case OP_INVALIDATE:
+		return true;
+	default:
+		return false;
+	}
+}
+
 bool may_be_inside(const struct world *w, const struct op *op)
 {
 	if (op->kind < OP_TRUNCATE && !w->procs[op->p].sim)
@@ -143,6 +165,8 @@ bool may_be_inside(const struct world *w, const struct op *op)
 	case OP_SHRINK:
 	case OP_SHRINK_ALL:
 	case OP_SWAP_FAIL:
+	case OP_KSM:
+	case OP_MIGRATE:
 		return true;
 	case OP_SWAPON:
 	case OP_SWAPOFF:
@@ -173,6 +197,7 @@ void world_inside(struct world *w, const struct op *op)
 	w->expect = NOT_DONE;
 	if (w->failed || !may_be_inside(w, op))
 		return;
+	w->changes += takes_pages(op);
 	w->before = world_mishaps(w);
 	w->inside = true;
 	perform(w, op);

@@ -10,8 +10,8 @@
 /*
  * The page at addr is to be accessed, or was: what must come of it. Also tells the oracle of a stack that grew.
  */
-static unsigned foretell(struct world *w, struct proc *p, avm_addr_t addr, enum avm_access access,
-			 bool force)
+unsigned foretell(struct world *w, struct proc *p, avm_addr_t addr, enum avm_access access,
+		  bool force)
 {
 	struct oracle_answer answer;
 	bool grew = !bounds_at(p->bounds, addr);
@@ -29,8 +29,7 @@ static unsigned foretell(struct world *w, struct proc *p, avm_addr_t addr, enum 
 }
 
 /* No memory: the stack may have grown, the VMA become faulted, and that is all. */
-static void no_memory(struct world *w, unsigned proc, avm_addr_t addr, enum avm_access access,
-		      bool force)
+void no_memory(struct world *w, unsigned proc, avm_addr_t addr, enum avm_access access, bool force)
 {
 	struct proc *p = &w->procs[proc];
 	avm_addr_t page = addr & ~(PAGE - 1);

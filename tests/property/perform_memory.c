@@ -42,6 +42,15 @@ static uint64_t frames_refused(const struct world *w)
 	return atomic_load(&sim_machine(w->sim)->frames_refused);
 }
 
+static bool have_pins(const struct world *w)
+{
+	for (unsigned i = 0; i < NR_PINS; i++) {
+		if (w->pins[i].n)
+			return true;
+	}
+	return false;
+}
+
 /* Why a removal may fail: promises, or memory; a slot that cannot be read; somebody in the middle who holds one. */
 static bool may_refuse(const struct world *w, int err, uint64_t refused)
 {
@@ -55,7 +64,7 @@ static bool may_refuse(const struct world *w, int err, uint64_t refused)
 		return world_alloc_failed(w);
 	case -AVM_EBUSY:
 	case -AVM_EINTR:
-		return others;
+		return others || have_pins(w);
 	default:
 		return false;
 	}
@@ -94,6 +103,35 @@ static void do_swap_fail(struct world *w, const struct op *op)
 		      (unsigned)op->new_len >> 4 & 15);
 }
 
+/* ---- frames ------------------------------------------------------------------------------------------- */
+
+static avm_pfn_t first_frame(const struct world *w)
+{
+	return sim_machine(w->sim)->regions->first;
+}
+
+static void do_frames(struct world *w, const struct op *op)
+{
+	struct avm *m = sim_machine(w->sim);
+	int64_t got;
+
+	switch (op->kind) {
+	case OP_KSM:
+		got = avm_ksm_scan(m, op->new_len);
+		break;
+	case OP_MIGRATE:
+		got = avm_migrate(m, first_frame(w) + op->to);
+		break;
+	default:
+		got = avm_compact(m, first_frame(w) + op->to, op->new_len);
+		break;
+	}
+	w->expect = got < 0 ? (int)got : 0;
+	if (got < 0 && got != -AVM_ENOMEM && got != -AVM_ENOENT && got != -AVM_EBUSY &&
+	    !(got == -AVM_EINTR && w->inside))
+		world_fail(w, CHECK_RESULT, "%lld, no such error", (long long)got);
+}
+
 void perform_memory(struct world *w, const struct op *op)
 {
 	w->expect = 0;
@@ -106,6 +144,15 @@ void perform_memory(struct world *w, const struct op *op)
 		break;
 	case OP_SWAP_FAIL:
 		do_swap_fail(w, op);
+		break;
+	case OP_KSM:
+	case OP_MIGRATE:
+	case OP_COMPACT:
+		do_frames(w, op);
+		break;
+	case OP_PIN:
+	case OP_UNPIN:
+		perform_pin(w, op);
 		break;
 	default:
 		do_shrink(w, op);

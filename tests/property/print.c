@@ -258,6 +258,22 @@ static void print_memory(FILE *out, const struct op *op)
 	case OP_SWAPOFF:
 		fprintf(out, "swapoff s%u", op->flags);
 		break;
+	case OP_KSM:
+		fprintf(out, "ksm %llu", (ull)op->new_len);
+		break;
+	case OP_MIGRATE:
+		fprintf(out, "compact %llu 1", (ull)op->to);
+		break;
+	case OP_COMPACT:
+		fprintf(out, "compact %llu %llu", (ull)op->to, (ull)op->new_len);
+		break;
+	case OP_PIN:
+		put_range(out, op, "pin");
+		fprintf(out, " %c as p%u", "rwx"[op->prot % 3], op -> flags);
+		break;
+	case OP_UNPIN:
+		fprintf(out, "unpin p%u%s", op->flags, op->prot ? " dirty" : "");
+		break;
 	default:
 		if (op->new_len & 15)
 			fprintf(out, "fail swapread %llu count %llu on s%u", (ull)op->to + 1,

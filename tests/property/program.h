@@ -18,6 +18,8 @@
 #define NR_FILES 4
 
 #define NR_SWAPS 2
+#define NR_PINS 4 /* at once */
+#define PIN_PAGES 2u /* of each */
 
 /*
  * The window crosses the border of two page tables, and of two of the tables above; where frames are few it lies in
@@ -70,6 +72,11 @@ enum op_kind {
 	OP_SWAPON,
 	OP_SWAPOFF,
 	OP_SWAP_FAIL,
+	OP_KSM,
+	OP_MIGRATE,
+	OP_COMPACT,
+	OP_PIN, /* of a process; unpinned by number */
+	OP_UNPIN,
 	NR_OP_KINDS,
 };
 
@@ -141,6 +148,15 @@ struct proc {
 	struct bounds_mm *bounds;
 };
 
+/* Pages that stay, for a while. */
+struct pinned {
+	uint64_t n; /* 0: none */
+	struct avm_page *pages[PIN_PAGES];
+	unsigned p;
+	avm_addr_t addr;
+	uint64_t changes; /* to mappings, when they were pinned */
+};
+
 struct file {
 	struct avm_file *file;
 	struct oracle_object *oracle;
@@ -170,6 +186,8 @@ struct world {
 	struct mishaps before; /* this operation */
 	uint64_t injected; /* operations in which an allocation failed */
 	struct avm_swap_device *swaps[NR_SWAPS]; /* NULL: there is none */
+	struct pinned pins[NR_PINS];
+	uint64_t changes; /* operations that may have taken a page from where it was mapped */
 	const struct op *outer; /* that others may interrupt now; NULL: none */
 	bool inside; /* another one runs in the middle of it */
 	bool was_interrupted; /* by something else of the same process */
@@ -190,6 +208,7 @@ void world_step(struct world *w, const struct op *op); /* performs and checks */
 void world_inside(struct world *w, const struct op *op);
 void world_interrupted(void *world, enum sim_at at); /* for sim_set_interruption() */
 struct mishaps world_mishaps(const struct world *w);
+bool takes_pages(const struct op *op); /* away from where they are mapped, for good */
 bool may_be_inside(const struct world *w, const struct op *op);
 
 /* Ends the run: this check has failed. Keeps the first. */
@@ -206,6 +225,13 @@ void perform(struct world *w, const struct op *op);
 void perform_file(struct world *w, const struct op *op);
 void perform_access(struct world *w, const struct op *op);
 void perform_memory(struct world *w, const struct op *op);
+void perform_pin(struct world *w, const struct op *op);
+void unpin_all(struct world *w);
+/* The page is accessed: what must come of it (R8), by the models, who are told. */
+unsigned foretell(struct world *w, struct proc *p, avm_addr_t addr, enum avm_access access,
+		  bool force);
+/* The access has failed because memory was short, or one would have had to wait. */
+void no_memory(struct world *w, unsigned proc, avm_addr_t addr, enum avm_access access, bool force);
 bool is_single_access(const struct op *op); /* of one page: mmap_lock is only read */
 
 /*
@@ -240,6 +266,7 @@ void generate_inside(struct rng *r, struct world *w, struct op *op); /* for some
 void make_memory_op(struct rng *r, const struct world *w, struct op *op);
 void draw_pressure(struct rng *r, struct program *pr); /* the configuration */
 enum op_kind draw_kind_under_pressure(struct rng *r);
+uint32_t advice_under_pressure(struct rng *r);
 
 /* ---- running apart ----------------------------------------------------------------------------------- */
 

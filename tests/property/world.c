@@ -145,6 +145,7 @@ void world_close(struct world *w)
 
 	sim_fail_alloc(w->sim, 0, 0);
 	swaps_mended(w);
+	unpin_all(w);
 	for (unsigned p = 0; p < NR_PROCS && w->program->pressure && !w->failed; p++)
 		read_all(w, p);
 	for (unsigned p = 0; p < NR_PROCS && !w->failed; p++) {
@@ -418,6 +419,7 @@ void world_step(struct world *w, const struct op *op)
 	w->was_interrupted = false;
 	if (op->fail_first)
 		sim_fail_alloc(w->sim, op->fail_first, op->fail_count);
+	w->changes += takes_pages(op);
 	w->outer = op;
 	perform(w, op);
 	w->outer = NULL;
