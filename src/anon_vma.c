@@ -188,7 +188,7 @@ static void link_edge(struct avm_anon_vma_chain *avc, struct avm_vma *vma, struc
 }
 
 /* `av` becomes the VMA's own. => family lock write. Publishes: what it points to is complete. */
-static void set_own(struct avm_vma *vma, struct avm_anon_vma *av)
+AVM_ONE_STEP void set_own(struct avm_vma *vma, struct avm_anon_vma *av)
 {
 	av->num_active_vmas++;
 	atomic_store_explicit(&vma->anon_vma, av, memory_order_release);
@@ -483,7 +483,7 @@ void avm_family_place(struct avm_page *page, struct avm_vma *vma, avm_addr_t add
 }
 
 /* What R6 asks twice, before the lock and under it. */
-static bool still_mapped_by(const struct avm_page *page, uintptr_t mapping)
+AVM_ONE_STEP bool still_mapped_by(const struct avm_page *page, uintptr_t mapping)
 {
 	return avm_page_mapcount(page) &&
 	       atomic_load_explicit(&page->mapping, memory_order_relaxed) == mapping;

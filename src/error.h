@@ -28,7 +28,10 @@
 #define avm_likely(x) __builtin_expect(!!(x), 1)
 #define avm_unlikely(x) __builtin_expect(!!(x), 0)
 
-/* For what is large and off the deepest path: inlined, it would lie on every stack below. */
+/*
+ * For what is large and off the deepest path: inlined, it would lie on every stack below, and the caller would reach its
+ * own variables over it.
+ */
 #define avm_noinline __attribute__((noinline))
 
 /* For a load, or one atomic operation: the compiler takes atomics for dear, and would call them at -Os. */

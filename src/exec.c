@@ -31,7 +31,7 @@ static int map_private(struct avm_mm *mm, const struct avm_segment *s, uint64_t 
 }
 
 /* => mmap_lock write. 0, or a negative errno with part of it mapped. */
-static int map_image(struct avm_mm *mm, const struct avm_image *image)
+static avm_noinline int map_image(struct avm_mm *mm, const struct avm_image *image)
 {
 	int err = 0;
 

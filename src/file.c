@@ -332,7 +332,8 @@ static int fill_new_page(struct avm_file *f, uint64_t index, struct avm_page *pa
 }
 
 /* Adds a page that is not in the cache: locked and held. As avm_file_get_page(), or -EEXIST. */
-static int add_page(struct avm_file *f, uint64_t index, enum avm_get_how how, struct avm_page **out)
+static avm_noinline int add_page(struct avm_file *f, uint64_t index, enum avm_get_how how,
+				 struct avm_page **out)
 {
 	struct avm *m = f->machine;
 	struct avm_page *page = avm_page_alloc(m, AVM_FRAME_USER);

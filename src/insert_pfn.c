@@ -46,7 +46,7 @@ static void set_entries(struct avm_vma *vma, avm_pfn_t pfn)
 }
 
 /* => mmap_lock write; the range lies within the address space. */
-static int insert(struct avm_mm *mm, struct avm_range *r, avm_pfn_t pfn)
+static avm_noinline int insert(struct avm_mm *mm, struct avm_range *r, avm_pfn_t pfn)
 {
 	int err;
 

@@ -89,46 +89,41 @@ static int rw_sleep(struct avm *m, struct avm_rwsem *l, uint32_t w)
 	return avm_word_wait(m, &l->word, w);
 }
 
-int avm_rw_read_slow(struct avm *m, struct avm_rwsem *l)
+/* Readers let a waiting writer go first, but not on a lock that is between two owners. */
+static bool rw_blocked(uint32_t w, uint32_t held)
+{
+	if (held == AVM_RW_WRITER)
+		return w & ~AVM_RW_WAITERS;
+	return (w & AVM_RW_WRITER) || ((w & AVM_RW_WAITERS) && (w & RW_READERS));
+}
+
+/* `held`: what the lock's word gains, one reader or the writer. */
+static int rw_acquire(struct avm *m, struct avm_rwsem *l, uint32_t held)
 {
 	for (;;) {
 		uint32_t w = atomic_load_explicit(&l->word, memory_order_relaxed);
-		/*
-		 * Readers let a waiting writer go first, but not on a lock that is between two
-		 * owners.
-		 */
-		bool blocked = (w & AVM_RW_WRITER) || ((w & AVM_RW_WAITERS) && (w & RW_READERS));
 
-		if (blocked) {
+		if (rw_blocked(w, held)) {
 			int err = rw_sleep(m, l, w);
 
 			if (err)
 				return err;
 			continue;
 		}
-		if (atomic_compare_exchange_weak_explicit(&l->word, &w, w + 1, memory_order_acquire,
-							  memory_order_relaxed))
+		if (atomic_compare_exchange_weak_explicit(
+			    &l->word, &w, w + held, memory_order_acquire, memory_order_relaxed))
 			return 0;
 	}
 }
 
+int avm_rw_read_slow(struct avm *m, struct avm_rwsem *l)
+{
+	return rw_acquire(m, l, 1);
+}
+
 int avm_rw_write_slow(struct avm *m, struct avm_rwsem *l)
 {
-	for (;;) {
-		uint32_t w = atomic_load_explicit(&l->word, memory_order_relaxed);
-
-		if (w & ~AVM_RW_WAITERS) {
-			int err = rw_sleep(m, l, w);
-
-			if (err)
-				return err;
-			continue;
-		}
-		if (atomic_compare_exchange_weak_explicit(&l->word, &w, w | AVM_RW_WRITER,
-							  memory_order_acquire,
-							  memory_order_relaxed))
-			return 0;
-	}
+	return rw_acquire(m, l, AVM_RW_WRITER);
 }
 
 /* The bit goes before the wake: whoever comes later sets it again, and sleeps on the new word. */
@@ -235,9 +230,8 @@ static int page_wait(struct avm *m, struct avm_page *page)
 
 void avm_page_lock(struct avm *m, struct avm_page *page)
 {
-	avm_port_lock_event(m, AVM_LOCK_EV_WRITE, AVM_LOCK_PAGE, page);
-	while (!page_lock_once(page))
-		(void)page_wait(m, page);
+	while (avm_page_lock_killable(m, page))
+		;
 }
 
 int avm_page_lock_killable(struct avm *m, struct avm_page *page)

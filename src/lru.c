@@ -109,8 +109,7 @@ uint64_t avm_lru_isolate(struct avm *m, enum avm_lru lru, uint64_t n, struct avm
 
 		/* One without references is being freed, and waits for this lock. */
 		if (!avm_page_tryget(page)) {
-			avm_list_del(&page->lru);
-			avm_list_add(&page->lru, list);
+			avm_list_move(&page->lru, list);
 			continue;
 		}
 		isolate(m, page);

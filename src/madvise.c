@@ -13,6 +13,7 @@
 #include "attrs.h"
 #include "anonvm/fault.h"
 #include "anonvm/file.h"
+#include "error.h"
 #include "file.h"
 #include "ksm_scan.h"
 #include "mm.h"
@@ -102,7 +103,7 @@ static bool reclaimable(const struct avm_vma *vma)
 	return !(vma->flags & (AVM_VM_LOCKED | AVM_VM_SPECIAL));
 }
 
-static void discard(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+static avm_noinline void discard(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
 	struct avm_gather g;
 
@@ -218,7 +219,8 @@ static int populate(struct avm_mm *mm, const struct behind *b, enum avm_access a
 	return err == -AVM_EIO ? -AVM_EFAULT : err;
 }
 
-static int advise_part(struct avm_mm *mm, const struct behind *b, enum avm_advice advice)
+static avm_noinline int advise_part(struct avm_mm *mm, const struct behind *b,
+				    enum avm_advice advice)
 {
 	switch (advice) {
 	case AVM_MADV_WILLNEED:

@@ -383,7 +383,7 @@ static int remap(struct request *q, bool *locked)
 	return err ? err : move(q, vma);
 }
 
-static int remap_once(struct request *q, bool *locked)
+static avm_noinline int remap_once(struct request *q, bool *locked)
 {
 	int err = avm_mmap_write_lock(q->mm);
 

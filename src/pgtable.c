@@ -142,7 +142,6 @@ static struct avm_page *table_new(struct avm_mm *mm, avm_addr_t addr, unsigned l
 		return NULL;
 	memset(avm_port_frame_ptr(m, table->pfn), 0, AVM_PAGE_SIZE);
 	table->u.table.level = level;
-	table->u.table.used = 0;
 	atomic_store_explicit(&table->mapping, (uintptr_t)mm, memory_order_relaxed);
 	atomic_store_explicit(&table->index, addr & ~(avm_table_span(level) - 1),
 			      memory_order_relaxed);
@@ -263,7 +262,7 @@ void avm_pgtable_fini(struct avm_mm *mm)
 
 /* ---- freeing ---------------------------------------------------------------------------------------- */
 
-static void table_unlink(struct avm_gather *g, struct avm_page *table)
+static avm_noinline void table_unlink(struct avm_gather *g, struct avm_page *table)
 {
 	struct avm_mm *mm = g->mm;
 	struct avm *m = mm->machine;

@@ -179,7 +179,7 @@ static void slab_release(struct avm_deferred *d)
 }
 
 /* => off all lists and the tree. */
-static void slab_give_back(struct avm *m, struct avm_cache *c, struct avm_slab *s)
+static avm_noinline void slab_give_back(struct avm *m, struct avm_cache *c, struct avm_slab *s)
 {
 	s->deferred.call = slab_release;
 	if (c->type_stable)

@@ -10,6 +10,7 @@
  */
 #include "vma.h"
 
+#include "error.h"
 #include "file.h"
 #include "mm.h"
 #include "page.h"
@@ -502,8 +503,8 @@ void avm_vma_remove(struct avm_mm *mm, struct avm_vma *vma)
 /* ---- R2.5: a range of a VMA gets other attributes --------------------------------------------------------- */
 
 /* [start, end) of the VMA as it is to be. */
-static struct avm_range range_with(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
-				   const struct avm_vma_attrs *attrs)
+static avm_noinline struct avm_range range_with(const struct avm_vma *vma, avm_addr_t start,
+						avm_addr_t end, const struct avm_vma_attrs *attrs)
 {
 	struct avm_range r = avm_range_of(vma, start, end);
 
