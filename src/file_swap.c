@@ -64,7 +64,8 @@ bool avm_file_swap_out(struct avm_file *f, struct avm_page *page)
 }
 
 /* Puts the page where its slot stands, if it does. => page locked. */
-static avm_noinline bool put_back(struct avm_file *f, uint64_t index, avm_swp_t swp, struct avm_page *page)
+static avm_noinline bool put_back(struct avm_file *f, uint64_t index, avm_swp_t swp,
+				  struct avm_page *page)
 {
 	bool same;
 
