@@ -10,6 +10,8 @@
 #include "scratch.h"
 #include "script_priv.h"
 
+#define MAX_SLOTS (1u << 20) /* of a device: verified after each line */
+
 #define MANY_PAGES (1u << 20)
 
 /* ---- devices --------------------------------------------------------------------------------- */
@@ -54,8 +56,8 @@ static void add_device(struct run *run, const struct script_name *name,
 
 static bool take_slots(struct run *run, uint64_t n, uint32_t *slots)
 {
-	if (n > UINT32_MAX)
-		run_bad(run, "too many slots");
+	if (n > MAX_SLOTS)
+		run_bad(run, "at most %u slots", MAX_SLOTS);
 	*slots = (uint32_t)n;
 	return !run->over;
 }
