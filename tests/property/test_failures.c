@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "program.h"
+#include "states.h"
 
 #define MOST_FAILURES 3000
 #define TRIES 3 /* operations of each kind in each state */
@@ -28,6 +28,13 @@ struct text {
 	bool forgiving; /* write permission and exclusive marks may have gone: fork (R9.1) */
 };
 
+static void forgive_write(char *line, const char *kind)
+{
+	line = strstr(line, kind);
+	if (line)
+		line[strlen(kind)] = '.';
+}
+
 /* Fork takes these two from the parent even when it fails. */
 static void forgive(char *line)
 {
@@ -37,9 +44,8 @@ static void forgive(char *line)
 		return;
 	if (mark)
 		memset(mark, '.', strlen("exclusive"));
-	line = strstr(line, " present ");
-	if (line)
-		line[strlen(" present ")] = '.';
+	forgive_write(line, " present ");
+	forgive_write(line, " swap ");
 	/* "inuse,exclusive" and "inuse" are to look alike. */
 	if (mark)
 		memmove(mark - 1, mark + strlen("exclusive"),
@@ -157,13 +163,23 @@ static bool may_populate(const struct world *w, const struct op *op)
 	case OP_MLOCK:
 	case OP_MLOCKALL:
 	case OP_EXEC: /* the old image is gone by then */
+	case OP_TRUNCATE: /* what is at the edge comes back from swap */
+	case OP_PUNCH:
+	case OP_SHRINK:
+	case OP_SHRINK_ALL:
+	case OP_SWAPOFF:
+	case OP_KSM:
+	case OP_MIGRATE:
+	case OP_COMPACT:
+	case OP_PIN:
 	case OP_READAHEAD:
 	case OP_FREAD:
 	case OP_FWRITE:
 		return true;
 	case OP_MADVISE:
 		return op->flags == AVM_MADV_POPULATE_READ ||
-		       op->flags == AVM_MADV_POPULATE_WRITE || op->flags == AVM_MADV_WILLNEED;
+		       op->flags == AVM_MADV_POPULATE_WRITE || op->flags == AVM_MADV_WILLNEED ||
+		       op->flags == AVM_MADV_UNMERGEABLE || op->flags == AVM_MADV_REMOVE;
 	case OP_MPROTECT:
 		return bounds_locked_pages(mm, 0, mm->top);
 	default:
@@ -173,10 +189,23 @@ static bool may_populate(const struct world *w, const struct op *op)
 
 /* ---- one operation in one state -------------------------------------------------------------------------- */
 
+enum failing {
+	FAIL_ALLOC, /* the i-th */
+	FAIL_ALLOCS, /* all from the i-th on */
+	FAIL_READ, /* the i-th from swap */
+	FAIL_WRITE,
+	NR_FAILING,
+};
+static const char *const failing_names[NR_FAILING] = { "allocation", "allocation and all after it,",
+						       "read from swap", "write to swap" };
+
 struct sweep {
 	const struct program *state;
 	const char *name;
+	enum failing failing;
+	uint32_t i;
 	uint64_t triples, operations;
+	uint64_t io; /* of the triples: I/O that did fail */
 };
 
 static void complain(const struct sweep *s, const struct world *w, const struct op *op)
@@ -188,8 +217,8 @@ static void complain(const struct sweep *s, const struct world *w, const struct 
 		exit(2);
 	memcpy(shown.ops, s->state->ops, shown.n * sizeof(*shown.ops));
 	shown.ops[shown.n++] = *op;
-	fprintf(stderr, "state %s, allocation %u%s fails: %s: %s\n", s->name, op->fail_first,
-		op->fail_count ? "" : " and all after it", check_name(w->failed), w->what);
+	fprintf(stderr, "state %s, %s %u fails: %s: %s\n", s->name, failing_names[s->failing], s->i,
+		check_name(w->failed), w->what);
 	program_print(&shown, w->claim, stderr);
 	free(shown.ops);
 }
@@ -203,16 +232,41 @@ static void enter(struct world *w, const struct program *state)
 	}
 }
 
-/* False: passed, no allocation failed any more. */
-static bool fail_once(struct world *w, const struct op *op)
+static void fail_io(struct world *w, enum failing failing, uint32_t i)
+{
+	for (unsigned k = 0; k < NR_SWAPS; k++) {
+		if (w->swaps[k])
+			sim_swap_fail(w->swaps[k], i ? i - 1 : 0, i && failing == FAIL_READ,
+				      i && failing == FAIL_WRITE);
+	}
+}
+
+/* So often something has failed so far. */
+static uint64_t failures(const struct world *w, enum failing failing)
+{
+	const struct avm *m = sim_machine(w->sim);
+
+	if (failing == FAIL_READ)
+		return atomic_load(&m->events[AVM_EV_SWAP_READ_ERROR]);
+	if (failing == FAIL_WRITE)
+		return atomic_load(&m->events[AVM_EV_SWAP_WRITE_ERROR]);
+	return w->injected;
+}
+
+/* False: passed, nothing failed any more. */
+static bool fail_once(struct sweep *s, struct world *w, const struct op *op)
 {
 	struct snapshot before, after;
-	uint64_t injected = w->injected;
+	uint64_t failed_before = failures(w, s->failing);
 	bool exact = !may_populate(w, op), failed;
 
 	snapshot(w, &before, op->kind == OP_FORK);
+	if (s->failing >= FAIL_READ)
+		fail_io(w, s->failing, s->i);
 	world_step(w, op);
-	failed = w->injected != injected;
+	fail_io(w, s->failing, 0);
+	failed = failures(w, s->failing) != failed_before;
+	s->io += failed && s->failing >= FAIL_READ;
 	if (failed && exact && w->expect < 0) {
 		snapshot(w, &after, op->kind == OP_FORK);
 		compare(w, &before, &after);
@@ -229,18 +283,19 @@ static bool fail_once(struct world *w, const struct op *op)
 	return failed && !w->failed;
 }
 
-/* count 1: the i-th allocation fails; 0: all from the i-th on. */
-static bool sweep_op(struct sweep *s, struct op op, uint32_t count)
+static bool sweep_op(struct sweep *s, struct op op, enum failing failing)
 {
 	struct world w;
-	uint32_t i = 0;
 
 	enter(&w, s->state);
-	op.fail_count = count;
+	s->failing = failing;
+	s->i = 0;
+	op.fail_count = failing == FAIL_ALLOC;
 	do {
-		op.fail_first = ++i;
+		s->i++;
+		op.fail_first = failing < FAIL_READ ? s->i : 0;
 		s->triples++;
-	} while (fail_once(&w, &op) && i < MOST_FAILURES);
+	} while (fail_once(s, &w, &op) && s->i < MOST_FAILURES);
 	world_close(&w);
 	s->operations++;
 	if (w.failed)
@@ -257,6 +312,16 @@ static void draw(const struct program *state, enum op_kind kind, struct rng *r, 
 	world_close(&w);
 }
 
+/* Reads and writes of swap fail only where there is some. */
+static bool sweep_all(struct sweep *s, const struct op *op)
+{
+	for (int failing = 0; failing < (s->state->pressure ? NR_FAILING : FAIL_READ); failing++) {
+		if (!sweep_op(s, *op, (enum failing)failing))
+			return false;
+	}
+	return true;
+}
+
 static bool sweep_state(struct sweep *s, struct rng *r)
 {
 	struct op op;
@@ -264,172 +329,11 @@ static bool sweep_state(struct sweep *s, struct rng *r)
 	for (int kind = 0; kind < NR_OP_KINDS; kind++) {
 		for (int i = 0; i < TRIES; i++) {
 			draw(s->state, (enum op_kind)kind, r, &op);
-			if (!sweep_op(s, op, 1) || !sweep_op(s, op, 0))
+			if (!sweep_all(s, &op))
 				return false;
 		}
 	}
 	return true;
-}
-
-/* ---- states that are made by hand -------------------------------------------------------------------------- */
-
-#define AT(page) (WINDOW_START + (180 + (avm_addr_t)(page)) * PAGE)
-#define RW (AVM_PROT_READ | AVM_PROT_WRITE)
-
-static void add(struct program *pr, struct op op)
-{
-	pr->ops = bounds_grow_array(pr->ops, pr->n, &pr->room, sizeof(*pr->ops));
-	pr->ops[pr->n++] = op;
-}
-
-static void add_map(struct program *pr, unsigned page, unsigned pages, uint32_t prot,
-		    uint32_t flags, unsigned file, unsigned pgoff)
-{
-	add(pr, (struct op){ .kind = OP_MMAP,
-			     .addr = AT(page),
-			     .len = pages * PAGE,
-			     .prot = prot,
-			     .flags = flags | AVM_MAP_FIXED | (file ? 0u : AVM_MAP_ANONYMOUS),
-			     .file = (uint8_t)file,
-			     .to = pgoff });
-}
-
-static void add_stores(struct program *pr, unsigned page, unsigned pages)
-{
-	for (unsigned i = 0; i < pages; i++)
-		add(pr,
-		    (struct op){ .kind = OP_STORE, .addr = AT(page + i), .len = 8, .value = pr->n });
-}
-
-static void add_protect(struct program *pr, unsigned page, unsigned pages, uint32_t prot)
-{
-	add(pr,
-	    (struct op){ .kind = OP_MPROTECT, .addr = AT(page), .len = pages * PAGE, .prot = prot });
-}
-
-/* Three touching VMAs; `faulted` has a bit for each. */
-static void three_in_a_row(struct program *pr, unsigned faulted)
-{
-	add_map(pr, 0, 12, RW, AVM_MAP_PRIVATE, 0, 0);
-	add_protect(pr, 4, 4, AVM_PROT_READ | AVM_PROT_EXEC);
-	add_protect(pr, 4, 4, AVM_PROT_WRITE);
-	for (unsigned i = 0; i < 3; i++) {
-		if (faulted & 1u << i)
-			add_stores(pr, 4 * i, 4);
-	}
-}
-
-static void around_holes(struct program *pr, unsigned variant)
-{
-	three_in_a_row(pr, 7);
-	add(pr, (struct op){ .kind = OP_MUNMAP, .addr = AT(2), .len = PAGE });
-	add(pr, (struct op){ .kind = OP_MUNMAP, .addr = AT(6), .len = (1 + variant) * PAGE });
-	add_map(pr, 20, 4, RW, AVM_MAP_PRIVATE | AVM_MAP_GROWSDOWN, 0, 0);
-	add_stores(pr, 20, 2);
-}
-
-static void files(struct program *pr, unsigned variant)
-{
-	add_map(pr, 0, 8, RW, AVM_MAP_PRIVATE, 1, 2);
-	add_map(pr, 8, 4, RW, AVM_MAP_PRIVATE, 1, 10);
-	add_map(pr, 12, 8, RW, AVM_MAP_SHARED, 2, 0);
-	add_map(pr, 20, 6, RW, AVM_MAP_SHARED, variant ? 4 : 0, 0);
-	add_stores(pr, 0, variant ? 10 : 0);
-	add_stores(pr, 13, 4);
-	add_stores(pr, 21, 3);
-	add_protect(pr, 2, 2, AVM_PROT_READ);
-}
-
-/* What mremap moves: away, and back in line; next to its neighbours. */
-static void moved(struct program *pr, unsigned variant)
-{
-	add_map(pr, 0, 12, RW, AVM_MAP_PRIVATE, 0, 0);
-	add_stores(pr, variant ? 0 : 4, 6);
-	add(pr, (struct op){ .kind = OP_MREMAP,
-			     .addr = AT(4),
-			     .len = 4 * PAGE,
-			     .new_len = 4 * PAGE,
-			     .flags = AVM_MREMAP_MAYMOVE | AVM_MREMAP_FIXED |
-				      (variant == 2 ? (uint32_t)AVM_MREMAP_DONTUNMAP : 0u),
-			     .to = AT(30) });
-	add_map(pr, 40, 3, RW, AVM_MAP_PRIVATE, 0, 0);
-	add_stores(pr, 40, variant);
-}
-
-static void images(struct program *pr, unsigned variant)
-{
-	add(pr, (struct op){ .kind = OP_EXEC, .new_len = 9 + variant });
-	add(pr, (struct op){ .kind = OP_BRK,
-			     .addr = WINDOW_START + (16 + 9 + variant + 9 + 6) * PAGE });
-	add(pr, (struct op){ .kind = OP_STORE,
-			     .addr = WINDOW_END - 7 * PAGE,
-			     .len = 8,
-			     .value = pr->n });
-}
-
-static void locked(struct program *pr, unsigned variant)
-{
-	three_in_a_row(pr, variant);
-	add(pr, (struct op){ .kind = OP_MLOCK, .addr = AT(2), .len = 4 * PAGE });
-	add(pr, (struct op){ .kind = OP_INSERT_PFN,
-			     .addr = AT(20),
-			     .to = UINT64_C(0x100000000),
-			     .len = 4 * PAGE,
-			     .prot = RW });
-}
-
-static const struct {
-	const char *name;
-	void (*make)(struct program *pr, unsigned variant);
-	unsigned variants;
-} layouts[] = {
-	{ "three VMAs", three_in_a_row, 8 },
-	{ "holes", around_holes, 2 },
-	{ "files", files, 2 },
-	{ "moved", moved, 3 },
-	{ "image", images, 2 },
-	{ "locked", locked, 2 },
-};
-
-/* The layout in process 0; a line of forks, in which the oldest may be gone. */
-static void hand_made(struct program *pr, unsigned layout, unsigned variant, unsigned depth)
-{
-	program_init(pr, layout * 1000 + variant * 100 + depth, PROGRAM_PLENTY);
-	pr->limits = (struct avm_limits){ AVM_NO_LIMIT, AVM_NO_LIMIT, AVM_NO_LIMIT, AVM_NO_LIMIT };
-	pr->core.max_map_count = 0;
-	pr->core.commit = AVM_COMMIT_OFF;
-	pr->core.commit_reserve = 0;
-	add(pr, (struct op){ .kind = OP_PROCESS });
-	layouts[layout].make(pr, variant);
-	for (unsigned i = 0; i < depth; i++) {
-		add(pr, (struct op){ .kind = OP_FORK, .p = (uint8_t)i, .q = (uint8_t)(i + 1) });
-		add(pr, (struct op){ .kind = OP_STORE,
-				     .p = (uint8_t)(i + 1),
-				     .q = (uint8_t)(i + 1),
-				     .addr = AT(i % 4),
-				     .len = 8,
-				     .value = pr->n });
-		if (depth > 2 && i)
-			add(pr, (struct op){ .kind = OP_EXIT, .p = (uint8_t)i, .q = (uint8_t)i });
-	}
-}
-
-static void random_state(struct program *pr, uint64_t seed)
-{
-	struct rng r = { seed };
-	struct world w;
-	size_t n = 30 + rng_below(&r, 200);
-
-	program_init(pr, seed, PROGRAM_PLENTY);
-	world_open(&w, pr);
-	for (size_t i = 0; i < n && !w.failed; i++) {
-		struct op op;
-
-		generate(&r, &w, &op);
-		world_step(&w, &op);
-		add(pr, op);
-	}
-	world_close(&w);
 }
 
 /* ---- all ------------------------------------------------------------------------------------------------------- */
@@ -456,6 +360,7 @@ static bool sweep_apart(const char *name, struct program *pr, uint64_t seed, str
 	if (read(channel[0], &s, sizeof(s)) == sizeof(s)) {
 		total->triples += s.triples;
 		total->operations += s.operations;
+		total->io += s.io;
 	}
 	close(channel[0]);
 	waitpid(pid, &status, 0);
@@ -471,7 +376,7 @@ static bool sweep_layouts(uint64_t seed, struct sweep *total, unsigned *states)
 	bool good = true;
 	char name[80];
 
-	for (unsigned i = 0; i < sizeof(layouts) / sizeof(layouts[0]); i++) {
+	for (unsigned i = 0; i < nr_layouts; i++) {
 		for (unsigned v = 0; v < layouts[i].variants; v++) {
 			for (unsigned d = 0; d < sizeof(depths) / sizeof(depths[0]); d++) {
 				struct program pr;
@@ -510,8 +415,9 @@ int main(int argc, char **argv)
 		good &= sweep_apart(name, &pr, seed + i, &total);
 		states++;
 	}
-	printf("# seed %llu: %llu (operation, state, i) triples swept: %llu operations in %u states: %s\n",
+	printf("# seed %llu: %llu (operation, state, i) triples swept, %llu of them I/O: %llu operations in %u states: %s\n",
 	       (unsigned long long)seed, (unsigned long long)total.triples,
-	       (unsigned long long)total.operations, states, good ? "good" : "FAILED");
+	       (unsigned long long)total.io, (unsigned long long)total.operations, states,
+	       good ? "good" : "FAILED");
 	return good ? 0 : 1;
 }
