@@ -190,6 +190,8 @@ bool avm_mm_free_at(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_
 
 int avm_mm_place(struct avm_mm *mm, avm_addr_t hint, uint64_t len, avm_addr_t *out)
 {
+	struct avm_gap gap;
+
 	if (len > mm->task_size - mm->lowest)
 		return -AVM_ENOMEM;
 	if (hint) {
@@ -200,14 +202,14 @@ int avm_mm_place(struct avm_mm *mm, avm_addr_t hint, uint64_t len, avm_addr_t *o
 			return 0;
 		}
 	}
-	if (avm_vma_tree_find_gap_topdown(&mm->vmas, len, mm->lowest, mm->mmap_base, AVM_PAGE_SIZE,
-					  out))
+	gap = (struct avm_gap){ len, AVM_PAGE_SIZE, mm->lowest, mm->mmap_base, AVM_GAP_TOPDOWN };
+	if (avm_vma_tree_find_gap(&mm->vmas, &gap, out))
 		return 0;
 	/* Nothing below the base is large enough: the room above it, next to the stack. */
-	if (avm_vma_tree_find_gap_bottomup(&mm->vmas, len, mm->mmap_base, mm->task_size,
-					   AVM_PAGE_SIZE, out))
-		return 0;
-	return -AVM_ENOMEM;
+	gap.low = mm->mmap_base;
+	gap.high = mm->task_size;
+	gap.order = AVM_GAP_BOTTOMUP;
+	return avm_vma_tree_find_gap(&mm->vmas, &gap, out) ? 0 : -AVM_ENOMEM;
 }
 
 /* ---- promises and limits ------------------------------------------------------------------------------------ */

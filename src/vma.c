@@ -395,10 +395,12 @@ static enum merge merge_plan(struct avm_mm *mm, const struct avm_range *r, struc
 /* ---- the operations ------------------------------------------------------------------------------------- */
 
 /* [start, end), a part of `vma` or (NULL) free, goes to its neighbours, by plan. */
-static struct avm_vma *give_away(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
+static struct avm_vma *give_away(struct avm_pool *pool, struct avm_vma *vma,
 				 const struct avm_range *r, enum merge plan, struct avm_vma *prev,
 				 struct avm_vma *next)
 {
+	struct avm_vma *taker = plan == MERGE_NEXT ? next : prev;
+	struct avm_mm *mm = taker->mm;
 	struct part parts[3];
 	unsigned nr = 0;
 
@@ -416,7 +418,7 @@ static struct avm_vma *give_away(struct avm_mm *mm, struct avm_pool *pool, struc
 		parts[nr++] = (struct part){ next, next->start, next->start, false };
 	relayout(mm, pool, parts, nr);
 	avm_count(mm->machine, AVM_EV_MERGE, bury(mm, parts, nr));
-	return plan == MERGE_NEXT ? next : prev;
+	return taker;
 }
 
 /* A range between `prev` and `next`, which may be NULL. */
@@ -428,7 +430,7 @@ static struct avm_vma *add_between(struct avm_mm *mm, struct avm_pool *pool,
 	struct avm_vma *vma;
 
 	if (plan != MERGE_NONE)
-		return give_away(mm, pool, NULL, r, plan, prev, next);
+		return give_away(pool, NULL, r, plan, prev, next);
 	vma = pool_take_vma(pool, mm, r);
 	avm_vma_enter(vma);
 	return vma;
@@ -523,7 +525,7 @@ struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct 
 	enum merge plan = merge_plan(mm, &r, prev, next, vma);
 
 	if (plan != MERGE_NONE)
-		return give_away(mm, pool, vma, &r, plan, prev, next);
+		return give_away(pool, vma, &r, plan, prev, next);
 	if (start > vma->start)
 		vma = avm_vma_split(mm, pool, vma, start);
 	if (end < vma->end)

@@ -5,21 +5,8 @@
  */
 #include "vma_node.h"
 
-/* Which gap is taken: the one the search comes to first. */
-enum order {
-	TOPDOWN,
-	BOTTOMUP,
-};
-
-/* What is looked for: @len bytes in [@low, @high) at a multiple of @align. */
-struct wanted {
-	uint64_t len, align;
-	avm_addr_t low, high;
-	enum order order;
-};
-
 /* The highest or the lowest place in the gap [lo, hi). */
-static bool fit(const struct wanted *w, avm_addr_t lo, avm_addr_t hi, avm_addr_t *addr)
+static bool fit(const struct avm_gap *w, avm_addr_t lo, avm_addr_t hi, avm_addr_t *addr)
 {
 	avm_addr_t place;
 
@@ -27,7 +14,7 @@ static bool fit(const struct wanted *w, avm_addr_t lo, avm_addr_t hi, avm_addr_t
 	hi = hi < w->high ? hi : w->high;
 	if (hi < lo || hi - lo < w->len)
 		return false;
-	place = (w->order == TOPDOWN ? hi - w->len : lo + w->align - 1) & ~(w->align - 1);
+	place = (w->order == AVM_GAP_TOPDOWN ? hi - w->len : lo + w->align - 1) & ~(w->align - 1);
 	/* Aligning may lead out, or round the end of the addresses. */
 	if (place < lo || place > hi - w->len)
 		return false;
@@ -83,14 +70,14 @@ static bool cursor_up(struct gap_cursor *c)
 }
 
 /* To the next entry on the way; false at the end. */
-static bool cursor_step(struct gap_cursor *c, enum order order)
+static bool cursor_step(struct gap_cursor *c, enum avm_gap_order order)
 {
 	do {
-		if (order == BOTTOMUP && c->i + 1u < c->node->count) {
+		if (order == AVM_GAP_BOTTOMUP && c->i + 1u < c->node->count) {
 			c->i++;
 			return true;
 		}
-		if (order == TOPDOWN && c->i) {
+		if (order == AVM_GAP_TOPDOWN && c->i) {
 			c->i--;
 			return true;
 		}
@@ -102,9 +89,9 @@ static bool cursor_step(struct gap_cursor *c, enum order order)
  * The gaps between the VMAs, in order from the one that low or high is in, and down only where some gap is
  * long enough. Then only those cut by low or high can disappoint, and those without an aligned place.
  */
-static bool search_tree(const struct avm_vma_tree *tree, const struct wanted *w, avm_addr_t *addr)
+static bool search_tree(const struct avm_vma_tree *tree, const struct avm_gap *w, avm_addr_t *addr)
 {
-	avm_addr_t from = w->order == TOPDOWN ? w->high - 1 : w->low;
+	avm_addr_t from = w->order == AVM_GAP_TOPDOWN ? w->high - 1 : w->low;
 	struct gap_cursor c;
 
 	c.height = tree->height;
@@ -122,7 +109,7 @@ static bool search_tree(const struct avm_vma_tree *tree, const struct wanted *w,
 
 			if (fit(w, lo, lo + gap, addr))
 				return true;
-			if (w->order == TOPDOWN ? lo <= w->low : lo >= w->high)
+			if (w->order == AVM_GAP_TOPDOWN ? lo <= w->low : lo >= w->high)
 				return false;
 		}
 		if (!cursor_step(&c, w->order))
@@ -131,30 +118,17 @@ static bool search_tree(const struct avm_vma_tree *tree, const struct wanted *w,
 }
 
 /* The gap behind the last VMA is in no node: it is the first from above, the last from below. */
-static bool search(const struct avm_vma_tree *tree, uint64_t len, avm_addr_t low, avm_addr_t high,
-		   uint64_t align, avm_addr_t *addr, enum order order)
+bool avm_vma_tree_find_gap(const struct avm_vma_tree *tree, const struct avm_gap *w,
+			   avm_addr_t *addr)
 {
-	const struct wanted w = { len, align ? align : 1, low, high, order };
 	const struct avm_vma_node *root = avm_vma_tree_root(tree);
 	avm_addr_t last_end = root ? avm_vma_node_last_end(root) : 0;
 
-	if (!len || high <= low)
+	if (!w->len || w->high <= w->low)
 		return false;
-	if (order == TOPDOWN && fit(&w, last_end, UINT64_MAX, addr))
+	if (w->order == AVM_GAP_TOPDOWN && fit(w, last_end, UINT64_MAX, addr))
 		return true;
-	if (low < last_end && search_tree(tree, &w, addr))
+	if (w->low < last_end && search_tree(tree, w, addr))
 		return true;
-	return order == BOTTOMUP && fit(&w, last_end, UINT64_MAX, addr);
-}
-
-bool avm_vma_tree_find_gap_topdown(const struct avm_vma_tree *tree, uint64_t len, avm_addr_t low,
-				   avm_addr_t high, uint64_t align, avm_addr_t *addr)
-{
-	return search(tree, len, low, high, align, addr, TOPDOWN);
-}
-
-bool avm_vma_tree_find_gap_bottomup(const struct avm_vma_tree *tree, uint64_t len, avm_addr_t low,
-				    avm_addr_t high, uint64_t align, avm_addr_t *addr)
-{
-	return search(tree, len, low, high, align, addr, BOTTOMUP);
+	return w->order == AVM_GAP_BOTTOMUP && fit(w, last_end, UINT64_MAX, addr);
 }

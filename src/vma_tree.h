@@ -76,17 +76,27 @@ static inline struct avm_vma *avm_vma_tree_find_intersection(const struct avm_vm
 	return vma && vma->start < end ? vma : NULL;
 }
 
+/* The gap that is taken: the first from above, or from below. */
+enum avm_gap_order {
+	AVM_GAP_TOPDOWN,
+	AVM_GAP_BOTTOMUP,
+};
+
+struct avm_gap {
+	uint64_t len, align; /* align: a power of two */
+	avm_addr_t low, high;
+	enum avm_gap_order order;
+};
+
 /*
- * The highest, the lowest address a, a multiple of @align, such that [a, a + @len) lies in
- * [@low, @high) and is free, guards counting as taken. @align is a power of two, or 0 for none.
- * False, with *@addr untouched, when there is no such place.
+ * The highest, the lowest address a, a multiple of the alignment, such that [a, a + len) lies in
+ * [low, high) and is free, guards counting as taken. False, with *@addr untouched, when there is no
+ * such place.
  * O(log n), plus O(1) for each gap that is long enough but has no aligned place; with addresses and
- * @len multiples of @align there are none.
+ * a length that are multiples of the alignment there are none.
  */
-bool avm_vma_tree_find_gap_topdown(const struct avm_vma_tree *tree, uint64_t len, avm_addr_t low,
-				   avm_addr_t high, uint64_t align, avm_addr_t *addr);
-bool avm_vma_tree_find_gap_bottomup(const struct avm_vma_tree *tree, uint64_t len, avm_addr_t low,
-				    avm_addr_t high, uint64_t align, avm_addr_t *addr);
+bool avm_vma_tree_find_gap(const struct avm_vma_tree *tree, const struct avm_gap *wanted,
+			   avm_addr_t *addr);
 
 static inline struct avm_vma *avm_vma_tree_first(const struct avm_vma_tree *tree)
 {

@@ -155,7 +155,9 @@ static void place_insert_erase(struct bench *b)
 	uint64_t high = SPAN / 4 + (random_below(b, SPAN / 2 / PAGE) * PAGE);
 
 	reserve(b);
-	if (!avm_vma_tree_find_gap_topdown(&b->tree, PAGE, PAGE, high, 0, &vma.start))
+	if (!avm_vma_tree_find_gap(&b->tree,
+				   &(struct avm_gap){ PAGE, 1, PAGE, high, AVM_GAP_TOPDOWN },
+				   &vma.start))
 		return;
 	vma.end = vma.start + PAGE;
 	avm_vma_tree_insert(&b->tree, &vma);
@@ -168,7 +170,9 @@ static void place_insert_erase_top(struct bench *b)
 	struct avm_vma vma = { .flags = 0 };
 
 	reserve(b);
-	if (!avm_vma_tree_find_gap_topdown(&b->tree, PAGE, PAGE, SPAN / 4 * 3, 0, &vma.start))
+	if (!avm_vma_tree_find_gap(
+		    &b->tree, &(struct avm_gap){ PAGE, 1, PAGE, SPAN / 4 * 3, AVM_GAP_TOPDOWN },
+		    &vma.start))
 		return;
 	vma.end = vma.start + PAGE;
 	avm_vma_tree_insert(&b->tree, &vma);

@@ -15,6 +15,23 @@
 #include "random.h"
 #include "vma_node.h"
 
+/* No alignment: 0. */
+static bool gap_topdown(const struct avm_vma_tree *tree, uint64_t len, avm_addr_t low,
+			avm_addr_t high, uint64_t align, avm_addr_t *addr)
+{
+	const struct avm_gap gap = { len, align ? align : 1, low, high, AVM_GAP_TOPDOWN };
+
+	return avm_vma_tree_find_gap(tree, &gap, addr);
+}
+
+static bool gap_bottomup(const struct avm_vma_tree *tree, uint64_t len, avm_addr_t low,
+			 avm_addr_t high, uint64_t align, avm_addr_t *addr)
+{
+	const struct avm_gap gap = { len, align ? align : 1, low, high, AVM_GAP_BOTTOMUP };
+
+	return avm_vma_tree_find_gap(tree, &gap, addr);
+}
+
 #define OPS 200000
 #define GROWS_DOWN AVM_VM_GROWSDOWN
 
@@ -305,8 +322,7 @@ static void random_gap(struct world *w)
 		if (a < low || !a)
 			break;
 	}
-	assert_int_equal(avm_vma_tree_find_gap_topdown(&w->tree, len, low, high, align, &got),
-			 found);
+	assert_int_equal(gap_topdown(&w->tree, len, low, high, align, &got), found);
 	assert_int_equal(got, expect);
 
 	got = 0xdead;
@@ -319,8 +335,7 @@ static void random_gap(struct world *w)
 			break;
 		}
 	}
-	assert_int_equal(avm_vma_tree_find_gap_bottomup(&w->tree, len, low, high, align, &got),
-			 found);
+	assert_int_equal(gap_bottomup(&w->tree, len, low, high, align, &got), found);
 	assert_int_equal(got, expect);
 }
 
@@ -354,11 +369,11 @@ static void random_gap_in_large(struct world *w)
 			lowest = first;
 	}
 
-	bool found = avm_vma_tree_find_gap_topdown(&w->tree, len, low, high, align, &got);
+	bool found = gap_topdown(&w->tree, len, low, high, align, &got);
 
 	assert_true(found == (highest != UINT64_MAX) && got == highest);
 	got = UINT64_MAX;
-	found = avm_vma_tree_find_gap_bottomup(&w->tree, len, low, high, align, &got);
+	found = gap_bottomup(&w->tree, len, low, high, align, &got);
 	assert_true(found == (lowest != UINT64_MAX) && got == lowest);
 }
 
@@ -445,22 +460,21 @@ static void top_of_the_address_space_is_usable(void **state)
 
 	(void)state;
 	world_init(&w, UINT64_MAX, 4096, 4);
-	assert_true(avm_vma_tree_find_gap_topdown(&w.tree, 4096, 0, UINT64_MAX, 4096, &a));
+	assert_true(gap_topdown(&w.tree, 4096, 0, UINT64_MAX, 4096, &a));
 	assert_true(a == UINT64_MAX - 8191);
-	assert_true(avm_vma_tree_find_gap_bottomup(&w.tree, 4096, 1, UINT64_MAX, 4096, &a));
+	assert_true(gap_bottomup(&w.tree, 4096, 1, UINT64_MAX, 4096, &a));
 	assert_true(a == 4096);
-	assert_false(
-		avm_vma_tree_find_gap_bottomup(&w.tree, 1, UINT64_MAX - 2, UINT64_MAX, 4096, &a));
-	assert_false(avm_vma_tree_find_gap_topdown(&w.tree, UINT64_MAX, 1, UINT64_MAX, 0, &a));
+	assert_false(gap_bottomup(&w.tree, 1, UINT64_MAX - 2, UINT64_MAX, 4096, &a));
+	assert_false(gap_topdown(&w.tree, UINT64_MAX, 1, UINT64_MAX, 0, &a));
 	assert_true(world_reserve(&w, 2));
 	world_insert(&w, UINT64_MAX - 4096, UINT64_MAX, GROWS_DOWN);
 	world_insert(&w, 0, 4096, GROWS_DOWN);
 	assert_sound(&w);
 	assert_ptr_equal(avm_vma_tree_find(&w.tree, UINT64_MAX - 1), w.model[1]);
 	assert_null(avm_vma_tree_find(&w.tree, UINT64_MAX));
-	assert_true(avm_vma_tree_find_gap_topdown(&w.tree, 4096, 0, UINT64_MAX, 0, &a));
+	assert_true(gap_topdown(&w.tree, 4096, 0, UINT64_MAX, 0, &a));
 	assert_true(a == UINT64_MAX - 3 * 4096);
-	assert_false(avm_vma_tree_find_gap_topdown(&w.tree, 4096, 0, 4096, 0, &a));
+	assert_false(gap_topdown(&w.tree, 4096, 0, 4096, 0, &a));
 	world_exit(&w);
 }
 
