@@ -189,6 +189,12 @@ int64_t avm_copy_between(struct avm_mm *to_mm, avm_addr_t to, struct avm_mm *fro
 
 /* ---- populating ------------------------------------------------------------------------------ */
 
+/* To populate for writing is to write: what MADV_FREE gave up is wanted again (R13.2). */
+static bool is_populated(const struct way *w, avm_pte_t pte)
+{
+	return entry_ok(w, pte) && (w->access != AVM_ACCESS_WRITE || avm_pte_dirty(pte));
+}
+
 /*
  * To the first page of [addr, end) whose entry does not allow the access yet; *addr is it, or
  * `end`. 0, or -EFAULT where nothing is mapped. => mmap_lock.
@@ -204,7 +210,7 @@ static int skip_present(const struct way *w, avm_addr_t *addr, avm_addr_t end)
 			vma = avm_mm_find_exact(w->mm, *addr);
 		if (!vma)
 			return -AVM_EFAULT;
-		if (!avm_ptc_at(&c, w->mm, *addr) || !entry_ok(w, avm_ptc_get(&c)))
+		if (!avm_ptc_at(&c, w->mm, *addr) || !is_populated(w, avm_ptc_get(&c)))
 			return 0;
 	}
 	return 0;
