@@ -80,6 +80,15 @@ static bool prot_permits(uint32_t prot, enum avm_access access)
 	return false;
 }
 
+bool oracle_is_lost(const struct oracle_proc *p, avm_addr_t addr)
+{
+	uint64_t page = page_of(p, addr);
+	const struct range *r = range_find(p, page);
+	const struct cell *cell = r && is_private(r) ? cells_find(&p->pages, page) : NULL;
+
+	return cell && cell->lost;
+}
+
 struct oracle_answer oracle_access(const struct oracle_proc *p, avm_addr_t addr,
 				   enum avm_access access)
 {
@@ -92,7 +101,7 @@ struct oracle_answer oracle_access(const struct oracle_proc *p, avm_addr_t addr,
 		answer.may_grow = r && (r->flags & ORACLE_GROWSDOWN);
 	} else if (!prot_permits(r->prot, access)) {
 		answer.fault = AVM_FAULT_ACCERR;
-	} else if (nothing_behind(p, r, page)) {
+	} else if (nothing_behind(p, r, page) || oracle_is_lost(p, addr)) {
 		answer.fault = AVM_FAULT_SIGBUS;
 	}
 	return answer;
@@ -109,7 +118,7 @@ struct oracle_answer oracle_forced(const struct oracle_proc *p, avm_addr_t addr,
 	answer.fault = 0;
 	if (access == AVM_ACCESS_WRITE && !is_private(r))
 		answer.fault = AVM_FAULT_ACCERR;
-	else if (nothing_behind(p, r, page_of(p, addr)))
+	else if (nothing_behind(p, r, page_of(p, addr)) || oracle_is_lost(p, addr))
 		answer.fault = AVM_FAULT_SIGBUS;
 	return answer;
 }
@@ -198,6 +207,12 @@ void oracle_store(struct oracle_proc *p, avm_addr_t addr, const void *bytes, uin
 		free(below);
 	}
 	cell_write(&p->pages, cell, offset, bytes, len);
+}
+
+void oracle_lose(struct oracle_proc *p, avm_addr_t addr)
+{
+	oracle_store(p, addr, NULL, 0);
+	cells_find(&p->pages, page_of(p, addr))->lost = true;
 }
 
 bool oracle_possible(const struct oracle_proc *p, avm_addr_t addr, unsigned n, void *buf,

@@ -163,6 +163,13 @@ struct oracle_answer oracle_forced(const struct oracle_proc *p, avm_addr_t addr,
 				   enum avm_access access);
 
 /*
+ * The memory behind a private page has gone bad: this process gets SIGBUS until the page is unmapped, or dropped by
+ * DONTNEED. A fork inherits it.
+ */
+void oracle_lose(struct oracle_proc *p, avm_addr_t addr);
+bool oracle_is_lost(const struct oracle_proc *p, avm_addr_t addr);
+
+/*
  * May a load at addr, which works, see these bytes? Remembers what a true answer tells (MADV_FREE
  * leaves two possibilities, and a look decides).
  */

@@ -118,6 +118,7 @@ void cells_copy(struct cells *to, const struct cells *from, uint64_t first, uint
 			copy->may[copy->n] = copy_of(to, cell->may[copy->n]);
 			copy->n++;
 		}
+		copy->lost = cell->lost;
 		copy->freed = cell->freed;
 		copy->anything = cell->anything;
 	}

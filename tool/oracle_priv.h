@@ -17,6 +17,7 @@ struct cell {
 	uint64_t index; /* address / page size, or page of the object */
 	uint8_t *may[CELL_MAX];
 	unsigned n; /* at least 1 */
+	bool lost; /* the memory has gone bad: nobody may look */
 	bool freed; /* and it may become zeroes at any moment */
 	bool anything; /* more possibilities than we keep */
 };

@@ -122,6 +122,7 @@ static const enum avm_event wanted[] = {
 	AVM_EV_MIGRATE_FAILED,
 	AVM_EV_PINNED,
 	AVM_EV_EARLY_COPY,
+	AVM_EV_POISONED,
 	AVM_EV_RACE_KSM_CHANGED,
 };
 #define ENOUGH 200000 /* operations, to have met each */

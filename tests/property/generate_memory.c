@@ -17,6 +17,7 @@ void draw_pressure(struct rng *r, struct program *pr)
 	pr->frames = PICK(r, frames);
 	pr->nr_procs = pr->frames < 64 ? 5 : NR_PROCS;
 	pr->calm = PICK(r, calm);
+	pr->most_lost = rng_one_in(r, 6) ? 3 : 0;
 	window_start = (avm_addr_t)0x40000000 + 50 * PAGE;
 	if (pr->core.commit == AVM_COMMIT_STRICT)
 		pr->core.commit_reserve = rng_below(r, 10);
@@ -48,6 +49,7 @@ void make_memory_op(struct rng *r, const struct world *w, struct op *op)
 		break;
 	case OP_MIGRATE:
 	case OP_COMPACT:
+	case OP_POISON:
 		op->to = rng_below(r, w->program->frames);
 		op->new_len = 1 + rng_below(r, 16);
 		break;
@@ -103,7 +105,7 @@ enum op_kind draw_kind_under_pressure(struct rng *r)
 		{ OP_FREAD, 8 },      { OP_FWRITE, 8 },	    { OP_SHRINK, 8 },
 		{ OP_SHRINK_ALL, 1 }, { OP_SWAPON, 14 },    { OP_SWAP_FAIL, 10 },
 		{ OP_KSM, 40 },	      { OP_MIGRATE, 20 },   { OP_COMPACT, 4 },
-		{ OP_PIN, 12 },	      { OP_UNPIN, 16 },
+		{ OP_PIN, 12 },	      { OP_UNPIN, 16 },	    { OP_POISON, 8 },
 	};
 
 	return draw(r, weights, sizeof(weights) / sizeof(weights[0]));

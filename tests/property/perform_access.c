@@ -21,6 +21,8 @@ unsigned foretell(struct world *w, struct proc *p, avm_addr_t addr, enum avm_acc
 		oracle_grow(p->oracle, addr);
 	answer = force ? oracle_forced(p->oracle, addr, access) :
 			 oracle_access(p->oracle, addr, access);
+	if (!want && oracle_is_lost(p->oracle, addr))
+		want = AVM_FAULT_SIGBUS;
 	/* Two models that know different things must agree about this one. */
 	if (answer.fault != want)
 		world_fail(w, CHECK_FAULT, "access to %#llx: the oracle says %#x, the rules %#x",
@@ -58,7 +60,7 @@ static bool ended(struct world *w, const struct op *op, avm_addr_t addr, enum av
 	/* Others in the middle may have made the VMA faulted meanwhile, or this one before them. */
 	if (w->was_interrupted)
 		world_resync(w, op->p, addr & ~(PAGE - 1), (addr & ~(PAGE - 1)) + PAGE);
-	if (((got == AVM_FAULT_OOM || got == AVM_FAULT_SIGBUS) && world_alloc_failed(w)) ||
+	if (((got == AVM_FAULT_OOM || got == AVM_FAULT_SIGBUS) && world_mishap(w)) ||
 	    (got == AVM_FAULT_RETRY && w->inside)) {
 		no_memory(w, op->p, addr, access, false);
 		return false;

@@ -64,7 +64,7 @@ static bool may_refuse(const struct world *w, int err, uint64_t refused)
 		return world_alloc_failed(w);
 	case -AVM_EBUSY:
 	case -AVM_EINTR:
-		return others || have_pins(w);
+		return others || have_pins(w) || w->lost;
 	default:
 		return false;
 	}
@@ -149,6 +149,9 @@ void perform_memory(struct world *w, const struct op *op)
 	case OP_MIGRATE:
 	case OP_COMPACT:
 		do_frames(w, op);
+		break;
+	case OP_POISON:
+		perform_poison(w, op);
 		break;
 	case OP_PIN:
 	case OP_UNPIN:

@@ -267,6 +267,9 @@ static void print_memory(FILE *out, const struct op *op)
 	case OP_COMPACT:
 		fprintf(out, "compact %llu %llu", (ull)op->to, (ull)op->new_len);
 		break;
+	case OP_POISON:
+		fprintf(out, "# frame %llu of the machine goes bad", (ull)op->to);
+		break;
 	case OP_PIN:
 		put_range(out, op, "pin");
 		fprintf(out, " %c as p%u", "rwx"[op->prot % 3], op -> flags);

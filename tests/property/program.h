@@ -77,6 +77,7 @@ enum op_kind {
 	OP_COMPACT,
 	OP_PIN, /* of a process; unpinned by number */
 	OP_UNPIN,
+	OP_POISON,
 	NR_OP_KINDS,
 };
 
@@ -113,6 +114,7 @@ struct program {
 	bool pressure; /* frames are few, there is swap, and others run in the middle of operations */
 	uint32_t calm; /* pressure: one in so many chances to run in the middle is taken */
 	uint32_t nr_procs; /* at once */
+	uint32_t most_lost; /* frames may go bad, up to so many */
 	bool thorough; /* every check after every operation: slow, but a failure is seen where it happens */
 	struct op *ops;
 	size_t n, room;
@@ -187,6 +189,7 @@ struct world {
 	uint64_t injected; /* operations in which an allocation failed */
 	struct avm_swap_device *swaps[NR_SWAPS]; /* NULL: there is none */
 	struct pinned pins[NR_PINS];
+	uint64_t lost; /* frames that have gone bad: from then on it is not foretold how far an operation on many pages comes */
 	uint64_t changes; /* operations that may have taken a page from where it was mapped */
 	const struct op *outer; /* that others may interrupt now; NULL: none */
 	bool inside; /* another one runs in the middle of it */
@@ -227,6 +230,8 @@ void perform_access(struct world *w, const struct op *op);
 void perform_memory(struct world *w, const struct op *op);
 void perform_pin(struct world *w, const struct op *op);
 void unpin_all(struct world *w);
+void perform_poison(struct world *w, const struct op *op);
+bool world_mishap(const struct world *w); /* in this operation: one of struct mishaps */
 /* The page is accessed: what must come of it (R8), by the models, who are told. */
 unsigned foretell(struct world *w, struct proc *p, avm_addr_t addr, enum avm_access access,
 		  bool force);

@@ -432,16 +432,51 @@ void world_step(struct world *w, const struct op *op)
 
 /* ---- failed allocations -------------------------------------------------------------------------------------- */
 
-bool world_alloc_failed(const struct world *w)
+/* Pages that have been lost stop whoever works on many; who works on one is foretold what happens (oracle_is_lost). */
+static bool meets_lost(const struct world *w)
+{
+	const struct op *op = w->outer;
+
+	if (!w->lost || !op || w->inside)
+		return false;
+	switch (op->kind) {
+	case OP_MMAP:
+	case OP_MREMAP:
+	case OP_MPROTECT:
+	case OP_BRK:
+	case OP_MLOCK:
+	case OP_MLOCKALL:
+	case OP_POPULATE:
+	case OP_COPY_IN:
+	case OP_COPY_OUT:
+	case OP_COPY:
+	case OP_PIN:
+	case OP_SWAPOFF:
+	case OP_EXEC:
+		return true;
+	case OP_MADVISE:
+		return op->flags == AVM_MADV_POPULATE_READ ||
+		       op->flags == AVM_MADV_POPULATE_WRITE || op->flags == AVM_MADV_UNMERGEABLE;
+	default:
+		return false;
+	}
+}
+
+bool world_mishap(const struct world *w)
 {
 	struct mishaps now = world_mishaps(w);
 
 	return memcmp(&now, &w->before, sizeof(now)) != 0;
 }
 
+bool world_alloc_failed(const struct world *w)
+{
+	return meets_lost(w) || world_mishap(w);
+}
+
 bool world_read_failed(const struct world *w)
 {
-	return world_mishaps(w).read_errors != w->before.read_errors;
+	return meets_lost(w) || world_mishaps(w).read_errors != w->before.read_errors;
 }
 
 struct asked {
