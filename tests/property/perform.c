@@ -327,11 +327,14 @@ static void do_populate(struct context *c)
 
 static void do_map_cached(struct context *c)
 {
+	uint64_t refused = frames_refused(c->w);
 	int64_t got = avm_map_cached(c->mm, c->op->addr, c->op->len);
 
 	c->w->expect = got < 0 ? (int)got : 0;
 
-	if (got < 0 && !(got == -AVM_ENOMEM && world_alloc_failed(c->w)))
+	/* A favour: nothing is reclaimed for it. */
+	if (got < 0 &&
+	    !(got == -AVM_ENOMEM && (world_alloc_failed(c->w) || frames_refused(c->w) != refused)))
 		world_fail(c->w, CHECK_RESULT, "%lld", (long long)got);
 }
 

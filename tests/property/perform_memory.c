@@ -37,7 +37,7 @@ static void do_swapon(struct world *w, const struct op *op)
 	promise(w, (int64_t)op->new_len);
 }
 
-static uint64_t frames_refused(const struct world *w)
+uint64_t frames_refused(const struct world *w)
 {
 	return atomic_load(&sim_machine(w->sim)->frames_refused);
 }

@@ -231,6 +231,7 @@ void perform_memory(struct world *w, const struct op *op);
 void perform_pin(struct world *w, const struct op *op);
 void unpin_all(struct world *w);
 void perform_poison(struct world *w, const struct op *op);
+uint64_t frames_refused(const struct world *w); /* by the port, so far */
 bool world_mishap(const struct world *w); /* in this operation: one of struct mishaps */
 /* The page is accessed: what must come of it (R8), by the models, who are told. */
 unsigned foretell(struct world *w, struct proc *p, avm_addr_t addr, enum avm_access access,
