@@ -73,32 +73,41 @@ static void vma_ctor(void *object)
 	atomic_init(&vma->write_seq, 0); /* even: held by nobody */
 }
 
-static void caches_init(struct avm *m)
-{
-	avm_cache_init(&m->vmas, "vma", sizeof(struct avm_vma), AVM_CACHE_TYPE_STABLE, vma_ctor);
-	avm_cache_init(&m->tree_nodes, "vma tree node", AVM_VMA_NODE_BYTES, AVM_CACHE_PLAIN, NULL);
-	avm_cache_init(&m->radix_nodes, "radix node", AVM_RADIX_NODE_BYTES, AVM_CACHE_PLAIN, NULL);
-	avm_cache_init(&m->files, "file", sizeof(struct avm_file), AVM_CACHE_PLAIN, NULL);
-	avm_family_init(m);
-	avm_merged_init(m);
-	avm_cache_init(&m->ksm_items, "ksm item", sizeof(struct avm_hashed), AVM_CACHE_PLAIN, NULL);
-	m->tree_node_alloc = (struct avm_node_alloc){ tree_node_alloc, tree_node_free, m };
-}
+/* All caches, by their places. Those without a size are set up by who knows what is in them. */
+static const struct {
+	uint16_t offset, size;
+	const char *name;
+} caches[] = {
+	{ offsetof(struct avm, vmas), 0, NULL },
+	{ offsetof(struct avm, anon_vmas), 0, NULL },
+	{ offsetof(struct avm, avcs), 0, NULL },
+	{ offsetof(struct avm, tree_nodes), AVM_VMA_NODE_BYTES, "vma tree node" },
+	{ offsetof(struct avm, radix_nodes), AVM_RADIX_NODE_BYTES, "radix node" },
+	{ offsetof(struct avm, files), sizeof(struct avm_file), "file" },
+	{ offsetof(struct avm, merged), 0, NULL },
+	{ offsetof(struct avm, merged_items), 0, NULL },
+	{ offsetof(struct avm, ksm_items), sizeof(struct avm_hashed), "ksm item" },
+};
 
 /* The i-th cache, or NULL behind the last. */
 static struct avm_cache *cache_at(struct avm *m, unsigned i)
 {
-	static const uint16_t offsets[] = {
-		offsetof(struct avm, vmas),	   offsetof(struct avm, anon_vmas),
-		offsetof(struct avm, avcs),	   offsetof(struct avm, tree_nodes),
-		offsetof(struct avm, radix_nodes), offsetof(struct avm, files),
-		offsetof(struct avm, merged),	   offsetof(struct avm, merged_items),
-		offsetof(struct avm, ksm_items),
-	};
-
-	if (i == sizeof(offsets) / sizeof(offsets[0]))
+	if (i == sizeof(caches) / sizeof(caches[0]))
 		return NULL;
-	return (struct avm_cache *)(void *)((char *)m + offsets[i]);
+	return (struct avm_cache *)(void *)((char *)m + caches[i].offset);
+}
+
+static void caches_init(struct avm *m)
+{
+	struct avm_cache *c;
+
+	for (unsigned i = 0; (c = cache_at(m, i)); i++)
+		if (caches[i].size)
+			avm_cache_init(c, caches[i].name, caches[i].size, AVM_CACHE_PLAIN, NULL);
+	avm_cache_init(&m->vmas, "vma", sizeof(struct avm_vma), AVM_CACHE_TYPE_STABLE, vma_ctor);
+	avm_family_init(m);
+	avm_merged_init(m);
+	m->tree_node_alloc = (struct avm_node_alloc){ tree_node_alloc, tree_node_free, m };
 }
 
 /* ---- the machine ----------------------------------------------------------------------------- */

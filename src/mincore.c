@@ -33,7 +33,7 @@ static bool in_memory(struct avm *m, avm_pte_t pte)
 		return avm_pte_present(pte);
 	switch (avm_pte_entry_kind(pte)) {
 	case AVM_ENTRY_SWAP:
-		return avm_slot_cached(m, avm_pte_entry_value(pte));
+		return avm_slot_look(m, avm_pte_entry_value(pte)).page;
 	case AVM_ENTRY_MIGRATION:
 		return true;
 	case AVM_ENTRY_POISON:

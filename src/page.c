@@ -116,6 +116,13 @@ void avm_page_retire(struct avm *m, struct avm_page *page)
 	atomic_fetch_add_explicit(&m->frames_poisoned, 1, memory_order_relaxed);
 }
 
+void avm_page_put_one(struct avm *m, struct avm_page *page)
+{
+	uint32_t refs = atomic_fetch_sub_explicit(&page->refcount, 1, memory_order_release);
+
+	AVM_BUG_ON(m, refs < 2);
+}
+
 void avm_page_put(struct avm *m, struct avm_page *page)
 {
 	uint32_t refs = atomic_fetch_sub_explicit(&page->refcount, 1, memory_order_release);

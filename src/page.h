@@ -56,13 +56,7 @@ void avm_page_put(struct avm *m, struct avm_page *page);
 void avm_page_retire(struct avm *m, struct avm_page *page);
 
 /* The same for who has another reference on the page: never the last, so nothing follows. */
-static inline void avm_page_put_one(struct avm *m, struct avm_page *page)
-{
-	uint32_t refs = atomic_fetch_sub_explicit(&page->refcount, 1, memory_order_release);
-
-	AVM_BUG_ON(m, refs < 2);
-	(void)refs;
-}
+void avm_page_put_one(struct avm *m, struct avm_page *page);
 
 AVM_ONE_STEP uint32_t avm_page_flags(const struct avm_page *page)
 {

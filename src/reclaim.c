@@ -38,7 +38,7 @@ enum haste {
 struct shrink {
 	struct avm *machine;
 	enum haste haste;
-	uint64_t freed;
+	uint64_t freed, want;
 };
 
 /* What becomes of a page. */
@@ -260,75 +260,60 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* Looks at up to n pages of one kind, and stops when `want` have been freed. */
-static void shrink_kind(struct shrink *s, enum avm_lru inactive, enum avm_lru active, uint64_t n,
-			uint64_t want)
+/*
+ * Looks at a share of the pages of one kind, by priority, and at a batch at least; stops when enough have been freed.
+ * The list of active ones follows that of the inactive.
+ */
+static void shrink_kind(struct shrink *s, enum avm_lru inactive, int priority)
 {
+	enum avm_lru active = inactive + 1;
 	struct avm *m = s->machine;
-	uint64_t before = s->freed;
+	uint64_t pages = avm_lru_count(m, inactive) + avm_lru_count(m, active);
+	uint64_t n = pages >> priority, batch;
 
-	while (n && s->freed - before < want) {
-		uint64_t batch = least(least(n, BATCH), want - (s->freed - before));
+	if (n < BATCH)
+		n = least(pages, BATCH);
+	for (; n && s->freed < s->want; n -= batch) {
 		struct avm_list list;
 
+		batch = least(least(n, BATCH), s->want - s->freed);
 		if (avm_lru_count(m, inactive) <= avm_lru_count(m, active))
 			deactivate(s, active, BATCH);
 		avm_list_init(&list);
 		if (!avm_lru_isolate(m, inactive, batch, &list))
 			return;
 		shrink_pages(s, &list);
-		n -= batch;
 	}
 }
 
-static bool anon_can_go(struct avm *m)
+static void shrink_lists(struct shrink *s, int priority)
 {
-	return atomic_load_explicit(&m->swap_slots, memory_order_relaxed);
-}
-
-/* So many pages of a kind of list are looked at, at this priority: at least a batch of what there is. */
-static uint64_t share(struct avm *m, enum avm_lru inactive, enum avm_lru active, int priority)
-{
-	uint64_t pages = avm_lru_count(m, inactive) + avm_lru_count(m, active);
-	uint64_t n = pages >> priority;
-
-	return n < BATCH ? least(pages, BATCH) : n;
-}
-
-static void shrink_lists(struct shrink *s, int priority, uint64_t want)
-{
-	struct avm *m = s->machine;
-	uint64_t before = s->freed;
-
-	shrink_kind(s, AVM_LRU_INACTIVE_FILE, AVM_LRU_ACTIVE_FILE,
-		    share(m, AVM_LRU_INACTIVE_FILE, AVM_LRU_ACTIVE_FILE, priority), want);
-	want -= least(want, s->freed - before);
+	shrink_kind(s, AVM_LRU_INACTIVE_FILE, priority);
 	/* Without swap there are only the pages that MADV_FREE gave up: not worth a search unless all else fails. */
-	if (want && (anon_can_go(m) || !priority))
-		shrink_kind(s, AVM_LRU_INACTIVE_ANON, AVM_LRU_ACTIVE_ANON,
-			    share(m, AVM_LRU_INACTIVE_ANON, AVM_LRU_ACTIVE_ANON, priority), want);
+	if (!priority || atomic_load_explicit(&s->machine->swap_slots, memory_order_relaxed))
+		shrink_kind(s, AVM_LRU_INACTIVE_ANON, priority);
 }
 
 uint64_t avm_shrink(struct avm *m, uint64_t n)
 {
-	struct shrink s = { .machine = m };
+	struct shrink s = { .machine = m, .want = n };
 
 	avm_might_sleep(m);
 	for (int priority = PRIORITIES; priority >= 0 && s.freed < n; priority--)
-		shrink_lists(&s, priority, n - s.freed);
+		shrink_lists(&s, priority);
 	return s.freed;
 }
 
 uint64_t avm_shrink_all(struct avm *m)
 {
-	struct shrink s = { .machine = m, .haste = HASTE_ALL };
+	struct shrink s = { .machine = m, .haste = HASTE_ALL, .want = UINT64_MAX };
 	uint64_t before;
 
 	avm_might_sleep(m);
 	/* Until a whole round frees nothing: what is behind a locked page or a busy family may come later. */
 	do {
 		before = s.freed;
-		shrink_lists(&s, 0, UINT64_MAX);
+		shrink_lists(&s, 0);
 	} while (s.freed > before);
 	return s.freed;
 }
@@ -408,7 +393,7 @@ static avm_noinline void report_oom(struct avm *m, struct avm_mm *mm)
 	avm_spin_unlock(m, &m->mm_lock, AVM_LOCK_LEAF);
 	oom.frames_total = atomic_load_explicit(&m->frames_total, memory_order_relaxed);
 	oom.swap_total = atomic_load_explicit(&m->swap_slots, memory_order_relaxed);
-	oom.swap_free = avm_swap_free_slots(m);
+	oom.swap_free = oom.swap_total - atomic_load_explicit(&m->swap_used, memory_order_relaxed);
 	avm_port_oom(m, &oom);
 }
 #else

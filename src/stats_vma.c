@@ -48,7 +48,7 @@ static void add_page(struct sums *sums, const struct avm_page *page, const struc
 
 static void add_entry(struct sums *sums, struct avm *m, const struct avm_pte_info *e)
 {
-	uint64_t names;
+	struct avm_swap_slot slot;
 
 	switch (e->kind) {
 	case AVM_PTE_PRESENT:
@@ -57,9 +57,9 @@ static void add_entry(struct sums *sums, struct avm *m, const struct avm_pte_inf
 		break;
 	case AVM_PTE_SWAP:
 		/* The swap cache is nobody's share. */
-		names = avm_slot_count(m, e->entry) - avm_slot_cached(m, e->entry);
+		slot = avm_slot_look(m, e->entry);
 		sums->s->swap += AVM_PAGE_SIZE;
-		sums->swap_pss += part(names);
+		sums->swap_pss += part(slot.count - !!slot.page);
 		break;
 	case AVM_PTE_MIGRATION: {
 		const struct avm_page *page = avm_page_of(m, e->entry);

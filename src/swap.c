@@ -65,7 +65,7 @@ static bool known_exclusive(const struct swapin *in)
 	if (avm_pte_entry_exclusive(in->entry))
 		return true;
 	return in->access == AVM_ACCESS_WRITE &&
-	       avm_slot_count(in->vma->mm->machine, in->page->u.swap) == 2 &&
+	       avm_slot_look(in->vma->mm->machine, in->page->u.swap).count == 2 &&
 	       avm_page_refs(in->page) == 2;
 }
 

@@ -104,21 +104,6 @@ void avm_swap_reopen(struct avm_swap_device *d)
 	atomic_store_explicit(&d->closing, false, memory_order_relaxed);
 }
 
-uint64_t avm_swap_free_slots(struct avm *m)
-{
-	uint64_t slots = 0;
-
-	avm_spin_lock(m, &m->swap_lock, AVM_LOCK_LEAF);
-	for (uint32_t i = 0; i < AVM_MAX_SWAP_DEVICES; i++) {
-		struct avm_swap_device *d = m->swap[i];
-
-		if (d && !atomic_load_explicit(&d->closing, memory_order_relaxed))
-			slots += d->nr_slots - atomic_load_explicit(&d->used, memory_order_relaxed);
-	}
-	avm_spin_unlock(m, &m->swap_lock, AVM_LOCK_LEAF);
-	return slots;
-}
-
 /* ---- slots ------------------------------------------------------------------------------------------ */
 
 static bool has_room(const struct avm_swap_device *d)
@@ -208,26 +193,15 @@ void avm_slot_dup(struct avm *m, avm_swp_t swp)
 	avm_spin_unlock(m, &d->lock, AVM_LOCK_LEAF);
 }
 
-uint32_t avm_slot_count(struct avm *m, avm_swp_t swp)
+struct avm_swap_slot avm_slot_look(struct avm *m, avm_swp_t swp)
 {
 	struct avm_swap_device *d = avm_swap_device_of(m, swp);
-	uint32_t count;
+	struct avm_swap_slot slot;
 
 	avm_spin_lock(m, &d->lock, AVM_LOCK_LEAF);
-	count = d->slots[avm_swp_slot(swp)].count;
+	slot = d->slots[avm_swp_slot(swp)];
 	avm_spin_unlock(m, &d->lock, AVM_LOCK_LEAF);
-	return count;
-}
-
-bool avm_slot_cached(struct avm *m, avm_swp_t swp)
-{
-	struct avm_swap_device *d = avm_swap_device_of(m, swp);
-	bool cached;
-
-	avm_spin_lock(m, &d->lock, AVM_LOCK_LEAF);
-	cached = d->slots[avm_swp_slot(swp)].page;
-	avm_spin_unlock(m, &d->lock, AVM_LOCK_LEAF);
-	return cached;
+	return slot;
 }
 
 void avm_slot_put(struct avm *m, avm_swp_t swp)

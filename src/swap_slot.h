@@ -45,9 +45,6 @@ int avm_swap_unregister(struct avm *m, struct avm_swap_device *d);
 bool avm_swap_close(struct avm_swap_device *d);
 void avm_swap_reopen(struct avm_swap_device *d);
 
-/* Slots that could be given out now. */
-uint64_t avm_swap_free_slots(struct avm *m);
-
 /* ---- slots ------------------------------------------------------------------------------------------ */
 
 /* One more entry names the slot. => it has a count already, and that cannot go away meanwhile. */
@@ -59,11 +56,8 @@ void avm_slot_dup(struct avm *m, avm_swp_t swp);
  */
 void avm_slot_put(struct avm *m, avm_swp_t swp);
 
-/* => as dup. Does the swap cache have its page? */
-bool avm_slot_cached(struct avm *m, avm_swp_t swp);
-
-/* => as dup. */
-uint32_t avm_slot_count(struct avm *m, avm_swp_t swp);
+/* What the slot is at this moment. => as dup; its page is not held. */
+struct avm_swap_slot avm_slot_look(struct avm *m, avm_swp_t swp);
 
 /* ---- the swap cache ---------------------------------------------------------------------------------- */
 
@@ -116,12 +110,6 @@ struct avm_page *avm_swapcache_next(struct avm_swap_device *d, uint32_t *slot);
 
 #else /* a port without swap: nobody has a slot, and none of this costs anything */
 
-static inline uint64_t avm_swap_free_slots(struct avm *m)
-{
-	(void)m;
-	return 0;
-}
-
 static inline void avm_slot_dup(struct avm *m, avm_swp_t swp)
 {
 	(void)m;
@@ -134,24 +122,17 @@ static inline void avm_slot_put(struct avm *m, avm_swp_t swp)
 	(void)swp;
 }
 
-static inline bool avm_slot_cached(struct avm *m, avm_swp_t swp)
+static inline struct avm_swap_slot avm_slot_look(struct avm *m, avm_swp_t swp)
 {
 	(void)m;
 	(void)swp;
-	return false;
+	return (struct avm_swap_slot){ 0 };
 }
 
 static inline bool avm_page_in_swap(const struct avm_page *page)
 {
 	(void)page;
 	return false;
-}
-
-static inline uint32_t avm_slot_count(struct avm *m, avm_swp_t swp)
-{
-	(void)m;
-	(void)swp;
-	return 0;
 }
 
 static inline bool avm_swapcache_add(struct avm *m, struct avm_page *page)
