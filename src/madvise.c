@@ -126,10 +126,8 @@ static int advise_entries_of(struct avm_vma *vma, avm_addr_t start, avm_addr_t e
 		avm_advise_free(vma, start, end);
 		break;
 	case AVM_MADV_COLD:
-		avm_advise_cold(vma, start, end);
-		break;
 	case AVM_MADV_PAGEOUT:
-		avm_advise_pageout(vma, start, end);
+		avm_advise_away(vma, start, end, advice);
 		break;
 	default:
 		discard(vma, start, end);

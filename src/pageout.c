@@ -115,7 +115,19 @@ static void collect_table(struct avm_ptc *c, struct avm_list *out)
 	avm_ptc_unlock(c);
 }
 
-void avm_advise_cold(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+/* COLD: the next to go. */
+static void put_behind(struct avm *m, struct avm_list *pages)
+{
+	while (!avm_list_empty(pages)) {
+		struct avm_page *page = avm_list_first(pages, struct avm_page, lru);
+
+		avm_list_del(&page->lru);
+		avm_lru_putback(m, page, AVM_PUTBACK_INACTIVE);
+		avm_count(m, AVM_EV_DEACTIVATED, 1);
+	}
+}
+
+void avm_advise_away(struct avm_vma *vma, avm_addr_t start, avm_addr_t end, enum avm_advice advice)
 {
 	struct avm *m = vma->mm->machine;
 	struct avm_list pages;
@@ -124,24 +136,9 @@ void avm_advise_cold(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
 	     more = avm_ptc_next_table(&c)) {
 		collect_table(&c, &pages);
-		while (!avm_list_empty(&pages)) {
-			struct avm_page *page = avm_list_first(&pages, struct avm_page, lru);
-
-			avm_list_del(&page->lru);
-			avm_lru_putback(m, page, AVM_PUTBACK_INACTIVE);
-			avm_count(m, AVM_EV_DEACTIVATED, 1);
-		}
-	}
-}
-
-void avm_advise_pageout(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
-{
-	struct avm_list pages;
-	struct avm_ptc c;
-
-	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
-	     more = avm_ptc_next_table(&c)) {
-		collect_table(&c, &pages);
-		avm_reclaim_pages(vma->mm->machine, &pages);
+		if (advice == AVM_MADV_COLD)
+			put_behind(m, &pages);
+		else
+			avm_reclaim_pages(m, &pages);
 	}
 }

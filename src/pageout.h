@@ -4,6 +4,7 @@
 #define AVM_PAGEOUT_H
 
 #include "anonvm/mm.h"
+#include "anonvm/types.h"
 
 /*
  * FREE: what is private and this address space's alone may lose its content until the next write; entries in swap lose
@@ -11,7 +12,6 @@
  * => mmap_lock read; [start, end) lies in the VMA, which is neither locked nor special. Sleeps.
  */
 void avm_advise_free(struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
-void avm_advise_cold(struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
-void avm_advise_pageout(struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
+void avm_advise_away(struct avm_vma *vma, avm_addr_t start, avm_addr_t end, enum avm_advice advice);
 
 #endif

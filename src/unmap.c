@@ -188,19 +188,6 @@ static void give_entry(struct avm_rmap_walk *w, struct avm_page *to)
 		avm_lru_set_unevictable(w->machine, to, true);
 }
 
-void avm_rmap_give(struct avm_taken *t, struct avm_page *to)
-{
-	struct avm_rmap_walk w;
-
-	if (t->mapped) {
-		avm_rmap_begin_moving(&w, t->machine, t->page, to, t->pin);
-		while (avm_rmap_next(&w))
-			give_entry(&w, to);
-		avm_rmap_end(&w);
-	}
-	unpin_family(t);
-}
-
 /* => as give_entry(). */
 static void settle_entry(const struct unmap *u, struct avm_rmap_walk *w)
 {
@@ -217,16 +204,32 @@ static void settle_entry(const struct unmap *u, struct avm_rmap_walk *w)
 #endif
 }
 
-void avm_rmap_settle(struct avm_taken *t, enum avm_unmap_to to)
+/* Each place gets `to`, or what `u` says. */
+static void end_take(struct avm_taken *t, struct avm_page *to, const struct unmap *u)
 {
-	struct unmap u = { .machine = t->machine, .page = t->page, .to = to };
 	struct avm_rmap_walk w;
 
 	if (t->mapped) {
-		avm_rmap_begin_moving(&w, t->machine, t->page, t->page, t->pin);
-		while (avm_rmap_next(&w))
-			settle_entry(&u, &w);
+		avm_rmap_begin_moving(&w, t->machine, t->page, to, t->pin);
+		while (avm_rmap_next(&w)) {
+			if (u)
+				settle_entry(u, &w);
+			else
+				give_entry(&w, to);
+		}
 		avm_rmap_end(&w);
 	}
 	unpin_family(t);
+}
+
+void avm_rmap_give(struct avm_taken *t, struct avm_page *to)
+{
+	end_take(t, to, NULL);
+}
+
+void avm_rmap_settle(struct avm_taken *t, enum avm_unmap_to to)
+{
+	struct unmap u = { .machine = t->machine, .page = t->page, .to = to };
+
+	end_take(t, t->page, &u);
 }
