@@ -209,7 +209,7 @@ void world_close(struct world *w); /* checks for leaks */
 void world_step(struct world *w, const struct op *op); /* performs and checks */
 /* In the middle of world_step(): nothing is done if it may not be done there. */
 void world_inside(struct world *w, const struct op *op);
-void world_interrupted(void *world, enum sim_at at); /* for sim_set_interruption() */
+void world_interrupted(void *context, enum sim_at at); /* for sim_set_interruption() */
 struct mishaps world_mishaps(const struct world *w);
 bool takes_pages(const struct op *op); /* away from where they are mapped, for good */
 bool may_be_inside(const struct world *w, const struct op *op);
