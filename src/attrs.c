@@ -53,13 +53,11 @@ struct avm_attrs_plan avm_attrs_look(struct avm_mm *mm, avm_addr_t start, avm_ad
 	struct avm_attrs_step s = { .at.end = start };
 
 	avm_assert_mmap_write_locked(mm);
-	while (next_step(mm, &s, end, change, &p.err)) {
+	while (s.at.end < end && next_step(mm, &s, end, change, &p.err)) {
 		if (!changes(&s))
 			continue;
-		if (!p.last) {
-			p.first = s.at.start;
-			p.attrs = s.attrs;
-		}
+		if (!p.last)
+			p.first = s;
 		p.last = s.at.end;
 	}
 	return p;
@@ -82,22 +80,23 @@ static void change_one(struct avm_mm *mm, struct avm_pool *pool, struct avm_attr
 int avm_attrs_make(struct avm_mm *mm, const struct avm_attrs_plan *plan,
 		   const struct avm_attrs_change *change)
 {
-	struct avm_attrs_step s = { .at.end = plan->first };
+	struct avm_attrs_step s = plan->first;
+	avm_addr_t first = s.at.start;
 	struct avm_pool pool;
 	int known; /* from the look */
 
 	avm_pool_init(&pool);
-	if (avm_vma_modify_reserve(mm, &pool, plan->first, plan->last, &plan->attrs))
+	if (avm_vma_modify_reserve(mm, &pool, first, plan->last, &s.attrs))
 		return -AVM_ENOMEM;
 	if (change->follow)
-		avm_notify_start(mm, plan->first, plan->last);
-	while (next_step(mm, &s, plan->last, change, &known)) {
+		avm_notify_start(mm, first, plan->last);
+	do {
 		if (changes(&s))
 			change_one(mm, &pool, &s, change);
-	}
+	} while (s.at.end < plan->last && next_step(mm, &s, plan->last, change, &known));
 	if (change->follow) {
-		avm_tlb_flush(mm, plan->first, plan->last);
-		avm_notify_end(mm, plan->first, plan->last);
+		avm_tlb_flush(mm, first, plan->last);
+		avm_notify_end(mm, first, plan->last);
 	}
 	avm_pool_drain(mm, &pool);
 	return 0;

@@ -18,7 +18,7 @@ struct avm_attrs_step {
 /*
  * One change, as a question put to each VMA of the range. `decide` gets the attributes the VMA has
  * and writes the ones it is to have; leaving them as they are leaves the VMA alone. A negative
- * errno ends the walk there. It is asked twice: before anything changes, and again then.
+ * errno ends the walk there. It may be asked twice: before anything changes, and again then.
  */
 struct avm_attrs_change {
 	int (*decide)(const struct avm_attrs_change *change, struct avm_attrs_step *s);
@@ -37,8 +37,8 @@ int avm_attrs_flags(const struct avm_attrs_change *change, struct avm_attrs_step
 
 /* What a change comes to, before it is made. */
 struct avm_attrs_plan {
-	avm_addr_t first, last; /* what does change lies in between; last 0: nothing */
-	struct avm_vma_attrs attrs; /* of the first that changes */
+	struct avm_attrs_step first; /* that changes something */
+	avm_addr_t last; /* the end of the last one that does; 0: nothing changes */
 	int err; /* 0; -ENOMEM for a hole; or what decide() said: what is before it can be changed */
 };
 

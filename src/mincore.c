@@ -11,7 +11,7 @@
 #include "vma.h"
 
 /* The page is not mapped here: is it in the file's cache all the same? */
-static uint8_t cached(const struct avm_vma *vma, avm_addr_t addr)
+static avm_noinline uint8_t cached(const struct avm_vma *vma, avm_addr_t addr)
 {
 	struct avm_page *page;
 	bool uptodate;

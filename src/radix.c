@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "error.h"
+
 enum {
 	BITS = AVM_RADIX_BITS,
 	FANOUT = AVM_RADIX_FANOUT,
@@ -84,7 +86,7 @@ static struct avm_radix_node *lowest(const struct avm_radix *radix, uint64_t ind
 	return node;
 }
 
-static uint32_t height_for(uint64_t index)
+static avm_noinline uint32_t height_for(uint64_t index)
 {
 	uint32_t height = 1;
 

@@ -76,9 +76,9 @@ static inline uint32_t avm_vma_node_search(const struct avm_vma_node *node, avm_
 /* The same, but the last one when there is none. */
 static inline uint32_t avm_vma_node_search_clamped(const struct avm_vma_node *node, avm_addr_t addr)
 {
-	uint32_t i = avm_vma_node_search(node, addr);
-
-	return i < node->count ? i : node->count - 1u;
+	if (avm_vma_node_last_end(node) <= addr)
+		return node->count - 1u;
+	return avm_vma_node_search(node, addr);
 }
 
 /* What is free for the taking between @floor, the end of the VMA before, and @start. */

@@ -28,16 +28,10 @@ static void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_t end, uin
 	node->gap[i] = gap;
 }
 
-/* @n entries of @from, from @j on, to @to, from @i on: within one node in the order that keeps them. */
 static void vnode_copy(struct avm_vma_node *to, uint32_t i, const struct avm_vma_node *from,
-		       uint32_t j, uint32_t n)
+		       uint32_t j)
 {
-	for (uint32_t k = 0; k < n; k++) {
-		uint32_t at = i > j ? n - 1 - k : k;
-
-		vnode_store(to, i + at, avm_vma_node_end(from, j + at), from->gap[j + at],
-			    avm_vma_node_slot(from, j + at));
-	}
+	vnode_store(to, i, avm_vma_node_end(from, j), from->gap[j], avm_vma_node_slot(from, j));
 }
 
 static void vnode_set_count(struct avm_vma_node *node, uint32_t count)
@@ -51,23 +45,25 @@ static void vnode_set_count(struct avm_vma_node *node, uint32_t count)
 static void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
 			 void *slot)
 {
-	vnode_copy(node, i + 1, node, i, node->count - i);
+	for (uint32_t j = node->count++; j > i; j--)
+		vnode_copy(node, j, node, j - 1);
 	vnode_store(node, i, end, gap, slot);
-	node->count++;
 }
 
-/* @n entries from @i on. */
-static void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t n)
+static void vnode_remove(struct avm_vma_node *node, uint32_t i)
 {
-	vnode_copy(node, i, node, i + n, node->count - i - n);
-	vnode_set_count(node, node->count - n);
+	for (uint32_t j = i + 1; j < node->count; j++)
+		vnode_copy(node, j - 1, node, j);
+	vnode_set_count(node, node->count - 1u);
 }
 
 /* The last @n entries of @left become the first of @right. */
 static void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *right, uint32_t n)
 {
-	vnode_copy(right, n, right, 0, right->count);
-	vnode_copy(right, 0, left, left->count - n, n);
+	for (uint32_t j = right->count; j-- > 0;)
+		vnode_copy(right, j + n, right, j);
+	for (uint32_t j = 0; j < n; j++)
+		vnode_copy(right, j, left, left->count - n + j);
 	right->count = (uint16_t)(right->count + n);
 	vnode_set_count(left, left->count - n);
 }
@@ -75,9 +71,12 @@ static void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *ri
 /* The first @n entries of @right become the last of @left. */
 static void vnode_shift_left(struct avm_vma_node *left, struct avm_vma_node *right, uint32_t n)
 {
-	vnode_copy(left, left->count, right, 0, n);
+	for (uint32_t j = 0; j < n; j++)
+		vnode_copy(left, left->count + j, right, j);
 	left->count = (uint16_t)(left->count + n);
-	vnode_remove(right, 0, n);
+	for (uint32_t j = n; j < right->count; j++)
+		vnode_copy(right, j - n, right, j);
+	vnode_set_count(right, right->count - n);
 }
 
 /* ---- reserve ----------------------------------------------------------------------------------- */
@@ -211,10 +210,9 @@ static avm_addr_t descend(const struct avm_vma_tree *tree, avm_addr_t key,
 	avm_addr_t floor = 0;
 
 	for (uint32_t level = tree->height - 1;; level--) {
-		uint32_t i = avm_vma_node_search(node, key);
+		uint32_t i = level ? avm_vma_node_search_clamped(node, key) :
+				     avm_vma_node_search(node, key);
 
-		if (level && i >= node->count)
-			i = node->count - 1u;
 		path->node[level] = node;
 		path->index[level] = (uint8_t)i;
 		if (i)
@@ -245,19 +243,6 @@ static void refresh_up(const struct avm_vma_tree *tree, struct avm_vma_path *pat
 {
 	while (level + 1 < tree->height && refresh_parent(path, level))
 		level++;
-}
-
-/* What is free below entry @i of a leaf starts at @floor now. False: there is no such entry. */
-static bool leaf_set_floor(const struct avm_vma_tree *tree, struct avm_vma_node *leaf, uint32_t i,
-			   avm_addr_t floor)
-{
-	const struct avm_vma *vma;
-
-	if (i >= leaf->count)
-		return false;
-	vma = avm_vma_node_slot(leaf, i);
-	leaf->gap[i] = avm_vma_tree_gap(tree, floor, vma->start, vma->flags);
-	return true;
 }
 
 /* ---- insert ------------------------------------------------------------------------------------ */
@@ -338,10 +323,11 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 		__builtin_prefetch(avm_vma_node_slot(leaf, i - 1), PREFETCH_WRITE);
 
 	/* The VMA behind ends above our start, so it is in this leaf or there is none. */
-	if (leaf_set_floor(tree, leaf, i, vma->end)) {
+	if (i < leaf->count) {
 		struct avm_vma *next = avm_vma_node_slot(leaf, i);
 
 		behind = &next->link;
+		leaf->gap[i] = avm_vma_tree_gap(tree, vma->end, next->start, next->flags);
 	}
 	avm_list_add_tail(&vma->link, behind);
 	tree->count++;
@@ -380,7 +366,7 @@ static bool feed_vnode(struct avm_vma_tree *tree, struct avm_vma_path *path, uin
 	path->node[level] = left;
 	refresh_parent(path, level);
 	if (merge) {
-		vnode_remove(parent, i + 1, 1);
+		vnode_remove(parent, i + 1);
 		free_vnode(tree, right);
 		return true;
 	}
@@ -402,7 +388,7 @@ static void erase_entry(struct avm_vma_tree *tree, struct avm_vma_path *path)
 {
 	uint32_t level = 0;
 
-	vnode_remove(path->node[0], path->index[0], 1);
+	vnode_remove(path->node[0], path->index[0]);
 	while (level + 1 < tree->height && path->node[level]->count < MIN) {
 		bool merged = feed_vnode(tree, path, level);
 
@@ -420,12 +406,12 @@ static void erase_entry(struct avm_vma_tree *tree, struct avm_vma_path *path)
 		drop_root(tree, avm_vma_node_slot(root, 0));
 }
 
-/* The same for a VMA that may be in another leaf. @path: the caller's, who needs his own no more. */
+/* The VMA in front of @vma ends at @floor now. @path: the caller's, who needs his own no more. */
 static void set_floor(struct avm_vma_tree *tree, const struct avm_vma *vma, avm_addr_t floor,
 		      struct avm_vma_path *path)
 {
 	descend(tree, vma->end - 1, path);
-	leaf_set_floor(tree, path->node[0], path->index[0], floor);
+	path->node[0]->gap[path->index[0]] = avm_vma_tree_gap(tree, floor, vma->start, vma->flags);
 	refresh_up(tree, path, 0);
 }
 
@@ -443,8 +429,10 @@ void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 
 	avm_list_del(&vma->link);
 	tree->count--;
-	if (next && leaf_set_floor(tree, leaf, i + 1, floor))
+	if (next && i + 1u < leaf->count) {
+		leaf->gap[i + 1] = avm_vma_tree_gap(tree, floor, next->start, next->flags);
 		next = NULL;
+	}
 	erase_entry(tree, &path);
 	if (next)
 		set_floor(tree, next, floor, &path);
@@ -470,9 +458,11 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 	vma->start = start;
 	vma->end = end;
 	atomic_store_explicit(&leaf->end[i], end, memory_order_relaxed);
-	leaf_set_floor(tree, leaf, i, floor);
-	if (next && leaf_set_floor(tree, leaf, i + 1, end))
+	leaf->gap[i] = avm_vma_tree_gap(tree, floor, start, vma->flags);
+	if (next && i + 1u < leaf->count) {
+		leaf->gap[i + 1] = avm_vma_tree_gap(tree, end, next->start, next->flags);
 		next = NULL;
+	}
 	refresh_up(tree, &path, 0);
 	if (next)
 		set_floor(tree, next, end, &path);
