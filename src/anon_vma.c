@@ -88,7 +88,7 @@ static void family_lock(struct avm *m, struct avm_anon_vma *root)
 		;
 }
 
-static void family_unlock(struct avm *m, struct avm_anon_vma *root)
+static avm_noinline void family_unlock(struct avm *m, struct avm_anon_vma *root)
 {
 	avm_rw_unlock_write(m, &root->lock, AVM_LOCK_FAMILY);
 }

@@ -195,7 +195,7 @@ static bool may_grow(const struct avm_vma *vma, avm_addr_t addr)
 }
 
 /* => mmap_lock write. 0 or a failure bit; the VMA is as before then. Sleeps. */
-static unsigned grow_down(struct avm_vma *vma, avm_addr_t addr)
+static avm_noinline unsigned grow_down(struct avm_vma *vma, avm_addr_t addr)
 {
 	struct avm_mm *mm = vma->mm;
 	uint64_t pages = (vma->start - addr) >> AVM_PAGE_SHIFT;

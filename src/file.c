@@ -377,8 +377,8 @@ static void *find_item(struct avm_file *f, uint64_t index)
 }
 
 /* There is no page: brings one, new or from its slot. -EEXIST: there is something else by now. */
-static int bring_page(struct avm_file *f, uint64_t index, const void *item, enum avm_get_how how,
-		      struct avm_page **out)
+static avm_noinline int bring_page(struct avm_file *f, uint64_t index, const void *item,
+				   enum avm_get_how how, struct avm_page **out)
 {
 	int err;
 

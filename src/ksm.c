@@ -56,12 +56,12 @@ static struct avm_itree *this_round(struct avm *m)
 	return &m->ksm.seen[m->ksm.round % 2];
 }
 
-static struct avm_itree *last_round(struct avm *m)
+static avm_noinline struct avm_itree *last_round(struct avm *m)
 {
 	return &m->ksm.seen[(m->ksm.round + 1) % 2];
 }
 
-static struct avm_hashed *find(const struct avm_itree *tree, uint64_t number)
+static avm_noinline struct avm_hashed *find(const struct avm_itree *tree, uint64_t number)
 {
 	return avm_hash_tree_iter_first(tree, number, number);
 }

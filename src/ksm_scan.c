@@ -33,7 +33,7 @@ static struct avm_page *page_of(struct avm *m, avm_pte_t pte)
 }
 
 /* The first such page at or behind the cursor in its table. */
-static struct avm_page *next_page(struct avm_ptc *c)
+static avm_noinline struct avm_page *next_page(struct avm_ptc *c)
 {
 	struct avm_page *page = NULL;
 
@@ -162,20 +162,6 @@ static bool next_merged(struct avm_mm *mm, avm_addr_t *addr, avm_addr_t end)
 	return false;
 }
 
-/* 0, also when there is nothing to be copied any more. */
-static int copy_away(struct avm_mm *mm, avm_addr_t addr)
-{
-	unsigned bits = avm_fault_at(mm, addr, AVM_ACCESS_WRITE, AVM_FORCE_YES, NULL);
-
-	if (bits & AVM_FAULT_OOM)
-		return -AVM_ENOMEM;
-	if (bits & AVM_FAULT_RETRY)
-		return -AVM_EINTR;
-	if (bits & AVM_FAULT_ACCERR)
-		return -AVM_EACCES;
-	return bits & AVM_FAULT_SIGBUS ? -AVM_EIO : 0;
-}
-
 int avm_unmerge(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 {
 	struct avm *m = mm->machine;
@@ -193,7 +179,8 @@ int avm_unmerge(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 		found = next_merged(mm, &start, end);
 		avm_mmap_read_unlock(mm);
 		if (found)
-			err = copy_away(mm, start);
+			err = avm_fault_errno(
+				avm_fault_at(mm, start, AVM_ACCESS_WRITE, AVM_FORCE_YES, NULL));
 	} while (found && !err);
 	return err;
 }

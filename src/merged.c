@@ -15,7 +15,7 @@ void avm_merged_init(struct avm *m)
 	m->merged_release = merged_release;
 }
 
-static void lock(struct avm *m)
+static avm_noinline void lock(struct avm *m)
 {
 	avm_spin_lock(m, &m->merged_lock, AVM_LOCK_LEAF);
 }

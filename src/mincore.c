@@ -27,7 +27,7 @@ static avm_noinline uint8_t cached(const struct avm_vma *vma, avm_addr_t addr)
 }
 
 /* Mapped, or on its way to or from swap and in memory still. */
-static bool in_memory(struct avm *m, avm_pte_t pte)
+static avm_noinline bool in_memory(struct avm *m, avm_pte_t pte)
 {
 	if (!avm_pte_is_entry(pte))
 		return avm_pte_present(pte);

@@ -27,7 +27,7 @@ static int decide_lock(const struct avm_attrs_change *change, struct avm_attrs_s
 	return avm_attrs_flags(change, s);
 }
 
-static struct avm_attrs_change lock_change(uint64_t flags, enum avm_attrs_holes holes)
+static avm_noinline struct avm_attrs_change lock_change(uint64_t flags, enum avm_attrs_holes holes)
 {
 	return (struct avm_attrs_change){ .decide = decide_lock,
 					  .set = flags,

@@ -159,7 +159,8 @@ static void follow(const struct avm_attrs_step *s, uint64_t old)
 }
 
 /* => mmap_lock write. */
-static int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint32_t prot)
+static avm_noinline int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
+					uint32_t prot)
 {
 	struct protect_sum sum = { 0 };
 	const struct protect p = {

@@ -67,14 +67,7 @@ struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use)
 
 bool avm_page_tryget(struct avm_page *page)
 {
-	uint32_t refs = atomic_load_explicit(&page->refcount, memory_order_relaxed);
-
-	do {
-		if (!refs)
-			return false;
-	} while (!atomic_compare_exchange_weak_explicit(
-		&page->refcount, &refs, refs + 1, memory_order_acquire, memory_order_relaxed));
-	return true;
+	return avm_ref_tryget(&page->refcount);
 }
 
 /* R5.5: from here on the page is nobody's. */

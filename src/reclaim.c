@@ -142,7 +142,7 @@ static bool to_swap_cache(struct avm_page *page)
 }
 
 /* => page locked, isolated, held by us. */
-static enum fate shrink_locked(struct shrink *s, struct avm_page *page)
+static avm_noinline enum fate shrink_locked(struct shrink *s, struct avm_page *page)
 {
 	struct avm *m = s->machine;
 	enum fate fate;
@@ -188,7 +188,7 @@ static enum fate shrink_locked(struct shrink *s, struct avm_page *page)
 }
 
 /* An isolated page, off any list of ours. */
-static void shrink_page(struct shrink *s, struct avm_page *page)
+static avm_noinline void shrink_page(struct shrink *s, struct avm_page *page)
 {
 	struct avm *m = s->machine;
 	enum fate fate = FATE_INACTIVE;
@@ -212,7 +212,7 @@ static void shrink_page(struct shrink *s, struct avm_page *page)
 	avm_lru_putback(m, page, fate == FATE_ACTIVE ? AVM_PUTBACK_ACTIVE : AVM_PUTBACK_INACTIVE);
 }
 
-static void shrink_pages(struct shrink *s, struct avm_list *isolated)
+static avm_noinline void shrink_pages(struct shrink *s, struct avm_list *isolated)
 {
 	while (!avm_list_empty(isolated)) {
 		struct avm_page *page = avm_list_first(isolated, struct avm_page, lru);
@@ -286,7 +286,7 @@ static void shrink_kind(struct shrink *s, enum avm_lru inactive, int priority)
 	}
 }
 
-static void shrink_lists(struct shrink *s, int priority)
+static avm_noinline void shrink_lists(struct shrink *s, int priority)
 {
 	shrink_kind(s, AVM_LRU_INACTIVE_FILE, priority);
 	/* Without swap there are only the pages that MADV_FREE gave up: not worth a search unless all else fails. */
@@ -371,10 +371,16 @@ static uint64_t weight(struct avm_mm *mm)
 static struct avm_mm *largest_mm(struct avm *m)
 {
 	struct avm_mm *mm, *largest = NULL;
+	uint64_t most = 0;
 
-	avm_list_for_each_entry(mm, &m->mms, struct avm_mm, link)
-		if (!largest || weight(mm) > weight(largest))
+	avm_list_for_each_entry(mm, &m->mms, struct avm_mm, link) {
+		uint64_t w = weight(mm);
+
+		if (w >= most) {
+			most = w;
 			largest = mm;
+		}
+	}
 	return largest;
 }
 

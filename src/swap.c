@@ -140,7 +140,7 @@ static int map_if_same(const struct swapin *in, struct avm_page *copy)
 	return -AVM_EAGAIN;
 }
 
-static int map_page(const struct swapin *in)
+static avm_noinline int map_page(const struct swapin *in)
 {
 	struct avm *m = in->vma->mm->machine;
 	struct avm_page *copy = NULL;

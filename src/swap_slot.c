@@ -113,7 +113,7 @@ static bool has_room(const struct avm_swap_device *d)
 }
 
 /* The open device of highest priority with a free slot, in use; NULL: none. */
-static struct avm_swap_device *device_with_room(struct avm *m)
+static avm_noinline struct avm_swap_device *device_with_room(struct avm *m)
 {
 	struct avm_swap_device *best = NULL;
 

@@ -83,7 +83,7 @@ static int empty_vma(struct avm_vma *vma, const struct avm_swap_device *d)
 	return 0;
 }
 
-static int empty_mm(struct avm_mm *mm, const struct avm_swap_device *d)
+static avm_noinline int empty_mm(struct avm_mm *mm, const struct avm_swap_device *d)
 {
 	struct avm_vma *vma;
 	int err = avm_mmap_read_lock(mm);

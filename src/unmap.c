@@ -165,7 +165,7 @@ static bool may_write(const struct avm_vma *vma, const struct avm_page *page, av
 }
 
 /* => the walk stands on a migration entry, locked. What the MMU knew is in the page's flags, but for its youth. */
-static void give_entry(struct avm_rmap_walk *w, struct avm_page *to)
+static avm_noinline void give_entry(struct avm_rmap_walk *w, struct avm_page *to)
 {
 	struct avm_vma *vma = w->vma;
 	avm_pte_t entry = avm_ptc_get(&w->c);

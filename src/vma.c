@@ -216,7 +216,8 @@ static struct avm_vma *faulted_part(const struct part *parts, unsigned nr)
 	return NULL;
 }
 
-static void set_range(struct avm_mm *mm, struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+static avm_noinline void set_range(struct avm_mm *mm, struct avm_vma *vma, avm_addr_t start,
+				   avm_addr_t end)
 {
 	/* R1.2: stays right, below the old start as well. */
 	uint64_t pgoff = avm_vma_index(vma, start);
@@ -302,7 +303,7 @@ static void relayout(struct avm_mm *mm, struct avm_pool *pool, const struct part
  * The parts that went: their chains are dropped, their pages belong to the one that grew. Returns how many ranges have
  * become part of another: these, or the one that never was a VMA.
  */
-static unsigned bury(struct avm_mm *mm, const struct part *parts, unsigned nr)
+static avm_noinline unsigned bury(struct avm_mm *mm, const struct part *parts, unsigned nr)
 {
 	unsigned gone = 0;
 
