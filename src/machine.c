@@ -73,11 +73,13 @@ static void vma_ctor(void *object)
 	atomic_init(&vma->write_seq, 0); /* even: held by nobody */
 }
 
-/* All caches, by their places. Those without a size are set up by who knows what is in them. */
-static const struct {
+struct cache_place {
 	uint16_t offset, size;
 	const char *name;
-} caches[] = {
+};
+
+/* All caches, by their places. Those without a size are set up by who knows what is in them. */
+static const struct cache_place caches[] = {
 	{ offsetof(struct avm, vmas), 0, NULL },
 	{ offsetof(struct avm, anon_vmas), 0, NULL },
 	{ offsetof(struct avm, avcs), 0, NULL },

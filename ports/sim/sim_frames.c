@@ -202,10 +202,20 @@ void avm_port_frame_clear(struct avm *m, avm_pfn_t pfn)
 	memset(contents(s, pfn), 0, s->frames.content);
 }
 
+/* Then no spin lock is held: a page lock may sleep. (Pages are also copied under table locks, at fork.) */
+static bool page_is_locked(const struct sim *s, avm_pfn_t pfn)
+{
+	uint64_t i = pfn - SIM_FIRST_PFN;
+
+	return i < s->frames.count && (atomic_load(&s->pages[i].flags) & AVM_PG_LOCKED);
+}
+
 void avm_port_frame_copy(struct avm *m, avm_pfn_t to, avm_pfn_t from)
 {
 	struct sim *s = sim_of(m);
 
+	if (page_is_locked(s, from))
+		sim_interrupt(s, SIM_AT_FRAME_COPY);
 	memcpy(contents(s, to), contents(s, from), s->frames.content);
 }
 

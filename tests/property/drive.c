@@ -124,6 +124,7 @@ static const enum avm_event wanted[] = {
 	AVM_EV_EARLY_COPY,
 	AVM_EV_POISONED,
 	AVM_EV_RACE_KSM_CHANGED,
+	AVM_EV_RACE_MIGRATION_WAIT,
 };
 #define ENOUGH 200000 /* operations, to have met each */
 

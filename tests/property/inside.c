@@ -181,12 +181,13 @@ bool may_be_inside(const struct world *w, const struct op *op)
 void world_interrupted(void *context, enum sim_at at)
 {
 	struct world *w = context;
+	/* A page is seldom being moved when somebody wants it: more of them try. */
+	int tries = at == SIM_AT_FRAME_COPY ? 6 : 1;
 
-	(void)at;
-	if (!w->outer || !w->others || w->failed)
-		return;
-	w->chances++;
-	w->others(w, w->others_context);
+	while (tries-- && w->outer && w->others && !w->failed) {
+		w->chances++;
+		w->others(w, w->others_context);
+	}
 }
 
 void world_inside(struct world *w, const struct op *op)

@@ -6,7 +6,7 @@
 
 struct other {
 	struct world w;
-	unsigned runs[SIM_AT_FILE_WRITE + 1];
+	unsigned runs[SIM_AT_FRAME_COPY + 1];
 	void (*act)(struct other *o);
 	int result;
 };

@@ -556,7 +556,7 @@ struct swapping {
 	struct world w;
 	struct avm_swap_device *d;
 	avm_addr_t base;
-	unsigned at[SIM_AT_FILE_WRITE + 1];
+	unsigned at[SIM_AT_FRAME_COPY + 1];
 };
 
 static void note(void *context, enum sim_at at)
