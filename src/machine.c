@@ -79,7 +79,7 @@ struct cache_place {
 };
 
 /* All caches, by their places. Those without a size are set up by who knows what is in them. */
-static const struct cache_place caches[] = {
+static const struct cache_place cache_places[] = {
 	{ offsetof(struct avm, vmas), 0, NULL },
 	{ offsetof(struct avm, anon_vmas), 0, NULL },
 	{ offsetof(struct avm, avcs), 0, NULL },
@@ -94,9 +94,9 @@ static const struct cache_place caches[] = {
 /* The i-th cache, or NULL behind the last. */
 static struct avm_cache *cache_at(struct avm *m, unsigned i)
 {
-	if (i == sizeof(caches) / sizeof(caches[0]))
+	if (i == sizeof(cache_places) / sizeof(cache_places[0]))
 		return NULL;
-	return (struct avm_cache *)(void *)((char *)m + caches[i].offset);
+	return (struct avm_cache *)(void *)((char *)m + cache_places[i].offset);
 }
 
 static void caches_init(struct avm *m)
@@ -104,8 +104,9 @@ static void caches_init(struct avm *m)
 	struct avm_cache *c;
 
 	for (unsigned i = 0; (c = cache_at(m, i)); i++)
-		if (caches[i].size)
-			avm_cache_init(c, caches[i].name, caches[i].size, AVM_CACHE_PLAIN, NULL);
+		if (cache_places[i].size)
+			avm_cache_init(c, cache_places[i].name, cache_places[i].size,
+				       AVM_CACHE_PLAIN, NULL);
 	avm_cache_init(&m->vmas, "vma", sizeof(struct avm_vma), AVM_CACHE_TYPE_STABLE, vma_ctor);
 	avm_family_init(m);
 	avm_merged_init(m);

@@ -471,7 +471,7 @@ static void whoever_comes_between_two_looks_finds_his_own(void **state)
 	(void)state;
 	for (; more; at++) {
 		more = false;
-		for (int i = 0; i < 2 * NR_RACES; i++) {
+		for (unsigned i = 0; i < 2 * NR_RACES; i++) {
 			struct race r = { .what = i / 2, .at = at };
 
 			more |= race(&r, i % 2);
