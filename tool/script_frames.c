@@ -154,7 +154,7 @@ void op_pin(struct run *run, const struct script_line *line, struct outcome *out
 		run_bad(run, as ? "there is such a pin already" : "pin as what?");
 		return;
 	}
-	pin = calloc(1, sizeof(*pin) + n * sizeof(pin->pages[0]));
+	pin = calloc(1, sizeof(*pin) + n * sizeof(struct avm_page *));
 	if (!pin) {
 		run_bad(run, "out of memory");
 		return;
