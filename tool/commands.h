@@ -22,5 +22,6 @@ int cmd_graph(int argc, char **argv);
 
 int cmd_replay(int argc, char **argv);
 int cmd_why(int argc, char **argv);
+int cmd_diff(int argc, char **argv);
 
 #endif

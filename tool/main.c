@@ -33,6 +33,7 @@ static const struct command commands[] = {
 	{ "record", cmd_record, "record what a program does to its memory" },
 	{ "replay", cmd_replay, "run a recorded program again, and compare" },
 	{ "why", cmd_why, "why a program has so many VMAs" },
+	{ "diff", cmd_diff, "random programs here and on the kernel, compared" },
 	{ "trace-dump", cmd_trace_dump, NULL },
 	{ NULL, NULL, NULL },
 };
