@@ -64,60 +64,29 @@ void diff_look_around(struct diff_worker *w, const struct diff_op *op, struct di
 
 /* ---- VMAs, as text ------------------------------------------------------------------------------------------- */
 
-/* The window lies low, so what is below its end comes first. */
-static char text[1 << 18];
-
-static const char *read_all(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t have = 0;
-	ssize_t n;
-
-	if (fd < 0)
-		return NULL;
-	while (have < sizeof(text) - 1 && (n = read(fd, text + have, sizeof(text) - 1 - have)) > 0)
-		have += (size_t)n;
-	close(fd);
-	text[have] = '\0';
-	return text;
-}
-
-static uint64_t number(const char **s, unsigned base)
-{
-	uint64_t x = 0;
-
-	for (;; ++*s) {
-		unsigned d = (unsigned)(**s <= '9' ? **s - '0' : **s - 'a' + 10);
-
-		if (d >= base)
-			return x;
-		x = x * base + d;
-	}
-}
-
 /* A line of maps or smaps that begins a VMA. */
 static bool parse_map(const struct diff_shared *s, const char *line, struct diff_vma *v)
 {
 	static const char letters[] = "rwx";
 
 	*v = (struct diff_vma){ 0 };
-	v->start = number(&line, 16);
+	v->start = diff_number(&line, 16);
 	if (*line++ != '-')
 		return false;
-	v->end = number(&line, 16);
+	v->end = diff_number(&line, 16);
 	if (*line++ != ' ')
 		return false;
 	for (unsigned i = 0; i < 3; i++)
 		v->prot |= *line++ == letters[i] ? 1u << i : 0;
 	v->prot |= *line++ == 's' ? DIFF_VMA_SHARED : 0;
 	line++;
-	v->offset = number(&line, 16);
+	v->offset = diff_number(&line, 16);
 	line++;
-	number(&line, 16);
+	diff_number(&line, 16);
 	line++;
-	number(&line, 16);
+	diff_number(&line, 16);
 	line++;
-	v->file = file_of(s, number(&line, 10));
+	v->file = file_of(s, diff_number(&line, 10));
 	if (!v->file)
 		v->offset = 0;
 	return true;
@@ -128,7 +97,7 @@ static const struct {
 	uint64_t flag;
 } flag_words[] = {
 	{ "rd", AVM_VM_READ },	     { "wr", AVM_VM_WRITE },	  { "ex", AVM_VM_EXEC },
-	{ "sh", AVM_VM_SHARED },     { "mr", AVM_VM_MAYREAD },	  { "mw", AVM_VM_MAYWRITE },
+	{ "ms", AVM_VM_SHARED },     { "mr", AVM_VM_MAYREAD },	  { "mw", AVM_VM_MAYWRITE },
 	{ "me", AVM_VM_MAYEXEC },    { "gd", AVM_VM_GROWSDOWN },  { "lo", AVM_VM_LOCKED },
 	{ "dc", AVM_VM_DONTCOPY },   { "wf", AVM_VM_WIPEONFORK }, { "dd", AVM_VM_DONTDUMP },
 	{ "mg", AVM_VM_MERGEABLE },  { "nr", AVM_VM_NORESERVE },  { "ac", AVM_VM_ACCOUNT },
@@ -155,7 +124,7 @@ static uint64_t parse_flags(const char *line)
 static void look_text(struct diff_worker *w, bool flags, struct diff_audit *a)
 {
 	static const char label[] = "VmFlags:";
-	const char *line = read_all(flags ? "/proc/self/smaps" : "/proc/self/maps");
+	const char *line = diff_read_all(flags ? "/proc/self/smaps" : "/proc/self/maps");
 	struct diff_vma v = { 0 };
 
 	for (; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {

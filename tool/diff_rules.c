@@ -6,9 +6,13 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "diff_probe.h"
+#include "diff_worker.h"
 
 #define RW (PROT_READ | PROT_WRITE)
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE)
@@ -55,6 +59,88 @@ static bool avoid_mremap_several(const struct diff_core *c, const struct diff_op
 	return !v || v->end < op->addr + op->len;
 }
 
+/* ---- mremap-onto-itself ---------------------------------------------------------------------------------------------- */
+
+static bool probe_mremap_onto_itself(void)
+{
+	unsigned char vec;
+
+	return map(0, 4, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE) &&
+	       mremap(at_page(1), 0, DIFF_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at_page(1)) == MAP_FAILED &&
+	       mincore(at_page(1), DIFF_PAGE, &vec);
+}
+
+static bool avoid_mremap_onto_itself(const struct diff_core *c, const struct diff_op *op)
+{
+	(void)c;
+	return op->kind == DIFF_MREMAP && op->flags & AVM_MREMAP_FIXED && !op->len &&
+	       op->addr >= op->to && op->addr < op->to + op->new_len;
+}
+
+/* ---- open-file --------------------------------------------------------------------------------------------------------- */
+
+static unsigned count_maps(uint64_t start, uint64_t end)
+{
+	const char *s = diff_read_all("/proc/self/maps");
+	unsigned n = 0;
+
+	while (s && *s) {
+		uint64_t at = diff_number(&s, 16);
+
+		n += at >= start && at < end;
+		s = strchr(s, '\n');
+		s += s != NULL;
+	}
+	return n;
+}
+
+static bool probe_open_file(void)
+{
+	char path[32];
+	int fd = memfd_create("diff", 0), again;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, O_RDWR);
+	return fd >= 0 && again >= 0 && !ftruncate(fd, 2 * DIFF_PAGE) &&
+	       mmap(at_page(0), DIFF_PAGE, RW, MAP_PRIVATE | MAP_FIXED_NOREPLACE, fd, 0) == at_page(0) &&
+	       mmap(at_page(1), DIFF_PAGE, RW, MAP_PRIVATE | MAP_FIXED_NOREPLACE, again, DIFF_PAGE) ==
+		       at_page(1) &&
+	       count_maps(DIFF_START, DIFF_END) == 2;
+}
+
+/* The core's flags tell shared mappings of either apart. */
+static bool avoid_open_file(const struct diff_core *c, const struct diff_op *op)
+{
+	(void)c;
+	return op->kind == DIFF_MMAP && op->read_only && (op->flags & AVM_MAP_TYPE) == AVM_MAP_PRIVATE;
+}
+
+/* ---- pageout-unwritten ---------------------------------------------------------------------------------------------- */
+
+static bool probe_pageout_unwritten(void)
+{
+	unsigned char vec = 1;
+
+	if (!map(0, 1, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE))
+		return false;
+	(void)*(volatile char *)at_page(0);
+	return !madvise(at_page(0), DIFF_PAGE, MADV_PAGEOUT) && !mincore(at_page(0), DIFF_PAGE, &vec) && !vec;
+}
+
+static bool avoid_pageout_unwritten(const struct diff_core *c, const struct diff_op *op)
+{
+	struct avm_mm *mm = sim_mm(c->procs[op->p]);
+	struct avm_vma *v;
+
+	if (op->kind != DIFF_MADVISE || op->flags != AVM_MADV_PAGEOUT)
+		return false;
+	for (v = avm_find_vma(mm, op->addr); v && v->start < op->addr + op->len; v = avm_next_vma(mm, v)) {
+		if (v->file)
+			return true;
+	}
+	return false;
+}
+
 /* ---- madvise-not-built ------------------------------------------------------------------------------------------------- */
 
 static bool avoid_not_built(const struct diff_core *c, const struct diff_op *op)
@@ -65,6 +151,13 @@ static bool avoid_not_built(const struct diff_core *c, const struct diff_op *op)
 struct diff_rule diff_rules[] = {
 	{ "mremap-several", "mremap(MREMAP_FIXED) of unchanged size moves all mappings of its range",
 	  probe_mremap_several, avoid_mremap_several, false, 0 },
+	{ "mremap-onto-itself",
+	  "mremap(MREMAP_FIXED) of old size 0 onto its own source is EFAULT, and the source is gone",
+	  probe_mremap_onto_itself, avoid_mremap_onto_itself, false, 0 },
+	{ "open-file", "mappings of one file through two descriptors do not merge", probe_open_file,
+	  avoid_open_file, false, 0 },
+	{ "pageout-unwritten", "MADV_PAGEOUT drops pages of shared memory that nobody has written to",
+	  probe_pageout_unwritten, avoid_pageout_unwritten, false, 0 },
 	{ "madvise-not-built", "a kind of advice that this kernel was built without is EINVAL", NULL,
 	  avoid_not_built, false, 0 },
 };

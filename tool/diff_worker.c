@@ -119,6 +119,17 @@ static bool has_frame(const struct diff_worker *w, uint64_t entry)
 	return entry & DIFF_PM_PRESENT && (entry & DIFF_PM_FRAME) != w->shared->can.zero_frame;
 }
 
+/*
+ * A page that waits in an LRU batch of this CPU is held by it, and then the kernel copies what it could have taken over:
+ * by chance, as batches are emptied by chance. This empties them.
+ */
+static void empty_batches(void)
+{
+	static char page[2 * DIFF_PAGE] __attribute__((aligned(4096)));
+
+	madvise(page, DIFF_PAGE, MADV_COLD);
+}
+
 static void with_frame(struct diff_worker *w, const struct diff_op *op, struct diff_seen *seen,
 		       void (*act)(struct diff_worker *w, const struct diff_op *op,
 				   struct diff_seen *seen))
@@ -130,6 +141,8 @@ static void with_frame(struct diff_worker *w, const struct diff_op *op, struct d
 		return;
 	}
 	before = diff_look_entry(w, op->addr);
+	if (has_frame(w, before))
+		empty_batches();
 	act(w, op, seen);
 	if (!has_frame(w, before))
 		return;
@@ -249,21 +262,6 @@ static int64_t call(const struct diff_op *op, struct diff_seen *seen)
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------------- */
-
-/*
- * The new prctl wants all of the old layout; the old one sets one value at a time, and the start may at no moment lie
- * above the end.
- */
-bool diff_worker_heap(void)
-{
-	uint64_t now = (uint64_t)syscall(SYS_brk, 0);
-	int first = now < DIFF_HEAP ? PR_SET_MM_BRK : PR_SET_MM_START_BRK;
-	int then = now < DIFF_HEAP ? PR_SET_MM_START_BRK : PR_SET_MM_BRK;
-
-	return !prctl(PR_SET_MM, first, DIFF_HEAP, 0, 0) &&
-	       !prctl(PR_SET_MM, then, DIFF_HEAP, 0, 0) &&
-	       (uint64_t)syscall(SYS_brk, 0) == DIFF_HEAP;
-}
 
 bool diff_worker_open(struct diff_worker *w)
 {

@@ -61,6 +61,10 @@ _Noreturn void diff_worker_run(struct diff_worker *w);
 bool diff_worker_heap(void); /* moves the heap of this process to DIFF_HEAP */
 void diff_worker_signals(void);
 
+/* The beginning of a file, in a buffer that is used again; NULL if it cannot be read. */
+const char *diff_read_all(const char *path);
+uint64_t diff_number(const char **s, unsigned base); /* 0 if there is none; *s to what follows it */
+
 /* ---- looking at oneself (diff_look.c) --------------------------------------------------------------------- */
 
 bool diff_look_query(int maps, uint64_t addr, const struct diff_shared *s, struct diff_vma *out);
