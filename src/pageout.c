@@ -41,8 +41,7 @@ static void free_page(struct avm_ptc *c, struct avm_page *page)
 	struct avm *m = c->mm->machine;
 	avm_pte_t pte;
 
-	if (!avm_page_is_anon(page) || avm_page_is_merged(page) ||
-	    !avm_page_test(page, AVM_PG_EXCLUSIVE) || !avm_page_trylock(m, page))
+	if (!avm_page_is_anon(page) || avm_page_is_merged(page) || !avm_page_trylock(m, page))
 		return;
 	if (avm_swapcache_drop_idle(m, page)) {
 		pte = avm_ptc_clear(c);

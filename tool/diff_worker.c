@@ -123,11 +123,15 @@ static bool has_frame(const struct diff_worker *w, uint64_t entry)
  * A page that waits in an LRU batch of this CPU is held by it, and then the kernel copies what it could have taken over:
  * by chance, as batches are emptied by chance. This empties them.
  */
+static char scratch[2 * DIFF_PAGE] __attribute__((aligned(4096)));
+
 static void empty_batches(void)
 {
-	static char page[2 * DIFF_PAGE] __attribute__((aligned(4096)));
-
-	madvise(page, DIFF_PAGE, MADV_COLD);
+	/* Locked memory never gets cold. */
+	if (madvise(scratch, DIFF_PAGE, MADV_COLD)) {
+		munlock(scratch, DIFF_PAGE);
+		madvise(scratch, DIFF_PAGE, MADV_COLD);
+	}
 }
 
 static void with_frame(struct diff_worker *w, const struct diff_op *op, struct diff_seen *seen,
