@@ -173,6 +173,8 @@ static const struct {
 	  "who shares a page, copy against takeover: /proc/self/pagemap shows no frames (not root?)" },
 	{ offsetof(struct diff_can, counts), "mapcounts: /proc/kpagecount cannot be read (not root?)" },
 	{ offsetof(struct diff_can, heap), "brk: the heap cannot be moved into the window (not root?)" },
+	{ offsetof(struct diff_can, names), "names of anonymous memory: the kernel was built without" },
+	{ offsetof(struct diff_can, policies), "memory policies: mbind is refused" },
 	{ offsetof(struct diff_can, force), "forced accesses: /proc/self/mem refuses them" },
 };
 #define NR_ABILITIES (sizeof(abilities) / sizeof(abilities[0]))

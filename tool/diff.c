@@ -19,6 +19,8 @@ const char *diff_kind_name(enum diff_kind kind)
 		[DIFF_MSYNC] = "msync",
 		[DIFF_MINCORE] = "mincore",
 		[DIFF_BRK] = "brk",
+		[DIFF_NAME] = "name",
+		[DIFF_POLICY] = "policy",
 		[DIFF_READ] = "read",
 		[DIFF_WRITE] = "write",
 		[DIFF_PEEK] = "peek",
@@ -77,6 +79,8 @@ int diff_ranges(const struct diff_op *op, struct diff_range *out)
 	case DIFF_MADVISE:
 	case DIFF_MLOCK:
 	case DIFF_MUNLOCK:
+	case DIFF_NAME:
+	case DIFF_POLICY:
 		out[0] = around(op->addr, op->len);
 		return 1;
 	case DIFF_MREMAP:

@@ -50,6 +50,8 @@ enum diff_kind {
 	DIFF_MSYNC,
 	DIFF_MINCORE,
 	DIFF_BRK,
+	DIFF_NAME, /* flags: which, 0 none */
+	DIFF_POLICY, /* the same; of ranges without a hole */
 	DIFF_READ, /* a load of 8 bytes from the start of a page */
 	DIFF_WRITE, /* a store of 8 bytes */
 	DIFF_PEEK, /* the same as a debugger does it, through /proc/self/mem */
@@ -165,6 +167,8 @@ struct diff_can {
 	bool frames; /* pagemap shows frame numbers */
 	bool counts; /* /proc/kpagecount */
 	bool heap; /* the heap can be moved into the window */
+	bool names; /* of anonymous memory */
+	bool policies; /* mbind */
 	bool force; /* /proc/self/mem writes where the process may not */
 	bool advice[32]; /* which kinds of madvise the kernel was built with */
 	uint64_t lowest; /* address to be mapped */

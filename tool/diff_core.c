@@ -252,6 +252,10 @@ static int64_t call(struct diff_core *c, const struct diff_op *op, struct diff_s
 		return do_mincore(c, op, seen);
 	case DIFF_BRK:
 		return do_brk(mm, op);
+	case DIFF_NAME:
+		return avm_set_name(mm, op->addr, op->len, op->flags);
+	case DIFF_POLICY:
+		return avm_set_policy(mm, op->addr, op->len, op->flags);
 	case DIFF_TRUNCATE:
 		return sim_file_truncate(c->files[op->file - 1], op->len);
 	default:

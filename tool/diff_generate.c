@@ -346,7 +346,7 @@ static const uint16_t weights[DIFF_NR_KINDS] = {
 	[DIFF_MADVISE] = 100,  [DIFF_MLOCK] = 14,     [DIFF_MUNLOCK] = 14,   [DIFF_MLOCKALL] = 1,
 	[DIFF_MUNLOCKALL] = 2, [DIFF_MSYNC] = 6,      [DIFF_MINCORE] = 10,   [DIFF_BRK] = 25,
 	[DIFF_READ] = 120,     [DIFF_WRITE] = 260,    [DIFF_PEEK] = 10,	     [DIFF_POKE] = 12,
-	[DIFF_FORK] = 10,      [DIFF_EXIT] = 6,	      [DIFF_EXEC] = 1,	     [DIFF_TRUNCATE] = 3,
+	[DIFF_NAME] = 12,     [DIFF_POLICY] = 12,   [DIFF_FORK] = 10,      [DIFF_EXIT] = 6,	      [DIFF_EXEC] = 1,	     [DIFF_TRUNCATE] = 3,
 	[DIFF_PUNCH] = 3,
 };
 
@@ -364,6 +364,27 @@ static enum diff_kind draw_kind(struct diff_rng *r)
 		at -= weights[i];
 	}
 	return DIFF_READ;
+}
+
+static bool wanted(const struct diff_can *can, const struct diff_program *pr, enum diff_kind kind)
+{
+	switch (kind) {
+	case DIFF_FORK:
+	case DIFF_EXIT:
+	case DIFF_EXEC:
+		return !pr->no_fork;
+	case DIFF_BRK:
+		return can->heap;
+	case DIFF_PEEK:
+	case DIFF_POKE:
+		return can->force;
+	case DIFF_NAME:
+		return can->names;
+	case DIFF_POLICY:
+		return can->policies;
+	default:
+		return true;
+	}
 }
 
 /* A program stays with one process for a while: a change of process costs the host two switches. */
@@ -416,6 +437,13 @@ static void make(struct diff_rng *r, const struct view *w, struct diff_op *op)
 	case DIFF_MPROTECT:
 		range(r, w, op);
 		op->prot = PICK(r, prots);
+		if (diff_one_in(r, 25))
+			op->prot |= AVM_PROT_GROWSDOWN;
+		break;
+	case DIFF_NAME:
+	case DIFF_POLICY:
+		range(r, w, op);
+		op->flags = (uint32_t)diff_below(r, 3);
 		break;
 	default:
 		range(r, w, op);
@@ -431,7 +459,7 @@ void diff_generate(struct diff_rng *r, struct diff_core *c, const struct diff_pr
 	draw_proc(r, c, proc);
 	do
 		*op = (struct diff_op){ .kind = (uint8_t)draw_kind(r), .p = (uint8_t)*proc };
-	while (pr->no_fork && op->kind >= DIFF_FORK && op->kind <= DIFF_EXEC);
+	while (!wanted(c->can, pr, (enum diff_kind)op->kind));
 	if (op->kind == DIFF_EXIT && live(c) == 1)
 		op->kind = DIFF_FORK;
 	if (op->kind == DIFF_FORK) {
@@ -444,8 +472,4 @@ void diff_generate(struct diff_rng *r, struct diff_core *c, const struct diff_pr
 		return;
 	look(&w, sim_mm(c->procs[*proc]));
 	make(r, &w, op);
-	if (op->kind == DIFF_BRK && !c->can->heap)
-		op->kind = DIFF_MINCORE, op->addr = DIFF_START, op->len = DIFF_PAGE;
-	if ((op->kind == DIFF_PEEK || op->kind == DIFF_POKE) && !c->can->force)
-		op->kind = DIFF_READ;
 }

@@ -181,6 +181,7 @@ static void print_attrs(FILE *out, const struct diff_op *op)
 	case DIFF_MPROTECT:
 		put_range(out, op, "mprotect");
 		put_prot(out, op->prot);
+		fprintf(out, "%s", op->prot & AVM_PROT_GROWSDOWN ? " growsdown" : "");
 		break;
 	case DIFF_MLOCK:
 		put_range(out, op, "mlock");
@@ -196,6 +197,11 @@ static void print_attrs(FILE *out, const struct diff_op *op)
 	case DIFF_MSYNC:
 		put_range(out, op, "msync");
 		PUT_WORDS(out, op->flags, msync_words);
+		break;
+	case DIFF_NAME:
+	case DIFF_POLICY:
+		put_range(out, op, diff_kind_name((enum diff_kind)op->kind));
+		fprintf(out, " %u", op->flags);
 		break;
 	case DIFF_BRK:
 		fprintf(out, "%c: brk 0x%llx", p, (ull)op->addr);

@@ -101,6 +101,21 @@ static bool probe_force(void)
 	       pwrite(fd, &value, sizeof(value), (off_t)DIFF_START) == (ssize_t)sizeof(value);
 }
 
+static bool probe_names(void)
+{
+	const struct diff_op op = { .addr = DIFF_START, .len = DIFF_PAGE, .flags = 1 };
+
+	return map(0, 2, RW, ANON) && !diff_worker_name(&op);
+}
+
+static bool probe_policies(void)
+{
+	const struct diff_op one = { .addr = DIFF_START, .len = DIFF_PAGE, .flags = 1 };
+	const struct diff_op two = { .addr = DIFF_START, .len = DIFF_PAGE, .flags = 2 };
+
+	return map(0, 2, RW, ANON) && !diff_worker_policy(&one) && !diff_worker_policy(&two);
+}
+
 static bool probe_advice(void)
 {
 	static const int all[] = { 0, 1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23 };
@@ -150,6 +165,8 @@ bool diff_probe(struct diff_can *can, const char **why)
 	can->frames = diff_probe_apart(probe_frames);
 	can->counts = can->frames && diff_probe_apart(probe_counts);
 	can->heap = diff_probe_apart(diff_worker_heap);
+	can->names = diff_probe_apart(probe_names);
+	can->policies = diff_probe_apart(probe_policies);
 	can->force = diff_probe_apart(probe_force);
 	*why = "madvise cannot be tried";
 	if (!diff_probe_apart(probe_advice))

@@ -141,6 +141,31 @@ static bool avoid_pageout_unwritten(const struct diff_core *c, const struct diff
 	return false;
 }
 
+/* ---- policy-hole ------------------------------------------------------------------------------------------------------- */
+
+static bool probe_policy_hole(void)
+{
+	const struct diff_op op = { .addr = DIFF_START, .len = 2 * DIFF_PAGE, .flags = 1 };
+
+	return map(0, 1, RW, ANON) && diff_worker_policy(&op) == -EFAULT;
+}
+
+static bool avoid_policy_hole(const struct diff_core *c, const struct diff_op *op)
+{
+	uint64_t at = op->addr;
+	const struct avm_vma *v;
+
+	if (op->kind != DIFF_POLICY)
+		return false;
+	while (at < op->addr + op->len) {
+		v = vma_at(c, op, at);
+		if (!v)
+			return true;
+		at = v->end;
+	}
+	return false;
+}
+
 /* ---- madvise-not-built ------------------------------------------------------------------------------------------------- */
 
 static bool avoid_not_built(const struct diff_core *c, const struct diff_op *op)
@@ -158,6 +183,8 @@ struct diff_rule diff_rules[] = {
 	  avoid_open_file, false, 0 },
 	{ "pageout-unwritten", "MADV_PAGEOUT drops pages of shared memory that nobody has written to",
 	  probe_pageout_unwritten, avoid_pageout_unwritten, false, 0 },
+	{ "policy-hole", "mbind over a hole is EFAULT and does nothing; ours is ENOMEM, and the rest is done",
+	  probe_policy_hole, avoid_policy_hole, false, 0 },
 	{ "madvise-not-built", "a kind of advice that this kernel was built without is EINVAL", NULL,
 	  avoid_not_built, false, 0 },
 };

@@ -18,6 +18,11 @@
 
 #include "diff_worker.h"
 
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
 /* ---- turns ----------------------------------------------------------------------------------------------- */
 
 void diff_pass_turn(struct diff_shared *s, unsigned to)
@@ -222,6 +227,24 @@ static int64_t do_brk(const struct diff_op *op)
 	return (int64_t)syscall(SYS_brk, op->addr);
 }
 
+int64_t diff_worker_name(const struct diff_op *op)
+{
+	static const char *const names[] = { NULL, "one", "two" };
+
+	return result(prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, op->addr, op->len, names[op->flags % 3]));
+}
+
+/* All say the same on a machine with one node; but VMAs that say it in other words do not merge. */
+int64_t diff_worker_policy(const struct diff_op *op)
+{
+	enum { PREFER = 1, BIND = 2 }; /* of linux/mempolicy.h */
+	static const int modes[] = { 0, PREFER, BIND };
+	unsigned long nodes = 1, mode = (unsigned long)modes[op->flags % 3];
+
+	return result(syscall(SYS_mbind, op->addr, op->len, mode, mode ? &nodes : NULL,
+			      mode ? 8 * sizeof(nodes) : 0, 0));
+}
+
 static int64_t do_file(const struct diff_op *op)
 {
 	int fd = DIFF_FD_FILE + op->file - 1;
@@ -260,6 +283,10 @@ static int64_t call(const struct diff_op *op, struct diff_seen *seen)
 		return do_mincore(op, seen);
 	case DIFF_BRK:
 		return do_brk(op);
+	case DIFF_NAME:
+		return diff_worker_name(op);
+	case DIFF_POLICY:
+		return diff_worker_policy(op);
 	default:
 		return do_file(op);
 	}

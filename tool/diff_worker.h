@@ -60,6 +60,8 @@ bool diff_worker_open(struct diff_worker *w);
 _Noreturn void diff_worker_run(struct diff_worker *w);
 bool diff_worker_heap(void); /* moves the heap of this process to DIFF_HEAP */
 void diff_worker_signals(void);
+int64_t diff_worker_name(const struct diff_op *op);
+int64_t diff_worker_policy(const struct diff_op *op);
 
 /* The beginning of a file, in a buffer that is used again; NULL if it cannot be read. */
 const char *diff_read_all(const char *path);
