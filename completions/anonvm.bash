@@ -4,7 +4,7 @@
 _anonvm()
 {
 	local cur prev words cword
-	local commands='run graph record replay why help'
+	local commands='run graph record replay why diff help'
 
 	COMPREPLY=()
 	cur=${COMP_WORDS[COMP_CWORD]}
@@ -74,6 +74,9 @@ _anonvm()
 		;;
 	why)
 		options='--all --family= --touch= --top= --json --quiet --help'
+		;;
+	diff)
+		options='--ops --seed --program-ops --procs --family= --no-fork --keep --no-shrink --rules --json --quiet --help'
 		;;
 	replay)
 		options='--verify= --family= --frames= --swap= --swap-kind= --stop= --touch= --strict --explain --top= --json --quiet --help'

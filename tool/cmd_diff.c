@@ -50,15 +50,16 @@ struct settings {
 	bool shrink, rules, json, quiet, help, no_fork;
 };
 
-static bool parse_number(const char *name, const char *text, uint64_t least, uint64_t most, uint64_t *out)
+static bool parse_number(const char *name, const char *text, uint64_t least, uint64_t most,
+			 uint64_t *out)
 {
 	char *end;
 
 	errno = 0;
 	*out = strtoull(text, &end, 0);
 	if (errno || end == text || *end || *text == '-' || *out < least || *out > most) {
-		fprintf(stderr, "anonvm: diff: --%s: '%s' is not a number from %llu to %llu\n", name, text,
-			(unsigned long long)least, (unsigned long long)most);
+		fprintf(stderr, "anonvm: diff: --%s: '%s' is not a number from %llu to %llu\n",
+			name, text, (unsigned long long)least, (unsigned long long)most);
 		return false;
 	}
 	return true;
@@ -146,7 +147,8 @@ static bool parse_options(int argc, char **argv, struct settings *s)
 			return true;
 	}
 	if (optind < argc) {
-		fprintf(stderr, "anonvm: diff: '%s': no argument is wanted; see 'anonvm diff --help'\n",
+		fprintf(stderr,
+			"anonvm: diff: '%s': no argument is wanted; see 'anonvm diff --help'\n",
 			argv[optind]);
 		return false;
 	}
@@ -171,9 +173,12 @@ static const struct {
 	  "VMAs after each operation: no PROCMAP_QUERY (they are compared every 64 operations)" },
 	{ offsetof(struct diff_can, frames),
 	  "who shares a page, copy against takeover: /proc/self/pagemap shows no frames (not root?)" },
-	{ offsetof(struct diff_can, counts), "mapcounts: /proc/kpagecount cannot be read (not root?)" },
-	{ offsetof(struct diff_can, heap), "brk: the heap cannot be moved into the window (not root?)" },
-	{ offsetof(struct diff_can, names), "names of anonymous memory: the kernel was built without" },
+	{ offsetof(struct diff_can, counts),
+	  "mapcounts: /proc/kpagecount cannot be read (not root?)" },
+	{ offsetof(struct diff_can, heap),
+	  "brk: the heap cannot be moved into the window (not root?)" },
+	{ offsetof(struct diff_can, names),
+	  "names of anonymous memory: the kernel was built without" },
 	{ offsetof(struct diff_can, policies), "memory policies: mbind is refused" },
 	{ offsetof(struct diff_can, force), "forced accesses: /proc/self/mem refuses them" },
 };
@@ -198,8 +203,9 @@ static void print_report(const struct diff_lab *lab, double seconds)
 
 	for (int i = 0; i < DIFF_NR_KINDS; i++) {
 		if (n->done[i] || n->failed[i])
-			printf("%-12s %10llu succeeded %10llu failed\n", diff_kind_name((enum diff_kind)i),
-			       (ull)n->done[i], (ull)n->failed[i]);
+			printf("%-12s %10llu succeeded %10llu failed\n",
+			       diff_kind_name((enum diff_kind)i), (ull)n->done[i],
+			       (ull)n->failed[i]);
 	}
 	for (int i = 0; i < (int)(sizeof(n->errnos) / sizeof(n->errnos[0])); i++) {
 		if (n->errnos[i])
@@ -218,7 +224,8 @@ static void print_report(const struct diff_lab *lab, double seconds)
 	printf("named differences, and how often one was met:\n");
 	print_rules(stdout);
 	printf("%llu operations in %llu programs, %.1f s, %.0f operations/s; a system call costs %llu ns to enter\n",
-	       (ull)n->ops, (ull)n->programs, seconds, (double)n->ops / seconds, (ull)lab->can.entry_ns);
+	       (ull)n->ops, (ull)n->programs, seconds, (double)n->ops / seconds,
+	       (ull)lab->can.entry_ns);
 }
 
 #if AVM_HAVE_JANSSON
@@ -229,8 +236,9 @@ static json_t *json_kinds(const struct diff_counts *n)
 	for (int i = 0; i < DIFF_NR_KINDS; i++) {
 		if (n->done[i] || n->failed[i])
 			json_object_set_new(o, diff_kind_name((enum diff_kind)i),
-					    json_pack("{s:I, s:I}", "succeeded", (json_int_t)n->done[i],
-						      "failed", (json_int_t)n->failed[i]));
+					    json_pack("{s:I, s:I}", "succeeded",
+						      (json_int_t)n->done[i], "failed",
+						      (json_int_t)n->failed[i]));
 	}
 	return o;
 }
@@ -241,7 +249,8 @@ static json_t *json_errnos(const struct diff_counts *n)
 
 	for (int i = 0; i < (int)(sizeof(n->errnos) / sizeof(n->errnos[0])); i++) {
 		if (n->errnos[i])
-			json_object_set_new(o, strerrorname_np(i), json_integer((json_int_t)n->errnos[i]));
+			json_object_set_new(o, strerrorname_np(i),
+					    json_integer((json_int_t)n->errnos[i]));
 	}
 	json_object_set_new(o, "SEGV_MAPERR", json_integer((json_int_t)n->maperr));
 	json_object_set_new(o, "SEGV_ACCERR", json_integer((json_int_t)n->accerr));
@@ -266,13 +275,13 @@ static void print_json(const struct diff_lab *lab, const struct settings *s, dou
 	const struct diff_counts *n = &lab->counts;
 	json_t *skipped = json_array();
 	struct utsname u;
-	json_t *o = json_pack("{s:I, s:I, s:I, s:f, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:i}", "seed",
-			      (json_int_t)s->seed, "operations", (json_int_t)n->ops, "programs",
-			      (json_int_t)n->programs, "seconds", seconds, "kinds", json_kinds(n), "errors",
-			      json_errnos(n), "merges", (json_int_t)n->merges, "splits",
-			      (json_int_t)n->splits, "copies", (json_int_t)n->copies, "takeovers",
-			      (json_int_t)n->takeovers, "rules", json_rules(), "unexplained",
-			      f->kind ? 1 : 0);
+	json_t *o = json_pack("{s:I, s:I, s:I, s:f, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:i}",
+			      "seed", (json_int_t)s->seed, "operations", (json_int_t)n->ops,
+			      "programs", (json_int_t)n->programs, "seconds", seconds, "kinds",
+			      json_kinds(n), "errors", json_errnos(n), "merges",
+			      (json_int_t)n->merges, "splits", (json_int_t)n->splits, "copies",
+			      (json_int_t)n->copies, "takeovers", (json_int_t)n->takeovers, "rules",
+			      json_rules(), "unexplained", f->kind ? 1 : 0);
 
 	for (size_t i = 0; i < NR_ABILITIES; i++) {
 		if (!has(&lab->can, i))
@@ -299,8 +308,8 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void report_difference(struct diff_lab *lab, const struct settings *s, struct diff_program *pr,
-			      struct diff_finding *f)
+static void report_difference(struct diff_lab *lab, const struct settings *s,
+			      struct diff_program *pr, struct diff_finding *f)
 {
 	FILE *out = stdout;
 
@@ -319,14 +328,15 @@ static void report_difference(struct diff_lab *lab, const struct settings *s, st
 }
 
 /* One program. => false when both sides differ */
-static bool run_one(struct diff_lab *lab, const struct settings *s, uint64_t seed, struct diff_finding *f)
+static bool run_one(struct diff_lab *lab, const struct settings *s, uint64_t seed,
+		    struct diff_finding *f)
 {
 	struct diff_rng r = { seed ^ UINT64_C(0x64696666) };
 	struct diff_program pr = { .seed = seed };
 	uint64_t left = s->ops - lab->counts.ops;
 	bool good;
 
-	pr.family = s->family >= 0 ? (enum avm_family_policy)s->family :
+	pr.family = s->family >= 0     ? (enum avm_family_policy)s->family :
 		    diff_one_in(&r, 3) ? AVM_FAMILY_CHAIN :
 					 AVM_FAMILY_REUSE;
 	pr.nr_procs = s->procs ? s->procs : 2 + (uint32_t)diff_below(&r, DIFF_PROCS - 1);
@@ -349,8 +359,8 @@ static int run_all(struct diff_lab *lab, const struct settings *s)
 		good = run_one(lab, s, seed, &f);
 		if (progress && now() - said > 0.5) {
 			said = now();
-			fprintf(stderr, "\r%llu of %llu operations, %.0f/s ", (ull)lab->counts.ops, (ull)s->ops,
-				(double)lab->counts.ops / (said - begin));
+			fprintf(stderr, "\r%llu of %llu operations, %.0f/s ", (ull)lab->counts.ops,
+				(ull)s->ops, (double)lab->counts.ops / (said - begin));
 		}
 	}
 	if (progress)

@@ -63,7 +63,8 @@ bool diff_in_window(uint64_t addr, uint64_t len)
 /* The range and a page on each side of it, in the window. */
 static struct diff_range around(uint64_t addr, uint64_t len)
 {
-	struct diff_range r = { addr & ~(DIFF_PAGE - 1), (addr + len + DIFF_PAGE - 1) & ~(DIFF_PAGE - 1) };
+	struct diff_range r = { addr & ~(DIFF_PAGE - 1),
+				(addr + len + DIFF_PAGE - 1) & ~(DIFF_PAGE - 1) };
 
 	r.start = r.start > DIFF_START + DIFF_PAGE ? r.start - DIFF_PAGE : DIFF_START;
 	r.end = r.end < DIFF_END - DIFF_PAGE ? r.end + DIFF_PAGE : DIFF_END;

@@ -83,7 +83,8 @@ enum diff_ret {
 	DIFF_ACCERR = -1002,
 	DIFF_SIGBUS = -1003,
 	DIFF_NOT_DONE = -1004, /* there is no such process, or there is one already */
-	DIFF_OUTSIDE = 1, /* an address, but not in the window; what lay there has been unmapped again */
+	DIFF_OUTSIDE =
+		1, /* an address, but not in the window; what lay there has been unmapped again */
 };
 
 /* What a store did to the frame behind a page that was present. */
@@ -113,11 +114,11 @@ struct diff_vma {
 #define DIFF_VMA_SHARED 8u
 #define DIFF_VMA_SHMEM 255u
 /* Flags that the host shows in smaps and the core has too. */
-#define DIFF_VM_FLAGS                                                                            \
-	(AVM_VM_READ | AVM_VM_WRITE | AVM_VM_EXEC | AVM_VM_SHARED | AVM_VM_MAYREAD |             \
+#define DIFF_VM_FLAGS \
+	(AVM_VM_READ | AVM_VM_WRITE | AVM_VM_EXEC | AVM_VM_SHARED | AVM_VM_MAYREAD | \
 	 AVM_VM_MAYWRITE | AVM_VM_MAYEXEC | AVM_VM_GROWSDOWN | AVM_VM_LOCKED | AVM_VM_DONTCOPY | \
-	 AVM_VM_WIPEONFORK | AVM_VM_DONTDUMP | AVM_VM_MERGEABLE | AVM_VM_NORESERVE |             \
-	 AVM_VM_ACCOUNT | AVM_VM_HUGEPAGE | AVM_VM_NOHUGEPAGE | AVM_VM_SEQ_READ |                \
+	 AVM_VM_WIPEONFORK | AVM_VM_DONTDUMP | AVM_VM_MERGEABLE | AVM_VM_NORESERVE | \
+	 AVM_VM_ACCOUNT | AVM_VM_HUGEPAGE | AVM_VM_NOHUGEPAGE | AVM_VM_SEQ_READ | \
 	 AVM_VM_RAND_READ)
 
 enum diff_state {
@@ -295,8 +296,8 @@ uint64_t diff_below(struct diff_rng *r, uint64_t n);
 bool diff_one_in(struct diff_rng *r, uint64_t n);
 
 /* `proc`: the process that is at it; draws another one at times. */
-void diff_generate(struct diff_rng *r, struct diff_core *c, const struct diff_program *pr, unsigned *proc,
-		   struct diff_op *op);
+void diff_generate(struct diff_rng *r, struct diff_core *c, const struct diff_program *pr,
+		   unsigned *proc, struct diff_op *op);
 
 /* What has been seen, over all programs. */
 struct diff_counts {
@@ -316,6 +317,8 @@ struct diff_lab {
 	struct diff_audit core_audits[2][DIFF_PROCS]; /* as of the batch */
 	struct diff_seen core_seen[2][DIFF_BATCH + DIFF_SPARE];
 	uint32_t live[2];
+	/* For tests: called after each operation of the core, to do it wrong. NULL: nobody. */
+	void (*meddle)(struct diff_core *c, const struct diff_op *op, struct diff_seen *seen);
 	/* For a report: what the host saw of each operation of the program; NULL if nobody asks. Ours to free. */
 	struct diff_seen *trail;
 	/* The last audits that were compared. */

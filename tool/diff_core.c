@@ -337,7 +337,8 @@ void diff_core_audit(struct diff_core *c, unsigned p, uint32_t what, struct diff
 	a->flags = what & DIFF_AUDIT_FLAGS;
 	memset(a->pages, 0, sizeof(a->pages));
 	for (struct avm_vma *vma = avm_find_vma(mm, DIFF_START);
-	     vma && vma->start < DIFF_END && a->nr_vmas < DIFF_MAX_VMAS; vma = avm_next_vma(mm, vma))
+	     vma && vma->start < DIFF_END && a->nr_vmas < DIFF_MAX_VMAS;
+	     vma = avm_next_vma(mm, vma))
 		a->vmas[a->nr_vmas++] = show_vma(c, vma);
 	for (; avm_next_pte(mm, DIFF_END, &info); info.addr += DIFF_PAGE)
 		show_page(c, &info, what, &a->pages[(info.addr - DIFF_START) / DIFF_PAGE]);

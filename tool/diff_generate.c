@@ -210,7 +210,8 @@ static void make_mmap(struct diff_rng *r, const struct view *w, struct diff_op *
 	if (diff_one_in(r, 60))
 		op->flags |= AVM_MAP_STACK;
 	if (diff_one_in(r, 60))
-		op->flags = (op->flags & ~(uint32_t)AVM_MAP_FIXED_NOREPLACE) | AVM_MAP_SHARED_VALIDATE;
+		op->flags = (op->flags & ~(uint32_t)AVM_MAP_FIXED_NOREPLACE) |
+			    AVM_MAP_SHARED_VALIDATE;
 	if (diff_one_in(r, 30))
 		op->flags |= AVM_MAP_LOCKED;
 	if (diff_one_in(r, 80))
@@ -254,14 +255,14 @@ static void make_mremap(struct diff_rng *r, const struct view *w, struct diff_op
 static void make_madvise(struct diff_rng *r, const struct view *w, struct diff_op *op)
 {
 	static const enum avm_advice advice[] = {
-		AVM_MADV_NORMAL,	AVM_MADV_RANDOM,       AVM_MADV_SEQUENTIAL,
-		AVM_MADV_WILLNEED,	AVM_MADV_DONTNEED,     AVM_MADV_DONTNEED,
-		AVM_MADV_DONTNEED,	AVM_MADV_FREE,	       AVM_MADV_REMOVE,
-		AVM_MADV_DONTFORK,	AVM_MADV_DOFORK,       AVM_MADV_DOFORK,
-		AVM_MADV_MERGEABLE,	AVM_MADV_UNMERGEABLE,  AVM_MADV_HUGEPAGE,
-		AVM_MADV_NOHUGEPAGE,	AVM_MADV_DONTDUMP,     AVM_MADV_DODUMP,
-		AVM_MADV_WIPEONFORK,	AVM_MADV_KEEPONFORK,   AVM_MADV_KEEPONFORK,
-		AVM_MADV_COLD,		AVM_MADV_PAGEOUT,      AVM_MADV_POPULATE_READ,
+		AVM_MADV_NORMAL,	 AVM_MADV_RANDOM,      AVM_MADV_SEQUENTIAL,
+		AVM_MADV_WILLNEED,	 AVM_MADV_DONTNEED,    AVM_MADV_DONTNEED,
+		AVM_MADV_DONTNEED,	 AVM_MADV_FREE,	       AVM_MADV_REMOVE,
+		AVM_MADV_DONTFORK,	 AVM_MADV_DOFORK,      AVM_MADV_DOFORK,
+		AVM_MADV_MERGEABLE,	 AVM_MADV_UNMERGEABLE, AVM_MADV_HUGEPAGE,
+		AVM_MADV_NOHUGEPAGE,	 AVM_MADV_DONTDUMP,    AVM_MADV_DODUMP,
+		AVM_MADV_WIPEONFORK,	 AVM_MADV_KEEPONFORK,  AVM_MADV_KEEPONFORK,
+		AVM_MADV_COLD,		 AVM_MADV_PAGEOUT,     AVM_MADV_POPULATE_READ,
 		AVM_MADV_POPULATE_WRITE,
 	};
 
@@ -273,7 +274,8 @@ static void make_madvise(struct diff_rng *r, const struct view *w, struct diff_o
 
 static void make_lock(struct diff_rng *r, const struct view *w, struct diff_op *op)
 {
-	static const uint32_t all[] = { AVM_MCL_CURRENT, AVM_MCL_FUTURE, AVM_MCL_CURRENT | AVM_MCL_FUTURE,
+	static const uint32_t all[] = { AVM_MCL_CURRENT, AVM_MCL_FUTURE,
+					AVM_MCL_CURRENT | AVM_MCL_FUTURE,
 					AVM_MCL_CURRENT | AVM_MCL_ONFAULT, AVM_MCL_ONFAULT };
 
 	range(r, w, op);
@@ -303,7 +305,8 @@ static void make_access(struct diff_rng *r, const struct view *w, struct diff_op
 static void make_msync(struct diff_rng *r, const struct view *w, struct diff_op *op)
 {
 	static const uint32_t flags[] = { AVM_MS_SYNC, AVM_MS_SYNC, AVM_MS_ASYNC,
-					  AVM_MS_SYNC | AVM_MS_INVALIDATE, AVM_MS_SYNC | AVM_MS_ASYNC };
+					  AVM_MS_SYNC | AVM_MS_INVALIDATE,
+					  AVM_MS_SYNC | AVM_MS_ASYNC };
 
 	range(r, w, op);
 	op->flags = PICK(r, flags);
@@ -327,7 +330,8 @@ static unsigned live(const struct diff_core *c)
 	return n;
 }
 
-static void make_fork(struct diff_rng *r, const struct diff_core *c, uint32_t nr_procs, struct diff_op *op)
+static void make_fork(struct diff_rng *r, const struct diff_core *c, uint32_t nr_procs,
+		      struct diff_op *op)
 {
 	for (unsigned i = 0; i < 2 * DIFF_PROCS; i++) {
 		op->q = (uint8_t)diff_below(r, nr_procs);
@@ -342,12 +346,12 @@ static void make_fork(struct diff_rng *r, const struct diff_core *c, uint32_t nr
 /* ---- what next -------------------------------------------------------------------------------------------------------- */
 
 static const uint16_t weights[DIFF_NR_KINDS] = {
-	[DIFF_MMAP] = 130,     [DIFF_MUNMAP] = 60,    [DIFF_MPROTECT] = 130, [DIFF_MREMAP] = 90,
-	[DIFF_MADVISE] = 100,  [DIFF_MLOCK] = 14,     [DIFF_MUNLOCK] = 14,   [DIFF_MLOCKALL] = 1,
-	[DIFF_MUNLOCKALL] = 2, [DIFF_MSYNC] = 6,      [DIFF_MINCORE] = 10,   [DIFF_BRK] = 25,
-	[DIFF_READ] = 120,     [DIFF_WRITE] = 260,    [DIFF_PEEK] = 10,	     [DIFF_POKE] = 12,
-	[DIFF_NAME] = 12,     [DIFF_POLICY] = 12,   [DIFF_FORK] = 10,      [DIFF_EXIT] = 6,	      [DIFF_EXEC] = 1,	     [DIFF_TRUNCATE] = 3,
-	[DIFF_PUNCH] = 3,
+	[DIFF_MMAP] = 130,     [DIFF_MUNMAP] = 60,  [DIFF_MPROTECT] = 130, [DIFF_MREMAP] = 90,
+	[DIFF_MADVISE] = 100,  [DIFF_MLOCK] = 14,   [DIFF_MUNLOCK] = 14,   [DIFF_MLOCKALL] = 1,
+	[DIFF_MUNLOCKALL] = 2, [DIFF_MSYNC] = 6,    [DIFF_MINCORE] = 10,   [DIFF_BRK] = 25,
+	[DIFF_READ] = 120,     [DIFF_WRITE] = 260,  [DIFF_PEEK] = 10,	   [DIFF_POKE] = 12,
+	[DIFF_NAME] = 12,      [DIFF_POLICY] = 12,  [DIFF_FORK] = 10,	   [DIFF_EXIT] = 6,
+	[DIFF_EXEC] = 1,       [DIFF_TRUNCATE] = 3, [DIFF_PUNCH] = 3,
 };
 
 static enum diff_kind draw_kind(struct diff_rng *r)
@@ -451,8 +455,8 @@ static void make(struct diff_rng *r, const struct view *w, struct diff_op *op)
 	}
 }
 
-void diff_generate(struct diff_rng *r, struct diff_core *c, const struct diff_program *pr, unsigned *proc,
-		   struct diff_op *op)
+void diff_generate(struct diff_rng *r, struct diff_core *c, const struct diff_program *pr,
+		   unsigned *proc, struct diff_op *op)
 {
 	struct view w;
 

@@ -234,8 +234,8 @@ void diff_host_start(struct diff_host *h)
 	s->at = 0;
 	h->filling ^= 1;
 	h->under_way = true;
-	diff_pass_turn(s, s->batches[s->current].n ? s->batches[s->current].ops[0].p :
-						     DIFF_TURN_OURS);
+	diff_pass_turn(s,
+		       s->batches[s->current].n ? s->batches[s->current].ops[0].p : DIFF_TURN_OURS);
 }
 
 struct diff_batch *diff_host_wait(struct diff_host *h)

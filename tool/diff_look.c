@@ -38,13 +38,19 @@ static uint32_t file_of(const struct diff_shared *s, uint64_t inode)
 
 bool diff_look_query(int maps, uint64_t addr, const struct diff_shared *s, struct diff_vma *out)
 {
-	struct map_query q = { .size = sizeof(q), .query_flags = MAP_QUERY_OR_NEXT, .query_addr = addr };
+	struct map_query q = { .size = sizeof(q),
+			       .query_flags = MAP_QUERY_OR_NEXT,
+			       .query_addr = addr };
 
 	if (ioctl(maps, MAP_QUERY, &q))
 		return false;
 	/* Read, write, exec, shared: bits 0 to 3, as ours. */
-	*out = (struct diff_vma){ q.start, q.end, q.inode ? q.offset : 0, (uint32_t)q.flags & 15u,
-				  file_of(s, q.inode), 0 };
+	*out = (struct diff_vma){ q.start,
+				  q.end,
+				  q.inode ? q.offset : 0,
+				  (uint32_t)q.flags & 15u,
+				  file_of(s, q.inode),
+				  0 };
 	return true;
 }
 
@@ -56,8 +62,8 @@ void diff_look_around(struct diff_worker *w, const struct diff_op *op, struct di
 	for (int i = 0; i < n; i++) {
 		struct diff_vma v = { .end = ranges[i].start };
 
-		while (v.end < ranges[i].end &&
-		       diff_look_query(w->maps, v.end, w->shared, &v) && v.start < ranges[i].end)
+		while (v.end < ranges[i].end && diff_look_query(w->maps, v.end, w->shared, &v) &&
+		       v.start < ranges[i].end)
 			diff_hash_vma(seen, &v);
 	}
 }
@@ -96,12 +102,12 @@ static const struct {
 	char letters[3];
 	uint64_t flag;
 } flag_words[] = {
-	{ "rd", AVM_VM_READ },	     { "wr", AVM_VM_WRITE },	  { "ex", AVM_VM_EXEC },
-	{ "ms", AVM_VM_SHARED },     { "mr", AVM_VM_MAYREAD },	  { "mw", AVM_VM_MAYWRITE },
-	{ "me", AVM_VM_MAYEXEC },    { "gd", AVM_VM_GROWSDOWN },  { "lo", AVM_VM_LOCKED },
-	{ "dc", AVM_VM_DONTCOPY },   { "wf", AVM_VM_WIPEONFORK }, { "dd", AVM_VM_DONTDUMP },
-	{ "mg", AVM_VM_MERGEABLE },  { "nr", AVM_VM_NORESERVE },  { "ac", AVM_VM_ACCOUNT },
-	{ "hg", AVM_VM_HUGEPAGE },   { "nh", AVM_VM_NOHUGEPAGE }, { "sr", AVM_VM_SEQ_READ },
+	{ "rd", AVM_VM_READ },	    { "wr", AVM_VM_WRITE },	 { "ex", AVM_VM_EXEC },
+	{ "ms", AVM_VM_SHARED },    { "mr", AVM_VM_MAYREAD },	 { "mw", AVM_VM_MAYWRITE },
+	{ "me", AVM_VM_MAYEXEC },   { "gd", AVM_VM_GROWSDOWN },	 { "lo", AVM_VM_LOCKED },
+	{ "dc", AVM_VM_DONTCOPY },  { "wf", AVM_VM_WIPEONFORK }, { "dd", AVM_VM_DONTDUMP },
+	{ "mg", AVM_VM_MERGEABLE }, { "nr", AVM_VM_NORESERVE },	 { "ac", AVM_VM_ACCOUNT },
+	{ "hg", AVM_VM_HUGEPAGE },  { "nh", AVM_VM_NOHUGEPAGE }, { "sr", AVM_VM_SEQ_READ },
 	{ "rr", AVM_VM_RAND_READ },
 };
 

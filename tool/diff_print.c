@@ -29,13 +29,18 @@ static void put_words(FILE *out, uint32_t flags, const struct word *words, size_
 			fprintf(out, " %s", words[i].word);
 	}
 }
-#define PUT_WORDS(out, flags, words) put_words(out, flags, words, sizeof(words) / sizeof((words)[0]))
+#define PUT_WORDS(out, flags, words) \
+	put_words(out, flags, words, sizeof(words) / sizeof((words)[0]))
 
 static const struct word map_words[] = {
-	{ AVM_MAP_ANONYMOUS, "anon" },	     { AVM_MAP_FIXED, "fixed" },
-	{ AVM_MAP_FIXED_NOREPLACE, "noreplace" }, { AVM_MAP_GROWSDOWN, "growsdown" },
-	{ AVM_MAP_NORESERVE, "noreserve" },  { AVM_MAP_LOCKED, "locked" },
-	{ AVM_MAP_POPULATE, "populate" },    { AVM_MAP_STACK, "stack" },
+	{ AVM_MAP_ANONYMOUS, "anon" },
+	{ AVM_MAP_FIXED, "fixed" },
+	{ AVM_MAP_FIXED_NOREPLACE, "noreplace" },
+	{ AVM_MAP_GROWSDOWN, "growsdown" },
+	{ AVM_MAP_NORESERVE, "noreserve" },
+	{ AVM_MAP_LOCKED, "locked" },
+	{ AVM_MAP_POPULATE, "populate" },
+	{ AVM_MAP_STACK, "stack" },
 };
 static const struct word mremap_words[] = {
 	{ AVM_MREMAP_MAYMOVE, "maymove" },
@@ -89,8 +94,8 @@ static void put_prot(FILE *out, uint32_t prot)
 	if (!(prot & AVM_PROT_ALL))
 		fprintf(out, " none");
 	else
-		fprintf(out, " %s%s%s", prot & AVM_PROT_READ ? "r" : "", prot & AVM_PROT_WRITE ? "w" : "",
-			prot & AVM_PROT_EXEC ? "x" : "");
+		fprintf(out, " %s%s%s", prot & AVM_PROT_READ ? "r" : "",
+			prot & AVM_PROT_WRITE ? "w" : "", prot & AVM_PROT_EXEC ? "x" : "");
 }
 
 static void put_range(FILE *out, const struct diff_op *op, const char *word)
@@ -110,7 +115,8 @@ static void print_mmap(FILE *out, const struct diff_op *op)
 	put_prot(out, op->prot);
 	fprintf(out, "%s", types[op->flags & 3]);
 	if (op->file)
-		fprintf(out, " file f%u+%llu%s", op->file - 1, (ull)op->to, op->read_only ? " open r" : "");
+		fprintf(out, " file f%u+%llu%s", op->file - 1, (ull)op->to,
+			op->read_only ? " open r" : "");
 	fprintf(out, " at 0x%llx", (ull)op->addr);
 	PUT_WORDS(out, op->flags, map_words);
 }
@@ -255,11 +261,14 @@ static const struct {
 	int64_t ret;
 	const char *word;
 } results[] = {
-	{ -AVM_EPERM, "EPERM" },     { -AVM_EIO, "EFAULT" },	   { -AVM_EBADF, "EBADF" },
-	{ -AVM_EAGAIN, "EAGAIN" },   { -AVM_ENOMEM, "ENOMEM" },	   { -AVM_EACCES, "EACCES" },
-	{ -AVM_EFAULT, "EFAULT" },   { -AVM_EBUSY, "EBUSY" },	   { -AVM_EEXIST, "EEXIST" },
-	{ -AVM_EINVAL, "EINVAL" },   { -AVM_EOVERFLOW, "EOVERFLOW" }, { -AVM_EOPNOTSUPP, "EOPNOTSUPP" },
-	{ DIFF_MAPERR, "segv-maperr" }, { DIFF_ACCERR, "segv-accerr" }, { DIFF_SIGBUS, "sigbus" },
+	{ -AVM_EPERM, "EPERM" },	 { -AVM_EIO, "EFAULT" },
+	{ -AVM_EBADF, "EBADF" },	 { -AVM_EAGAIN, "EAGAIN" },
+	{ -AVM_ENOMEM, "ENOMEM" },	 { -AVM_EACCES, "EACCES" },
+	{ -AVM_EFAULT, "EFAULT" },	 { -AVM_EBUSY, "EBUSY" },
+	{ -AVM_EEXIST, "EEXIST" },	 { -AVM_EINVAL, "EINVAL" },
+	{ -AVM_EOVERFLOW, "EOVERFLOW" }, { -AVM_EOPNOTSUPP, "EOPNOTSUPP" },
+	{ DIFF_MAPERR, "segv-maperr" },	 { DIFF_ACCERR, "segv-accerr" },
+	{ DIFF_SIGBUS, "sigbus" },
 };
 
 static void print_expect(FILE *out, const struct diff_op *op, const struct diff_seen *host)
@@ -287,9 +296,10 @@ static void print_vmas(FILE *out, const struct diff_audit *a)
 	for (uint32_t i = 0; i < a->nr_vmas; i++) {
 		const struct diff_vma *v = &a->vmas[i];
 
-		fprintf(out, " 0x%llx+0..%llu:%s%s%s%s", (ull)v->start, (ull)((v->end - v->start) / DIFF_PAGE),
-			v->prot & AVM_PROT_READ ? "r" : "-", v->prot & AVM_PROT_WRITE ? "w" : "-",
-			v->prot & AVM_PROT_EXEC ? "x" : "-", v->prot & DIFF_VMA_SHARED ? "s" : "p");
+		fprintf(out, " 0x%llx+0..%llu:%s%s%s%s", (ull)v->start,
+			(ull)((v->end - v->start) / DIFF_PAGE), v->prot & AVM_PROT_READ ? "r" : "-",
+			v->prot & AVM_PROT_WRITE ? "w" : "-", v->prot & AVM_PROT_EXEC ? "x" : "-",
+			v->prot & DIFF_VMA_SHARED ? "s" : "p");
 	}
 	fprintf(out, "\n");
 }
@@ -298,15 +308,16 @@ static void print_page(FILE *out, const char *side, uint64_t addr, const struct 
 {
 	static const char *const states[] = { "absent", "zero", "anonymous", "file", "swapped" };
 
-	fprintf(out, "#   %s 0x%llx %s frame 0x%llx value 0x%llx", side, (ull)addr, states[p->state],
-		(ull)p->frame, (ull)p->value);
+	fprintf(out, "#   %s 0x%llx %s frame 0x%llx value 0x%llx", side, (ull)addr,
+		states[p->state], (ull)p->frame, (ull)p->value);
 	if (p->counted)
 		fprintf(out, " mapcount %u", p->mapcount);
 	fprintf(out, "\n");
 }
 
 /* Frames have names of their own on each side, so all pages are shown. */
-static void print_sides(FILE *out, unsigned p, const struct diff_audit *host, const struct diff_audit *core)
+static void print_sides(FILE *out, unsigned p, const struct diff_audit *host,
+			const struct diff_audit *core)
 {
 	fprintf(out, "# the host:");
 	print_vmas(out, host);
@@ -333,7 +344,8 @@ static void print_head(FILE *out, const struct diff_lab *lab, const struct diff_
 {
 	fprintf(out, "# anonvm diff: %s: %s\n", diff_mismatch_name(f->kind), f->what);
 	fprintf(out, "# Results are the host's; what each side had in the end stands below.\n");
-	fprintf(out, "machine frames 32768 stamps %s\n", pr->family == AVM_FAMILY_CHAIN ? "chain" : "reuse");
+	fprintf(out, "machine frames 32768 stamps %s\n",
+		pr->family == AVM_FAMILY_CHAIN ? "chain" : "reuse");
 	for (int i = 0; i < DIFF_FILES; i++)
 		fprintf(out, "memfd f%d %u\n", i, DIFF_FILE_PAGES);
 	fprintf(out, "process A lowest 0x%llx\n", (ull)lab->can.lowest);
@@ -341,7 +353,8 @@ static void print_head(FILE *out, const struct diff_lab *lab, const struct diff_
 		fprintf(out, "exec A brk 0x%llx\n", (ull)DIFF_HEAP);
 }
 
-void diff_print(struct diff_lab *lab, const struct diff_program *pr, const struct diff_finding *f, FILE *out)
+void diff_print(struct diff_lab *lab, const struct diff_program *pr, const struct diff_finding *f,
+		FILE *out)
 {
 	struct diff_program again = *pr;
 	struct diff_finding now;

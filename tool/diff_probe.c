@@ -31,14 +31,16 @@ bool diff_probe_apart(bool (*probe)(void))
 		prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 		_exit(probe() ? 0 : 1);
 	}
-	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && !WEXITSTATUS(status);
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+	       !WEXITSTATUS(status);
 }
 
 static void *map(uint64_t page, uint64_t pages, int prot, int flags)
 {
 	void *at = (void *)(uintptr_t)(DIFF_START + page * DIFF_PAGE);
 
-	return mmap(at, pages * DIFF_PAGE, prot, flags | MAP_FIXED_NOREPLACE, -1, 0) == at ? at : NULL;
+	return mmap(at, pages * DIFF_PAGE, prot, flags | MAP_FIXED_NOREPLACE, -1, 0) == at ? at :
+											     NULL;
 }
 
 /* ---- probes -------------------------------------------------------------------------------------------------------- */
@@ -118,7 +120,8 @@ static bool probe_policies(void)
 
 static bool probe_advice(void)
 {
-	static const int all[] = { 0, 1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23 };
+	static const int all[] = { 0,  1,  2,  3,  4,  8,  9,  10, 11, 12, 13,
+				   14, 15, 16, 17, 18, 19, 20, 21, 22, 23 };
 	void *private = map(0, 1, RW, ANON), *shared = map(2, 1, RW, MAP_SHARED | MAP_ANONYMOUS);
 
 	if (!private || !shared)
@@ -133,7 +136,9 @@ static bool probe_advice(void)
 
 static uint64_t entry_cost(void)
 {
-	enum { CALLS = 20000 };
+	enum {
+		CALLS = 20000
+	};
 	struct timespec a, b;
 
 	clock_gettime(CLOCK_MONOTONIC, &a);
@@ -141,7 +146,8 @@ static uint64_t entry_cost(void)
 		syscall(SYS_getppid);
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	return ((uint64_t)(b.tv_sec - a.tv_sec) * 1000000000u + (uint64_t)b.tv_nsec -
-		(uint64_t)a.tv_nsec) / CALLS;
+		(uint64_t)a.tv_nsec) /
+	       CALLS;
 }
 
 static uint64_t lowest_address(void)

@@ -27,7 +27,8 @@ static bool map(unsigned page, unsigned pages, int prot, int flags)
 	return mmap(at_page(page), pages * DIFF_PAGE, prot, flags, -1, 0) == at_page(page);
 }
 
-static const struct avm_vma *vma_at(const struct diff_core *c, const struct diff_op *op, uint64_t addr)
+static const struct avm_vma *vma_at(const struct diff_core *c, const struct diff_op *op,
+				    uint64_t addr)
 {
 	const struct avm_vma *v = avm_find_vma(sim_mm(c->procs[op->p]), addr);
 
@@ -66,7 +67,8 @@ static bool probe_mremap_onto_itself(void)
 	unsigned char vec;
 
 	return map(0, 4, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE) &&
-	       mremap(at_page(1), 0, DIFF_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at_page(1)) == MAP_FAILED &&
+	       mremap(at_page(1), 0, DIFF_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at_page(1)) ==
+		       MAP_FAILED &&
 	       mincore(at_page(1), DIFF_PAGE, &vec);
 }
 
@@ -102,9 +104,10 @@ static bool probe_open_file(void)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	again = open(path, O_RDWR);
 	return fd >= 0 && again >= 0 && !ftruncate(fd, 2 * DIFF_PAGE) &&
-	       mmap(at_page(0), DIFF_PAGE, RW, MAP_PRIVATE | MAP_FIXED_NOREPLACE, fd, 0) == at_page(0) &&
-	       mmap(at_page(1), DIFF_PAGE, RW, MAP_PRIVATE | MAP_FIXED_NOREPLACE, again, DIFF_PAGE) ==
-		       at_page(1) &&
+	       mmap(at_page(0), DIFF_PAGE, RW, MAP_PRIVATE | MAP_FIXED_NOREPLACE, fd, 0) ==
+		       at_page(0) &&
+	       mmap(at_page(1), DIFF_PAGE, RW, MAP_PRIVATE | MAP_FIXED_NOREPLACE, again,
+		    DIFF_PAGE) == at_page(1) &&
 	       count_maps(DIFF_START, DIFF_END) == 2;
 }
 
@@ -112,7 +115,8 @@ static bool probe_open_file(void)
 static bool avoid_open_file(const struct diff_core *c, const struct diff_op *op)
 {
 	(void)c;
-	return op->kind == DIFF_MMAP && op->read_only && (op->flags & AVM_MAP_TYPE) == AVM_MAP_PRIVATE;
+	return op->kind == DIFF_MMAP && op->read_only &&
+	       (op->flags & AVM_MAP_TYPE) == AVM_MAP_PRIVATE;
 }
 
 /* ---- pageout-unwritten ---------------------------------------------------------------------------------------------- */
@@ -124,7 +128,8 @@ static bool probe_pageout_unwritten(void)
 	if (!map(0, 1, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE))
 		return false;
 	(void)*(volatile char *)at_page(0);
-	return !madvise(at_page(0), DIFF_PAGE, MADV_PAGEOUT) && !mincore(at_page(0), DIFF_PAGE, &vec) && !vec;
+	return !madvise(at_page(0), DIFF_PAGE, MADV_PAGEOUT) &&
+	       !mincore(at_page(0), DIFF_PAGE, &vec) && !vec;
 }
 
 static bool avoid_pageout_unwritten(const struct diff_core *c, const struct diff_op *op)
@@ -134,7 +139,8 @@ static bool avoid_pageout_unwritten(const struct diff_core *c, const struct diff
 
 	if (op->kind != DIFF_MADVISE || op->flags != AVM_MADV_PAGEOUT)
 		return false;
-	for (v = avm_find_vma(mm, op->addr); v && v->start < op->addr + op->len; v = avm_next_vma(mm, v)) {
+	for (v = avm_find_vma(mm, op->addr); v && v->start < op->addr + op->len;
+	     v = avm_next_vma(mm, v)) {
 		if (v->file)
 			return true;
 	}
@@ -174,24 +180,28 @@ static bool avoid_not_built(const struct diff_core *c, const struct diff_op *op)
 }
 
 struct diff_rule diff_rules[] = {
-	{ "mremap-several", "mremap(MREMAP_FIXED) of unchanged size moves all mappings of its range",
+	{ "mremap-several",
+	  "mremap(MREMAP_FIXED) of unchanged size moves all mappings of its range",
 	  probe_mremap_several, avoid_mremap_several, false, 0 },
 	{ "mremap-onto-itself",
 	  "mremap(MREMAP_FIXED) of old size 0 onto its own source is EFAULT, and the source is gone",
 	  probe_mremap_onto_itself, avoid_mremap_onto_itself, false, 0 },
 	{ "open-file", "mappings of one file through two descriptors do not merge", probe_open_file,
 	  avoid_open_file, false, 0 },
-	{ "pageout-unwritten", "MADV_PAGEOUT drops pages of shared memory that nobody has written to",
+	{ "pageout-unwritten",
+	  "MADV_PAGEOUT drops pages of shared memory that nobody has written to",
 	  probe_pageout_unwritten, avoid_pageout_unwritten, false, 0 },
-	{ "policy-hole", "mbind over a hole is EFAULT and does nothing; ours is ENOMEM, and the rest is done",
+	{ "policy-hole",
+	  "mbind over a hole is EFAULT and does nothing; ours is ENOMEM, and the rest is done",
 	  probe_policy_hole, avoid_policy_hole, false, 0 },
-	{ "madvise-not-built", "a kind of advice that this kernel was built without is EINVAL", NULL,
-	  avoid_not_built, false, 0 },
+	{ "madvise-not-built", "a kind of advice that this kernel was built without is EINVAL",
+	  NULL, avoid_not_built, false, 0 },
 };
 const unsigned diff_nr_rules = sizeof(diff_rules) / sizeof(diff_rules[0]);
 
 void diff_rules_probe(void)
 {
 	for (unsigned i = 0; i < diff_nr_rules; i++)
-		diff_rules[i].active = !diff_rules[i].probe || diff_probe_apart(diff_rules[i].probe);
+		diff_rules[i].active = !diff_rules[i].probe ||
+				       diff_probe_apart(diff_rules[i].probe);
 }

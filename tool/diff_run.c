@@ -100,9 +100,8 @@ static void add_audits(struct run *r, unsigned b, struct diff_batch *batch, bool
 	for (unsigned p = 0; p < DIFF_PROCS; p++) {
 		if (!r->core.procs[p])
 			continue;
-		batch->ops[batch->n++] = (struct diff_op){ .kind = DIFF_AUDIT,
-							   .p = (uint8_t)p,
-							   .flags = what };
+		batch->ops[batch->n++] =
+			(struct diff_op){ .kind = DIFF_AUDIT, .p = (uint8_t)p, .flags = what };
 		diff_core_audit(&r->core, p, what, &r->lab->core_audits[b][p]);
 		r->lab->live[b] |= 1u << p;
 		r->lab->counts.audits++;
@@ -121,6 +120,8 @@ static bool fill(struct run *r, unsigned b, struct diff_batch *batch)
 		*seen = (struct diff_seen){ .ret = DIFF_NOT_DONE };
 		if (r->to_make || !avoided(r, op))
 			diff_core_step(&r->core, op, seen);
+		if (r->lab->meddle && seen->ret != DIFF_NOT_DONE)
+			r->lab->meddle(&r->core, op, seen);
 		if (r->lab->trail)
 			r->lab->trail[r->next - 1] = *seen;
 		if (seen->ret == DIFF_NOT_DONE)
@@ -154,7 +155,8 @@ static bool check(struct run *r, unsigned b, struct diff_finding *f)
 		if (r->lab->trail)
 			r->lab->trail[r->index[b][i]] = batch->seen[i];
 		f->at = r->index[b][i];
-		if (!diff_compare_seen(&batch->ops[i], &batch->seen[i], &r->lab->core_seen[b][i], f))
+		if (!diff_compare_seen(&batch->ops[i], &batch->seen[i], &r->lab->core_seen[b][i],
+				       f))
 			return false;
 	}
 	return diff_compare_audits(batch->audits, r->lab->core_audits[b], r->lab->live[b], f);

@@ -8,8 +8,8 @@
 #include "diff.h"
 
 /* A run of n operations from `from` left out. */
-static bool fails_without(struct diff_lab *lab, const struct diff_program *pr, size_t from, size_t n,
-			  enum diff_mismatch kind, struct diff_finding *f)
+static bool fails_without(struct diff_lab *lab, const struct diff_program *pr, size_t from,
+			  size_t n, enum diff_mismatch kind, struct diff_finding *f)
 {
 	struct diff_program less = *pr;
 	bool fails;
@@ -33,7 +33,8 @@ static void leave_out(struct diff_program *pr, size_t from, size_t n)
 }
 
 /* One round with pieces of this size, from the end. => true when something could go */
-static bool shrink_by(struct diff_lab *lab, struct diff_program *pr, size_t size, struct diff_finding *f)
+static bool shrink_by(struct diff_lab *lab, struct diff_program *pr, size_t size,
+		      struct diff_finding *f)
 {
 	bool less = false;
 	struct diff_finding now;
@@ -62,7 +63,8 @@ static void cut(struct diff_lab *lab, struct diff_program *pr, struct diff_findi
 	}
 }
 
-void diff_shrink(struct diff_lab *lab, struct diff_program *pr, struct diff_finding *f, FILE *progress)
+void diff_shrink(struct diff_lab *lab, struct diff_program *pr, struct diff_finding *f,
+		 FILE *progress)
 {
 	cut(lab, pr, f);
 	for (size_t size = pr->n / 2; size; size /= 2) {

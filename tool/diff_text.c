@@ -37,4 +37,3 @@ uint64_t diff_number(const char **s, unsigned base)
 		x = x * base + d;
 	}
 }
-

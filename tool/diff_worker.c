@@ -84,7 +84,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 	(void)context;
 	if (addr < DIFF_START || addr >= DIFF_END)
 		_exit(3); /* not one of ours: the worker itself is wrong */
-	fault_code = sig == SIGBUS		    ? DIFF_SIGBUS :
+	fault_code = sig == SIGBUS		  ? DIFF_SIGBUS :
 		     info->si_code == SEGV_ACCERR ? DIFF_ACCERR :
 						    DIFF_MAPERR;
 	siglongjmp(fault, 1);
@@ -156,9 +156,9 @@ static void with_frame(struct diff_worker *w, const struct diff_op *op, struct d
 	if (!has_frame(w, before))
 		return;
 	after = diff_look_entry(w, op->addr);
-	seen->frame = !has_frame(w, after)				      ? DIFF_FRAME_GONE :
+	seen->frame = !has_frame(w, after)				  ? DIFF_FRAME_GONE :
 		      (after & DIFF_PM_FRAME) == (before & DIFF_PM_FRAME) ? DIFF_FRAME_SAME :
-									      DIFF_FRAME_OTHER;
+									    DIFF_FRAME_OTHER;
 }
 
 static void act_write(struct diff_worker *w, const struct diff_op *op, struct diff_seen *seen)
@@ -231,13 +231,17 @@ int64_t diff_worker_name(const struct diff_op *op)
 {
 	static const char *const names[] = { NULL, "one", "two" };
 
-	return result(prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, op->addr, op->len, names[op->flags % 3]));
+	return result(
+		prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, op->addr, op->len, names[op->flags % 3]));
 }
 
 /* All say the same on a machine with one node; but VMAs that say it in other words do not merge. */
 int64_t diff_worker_policy(const struct diff_op *op)
 {
-	enum { PREFER = 1, BIND = 2 }; /* of linux/mempolicy.h */
+	enum {
+		PREFER = 1,
+		BIND = 2
+	}; /* of linux/mempolicy.h */
 	static const int modes[] = { 0, PREFER, BIND };
 	unsigned long nodes = 1, mode = (unsigned long)modes[op->flags % 3];
 
@@ -265,7 +269,8 @@ static int64_t call(const struct diff_op *op, struct diff_seen *seen)
 	case DIFF_MPROTECT:
 		return result(syscall(SYS_mprotect, op->addr, op->len, op->prot));
 	case DIFF_MREMAP:
-		return address(syscall(SYS_mremap, op->addr, op->len, op->new_len, op->flags, op->to),
+		return address(syscall(SYS_mremap, op->addr, op->len, op->new_len, op->flags,
+				       op->to),
 			       op->new_len);
 	case DIFF_MADVISE:
 		return result(syscall(SYS_madvise, op->addr, op->len, op->flags));
@@ -361,7 +366,8 @@ static void step(struct diff_worker *w, const struct diff_op *op, struct diff_se
 		seen->ret = do_exec(w);
 		break;
 	case DIFF_AUDIT:
-		diff_look_audit(w, op->flags, &w->shared->batches[w->shared->current].audits[w->self]);
+		diff_look_audit(w, op->flags,
+				&w->shared->batches[w->shared->current].audits[w->self]);
 		break;
 	default:
 		seen->ret = call(op, seen);
@@ -414,7 +420,8 @@ int diff_worker_main(int argc, char **argv)
 	if (argc != 1 || argv[0][0] < '0' || argv[0][0] >= '0' + DIFF_PROCS || argv[0][1])
 		return 2;
 	w.self = (unsigned)(argv[0][0] - '0');
-	w.shared = mmap(NULL, sizeof(*w.shared), PROT_READ | PROT_WRITE, MAP_SHARED, DIFF_FD_SHARED, 0);
+	w.shared = mmap(NULL, sizeof(*w.shared), PROT_READ | PROT_WRITE, MAP_SHARED, DIFF_FD_SHARED,
+			0);
 	if (w.shared == MAP_FAILED || !diff_worker_open(&w))
 		return 2;
 	diff_worker_signals();
