@@ -314,17 +314,20 @@ static void worker_close(struct diff_worker *w)
 	close(w->mem);
 }
 
-static int64_t do_fork(struct diff_worker *w, const struct diff_op *op)
+/* True in the child, which is another worker from here on. */
+static bool do_fork(struct diff_worker *w, const struct diff_op *op, struct diff_seen *seen)
 {
 	pid_t pid = fork();
 
-	if (pid)
-		return pid < 0 ? -(int64_t)errno : 0;
+	if (pid) {
+		seen->ret = pid < 0 ? -(int64_t)errno : 0;
+		return false;
+	}
 	worker_close(w);
 	w->self = op->q;
 	if (!diff_worker_open(w))
 		_exit(4);
-	diff_worker_run(w);
+	return true;
 }
 
 static char number[8];
@@ -345,7 +348,6 @@ static int64_t do_exec(struct diff_worker *w)
 
 static void step(struct diff_worker *w, const struct diff_op *op, struct diff_seen *seen)
 {
-	*seen = (struct diff_seen){ 0 };
 	switch ((enum diff_kind)op->kind) {
 	case DIFF_READ:
 		do_read(op, seen);
@@ -359,11 +361,10 @@ static void step(struct diff_worker *w, const struct diff_op *op, struct diff_se
 	case DIFF_POKE:
 		with_frame(w, op, seen, act_poke);
 		break;
-	case DIFF_FORK:
-		seen->ret = do_fork(w, op);
-		break;
 	case DIFF_EXEC:
 		seen->ret = do_exec(w);
+		break;
+	case DIFF_FORK:
 		break;
 	case DIFF_AUDIT:
 		diff_look_audit(w, op->flags,
@@ -376,7 +377,20 @@ static void step(struct diff_worker *w, const struct diff_op *op, struct diff_se
 	diff_look_around(w, op, seen);
 }
 
-/* Performs operations until they are another's, or done. => whose turn it is */
+static _Noreturn void do_exit(struct diff_shared *s)
+{
+	struct diff_batch *b = &s->batches[s->current];
+
+	s->at++;
+	s->exiting = getpid();
+	diff_pass_turn(s, s->at < b->n ? b->ops[s->at].p : DIFF_TURN_OURS);
+	_exit(0);
+}
+
+/*
+ * Performs operations until they are another's, or done. => whose turn it is; DIFF_NR_TURNS: not ours to give, we have just
+ * been born
+ */
 static unsigned perform(struct diff_worker *w)
 {
 	struct diff_shared *s = w->shared;
@@ -384,31 +398,38 @@ static unsigned perform(struct diff_worker *w)
 
 	while (s->at < b->n) {
 		const struct diff_op *op = &b->ops[s->at];
+		struct diff_seen *seen = &b->seen[s->at];
 
 		if (op->p != w->self)
 			return op->p;
-		if (op->kind == DIFF_EXIT) {
-			b->seen[s->at] = (struct diff_seen){ 0 };
-			s->at++;
-			s->exiting = getpid();
-			diff_pass_turn(s, s->at < b->n ? b->ops[s->at].p : DIFF_TURN_OURS);
-			_exit(0);
-		}
-		/* Exec does not come back here. */
+		*seen = (struct diff_seen){ 0 };
+		if (op->kind == DIFF_EXIT)
+			do_exit(s);
+		if (op->kind == DIFF_FORK && do_fork(w, op, seen))
+			return DIFF_NR_TURNS;
+		/* What exec starts goes on behind it. */
 		if (op->kind == DIFF_EXEC)
 			s->at++;
-		step(w, op, &b->seen[op - b->ops]);
+		step(w, op, seen);
 		if (op->kind != DIFF_EXEC)
 			s->at++;
 	}
 	return DIFF_TURN_OURS;
 }
 
+static void take_turn(struct diff_worker *w)
+{
+	unsigned next = perform(w);
+
+	if (next < DIFF_NR_TURNS)
+		diff_pass_turn(w->shared, next);
+}
+
 _Noreturn void diff_worker_run(struct diff_worker *w)
 {
 	while (diff_wait_turn(w->shared, w->self)) {
 		wait_for_exit(w->shared);
-		diff_pass_turn(w->shared, perform(w));
+		take_turn(w);
 	}
 	_exit(0);
 }
@@ -428,6 +449,6 @@ int diff_worker_main(int argc, char **argv)
 	if (w.shared->can.heap && !diff_worker_heap())
 		return 2;
 	/* It was our turn when exec began. */
-	diff_pass_turn(w.shared, perform(&w));
+	take_turn(&w);
 	diff_worker_run(&w);
 }
