@@ -154,3 +154,30 @@ install(FILES ${PROJECT_SOURCE_DIR}/docs/anonvm.1
 	DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES ${PROJECT_SOURCE_DIR}/completions/anonvm.bash RENAME anonvm
 	DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+
+# The checker: a core of its own, whose memory accesses call us (see ports/check/check_access.c).
+set(AVM_CHECK_FLAGS -fsanitize=thread -fno-sanitize=address,undefined)
+file(GLOB check_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/check/*.c)
+file(GLOB port_check_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/ports/check/*.c)
+if(AVM_CORE_SOURCES AND check_sources AND NOT AVM_AMALGAMATION)
+	avm_library(avm_core_check ${AVM_CORE_SOURCES})
+	target_compile_definitions(avm_core_check PUBLIC AVM_DEBUG=1 AVM_CHECK=1)
+	target_compile_options(avm_core_check PRIVATE ${AVM_CHECK_FLAGS})
+	target_include_directories(avm_core_check PUBLIC ${PROJECT_SOURCE_DIR}/ports/sim)
+	target_link_libraries(avm_core_check PUBLIC anonvm_arch_soft)
+
+	set(port_sources ${port_sim_sources})
+	list(FILTER port_sources EXCLUDE REGEX "sim_thread\\.c$")
+	avm_library(avm_port_check ${port_sources} ${port_check_sources})
+	target_compile_definitions(avm_port_check PRIVATE _GNU_SOURCE)
+	target_include_directories(avm_port_check PUBLIC ${PROJECT_SOURCE_DIR}/ports/check)
+	target_link_libraries(avm_port_check PRIVATE avm_compressors PUBLIC avm_core_check)
+	target_link_libraries(avm_core_check PUBLIC avm_port_check)
+
+	add_executable(anonvm-check ${check_sources})
+	set_target_properties(anonvm-check PROPERTIES C_EXTENSIONS OFF
+		RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/libexec/anonvm)
+	target_compile_definitions(anonvm-check PRIVATE _GNU_SOURCE)
+	target_link_libraries(anonvm-check PRIVATE avm_core_check avm_port_check)
+	add_dependencies(tools anonvm-check)
+endif()

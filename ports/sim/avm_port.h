@@ -7,12 +7,23 @@
 #define AVM_PORT_SIM_H
 
 #define AVM_PORT_TIER 2
+
+/* Under the checker (ports/check) the machine has threads, which take turns. */
+#ifdef AVM_CHECK
+#define AVM_PORT_MAX_CPUS 8
+#else
 #define AVM_PORT_MAX_CPUS 1
+#endif
 
 #include "anonvm/port.h"
 
+#ifdef AVM_CHECK
+void check_relax(struct avm *m);
+#define AVM_PORT_CPU_RELAX(m) check_relax(m)
+#else
 /* There is nobody else who could drop the lock. */
 #define AVM_PORT_CPU_RELAX(m) avm_port_panic(m, "deadlock: a spin lock is taken twice")
+#endif
 
 /* Contents go through the simulator: bytes or a stamp, by the mode of the machine. */
 #define AVM_PORT_FRAME_OPS

@@ -152,6 +152,7 @@ void sim_swaps_fini(struct sim *s);
 /* Reports every lock that is held where none may be. Nothing in release builds. */
 void sim_locks_check(struct sim *s, const char *where);
 void sim_locks_fini(struct sim *s);
+void sim_locks_free(struct sim_locks *l); /* NULL: nothing */
 
 /* Somebody else runs for a while, who holds nothing yet; afterwards he must hold nothing again. */
 struct sim_locks *sim_locks_switch(struct sim *s);

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * program.c - making and printing programs.
+ */
+#include "program.h"
+
+#include "anonvm/anonvm.h"
+
+struct rng {
+	uint64_t state;
+};
+
+static uint64_t next(struct rng *r)
+{
+	uint64_t z = r->state += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+static uint8_t below(struct rng *r, unsigned n)
+{
+	return (uint8_t)(next(r) % n);
+}
+
+/* ---- making ------------------------------------------------------------------------------------------------ */
+
+/* A feature is on in half of the programs: what is on all the time hides what needs it off. */
+struct features {
+	bool swap, ksm, files, moves, locks, migration, life;
+};
+
+static bool allowed(enum op_kind kind, const struct features *f)
+{
+	switch (kind) {
+	case OP_PAGEOUT:
+	case OP_SHRINK:
+	case OP_SWAPOFF:
+		return f->swap;
+	case OP_MERGEABLE:
+	case OP_KSM:
+		return f->ksm;
+	case OP_MAP_FILE:
+	case OP_TRUNCATE:
+		return f->files;
+	case OP_MREMAP:
+		return f->moves;
+	case OP_MLOCK:
+	case OP_MUNLOCK:
+		return f->locks;
+	case OP_COMPACT:
+		return f->migration;
+	case OP_FORK:
+	case OP_EXIT:
+		return f->life;
+	default:
+		return true;
+	}
+}
+
+static const uint8_t weights[NR_OP_KINDS] = {
+	[OP_MMAP] = 8,	   [OP_MAP_FILE] = 5, [OP_MUNMAP] = 10, [OP_MPROTECT] = 8, [OP_MREMAP] = 8,
+	[OP_DONTNEED] = 6, [OP_FREE] = 3,     [OP_PAGEOUT] = 8, [OP_MERGEABLE] = 3, [OP_MLOCK] = 3,
+	[OP_MUNLOCK] = 2,  [OP_READ] = 12,    [OP_WRITE] = 24,  [OP_FORK] = 10,	    [OP_EXIT] = 10,
+	[OP_SHRINK] = 14,  [OP_KSM] = 8,      [OP_COMPACT] = 8, [OP_TRUNCATE] = 5,  [OP_SWAPOFF] = 2,
+};
+
+static enum op_kind draw_kind(struct rng *r, const struct features *f)
+{
+	for (;;) {
+		unsigned total = 0, at;
+
+		for (unsigned i = 0; i < NR_OP_KINDS; i++)
+			total += allowed((enum op_kind)i, f) ? weights[i] : 0;
+		at = below(r, total);
+		for (unsigned i = 0; i < NR_OP_KINDS; i++) {
+			if (!allowed((enum op_kind)i, f))
+				continue;
+			if (at < weights[i])
+				return (enum op_kind)i;
+			at -= weights[i];
+		}
+	}
+}
+
+/* Threads meet where few places are: most of a program happens on the first pages. */
+static struct op draw_op(struct rng *r, enum op_kind kind)
+{
+	struct op op = { .kind = (uint8_t)kind, .p = below(r, 2) };
+
+	if (!below(r, 4))
+		op.p = below(r, PROCS);
+	op.page = below(r, below(r, 3) ? 4 : PAGES);
+	op.len = (uint8_t)(1 + below(r, below(r, 3) ? 3 : 6));
+	op.arg = below(r, 2);
+	switch (kind) {
+	case OP_MREMAP:
+		op.arg = below(r, PAGES);
+		break;
+	case OP_FORK:
+		op.arg = (uint8_t)(1 + below(r, PROCS - 1));
+		break;
+	case OP_SHRINK:
+		op.arg = (uint8_t)(1 + below(r, 16));
+		break;
+	case OP_TRUNCATE:
+		op.arg = below(r, 6);
+		break;
+	default:
+		break;
+	}
+	if (op.page + op.len > PAGES)
+		op.len = (uint8_t)(PAGES - op.page);
+	return op;
+}
+
+/* Memory that is there, and somebody who shares it. */
+static void make_setup(struct rng *r, struct program *pr, const struct features *f)
+{
+	unsigned n = 4 + below(r, MAX_SETUP - 4);
+
+	pr->setup[0] = (struct op){ OP_MMAP, 0, 0, 8, 0 };
+	pr->setup[1] = (struct op){ OP_WRITE, 0, below(r, 4), 1, 0 };
+	pr->nr_setup = 2;
+	if (f->files)
+		pr->setup[pr->nr_setup++] = (struct op){ OP_MAP_FILE, 0, 8, 4, below(r, 2) };
+	if (below(r, 3))
+		pr->setup[pr->nr_setup++] = (struct op){ OP_FORK, 0, 0, 1, 1 };
+	while (pr->nr_setup < n) {
+		struct op op = draw_op(r, draw_kind(r, f));
+
+		if (op.kind == OP_EXIT && !op.p)
+			continue;
+		pr->setup[pr->nr_setup++] = op;
+	}
+}
+
+void program_make(struct program *pr, uint64_t seed, const struct settings *s)
+{
+	struct rng r = { seed };
+	uint64_t bits = next(&r);
+	const struct features f = { bits & 1,  bits & 2,  bits & 4, bits & 8,
+				    bits & 16, bits & 32, bits & 192 };
+
+	*pr = (struct program){ .seed = seed, .frames = (uint8_t)(40 + below(&r, 40)) };
+	pr->family = below(&r, 3) ? AVM_FAMILY_REUSE : below(&r, 2) ? AVM_FAMILY_CHAIN : AVM_FAMILY_FLAT;
+	pr->slots = f.swap ? (uint8_t)(8 + below(&r, 40)) : 0;
+	pr->nr_threads = s->threads ? s->threads : (uint8_t)(2 + below(&r, 2));
+	make_setup(&r, pr, &f);
+	for (unsigned t = 0; t < pr->nr_threads; t++) {
+		pr->nr_ops[t] = s->ops ? s->ops : (uint8_t)(1 + below(&r, 3));
+		for (unsigned i = 0; i < pr->nr_ops[t]; i++)
+			pr->ops[t][i] = draw_op(&r, draw_kind(&r, &f));
+	}
+}
+
+unsigned program_size(const struct program *pr)
+{
+	unsigned n = pr->nr_setup;
+
+	for (unsigned t = 0; t < pr->nr_threads; t++)
+		n += pr->nr_ops[t];
+	return n;
+}
+
+/* ---- printing ---------------------------------------------------------------------------------------------- */
+
+static const char *const names[NR_OP_KINDS] = {
+	[OP_MMAP] = "mmap",	    [OP_MAP_FILE] = "map-file", [OP_MUNMAP] = "munmap",
+	[OP_MPROTECT] = "mprotect", [OP_MREMAP] = "mremap",	[OP_DONTNEED] = "dontneed",
+	[OP_FREE] = "free",	    [OP_PAGEOUT] = "pageout",	[OP_MERGEABLE] = "mergeable",
+	[OP_MLOCK] = "mlock",	    [OP_MUNLOCK] = "munlock",	[OP_READ] = "read",
+	[OP_WRITE] = "write",	    [OP_FORK] = "fork",		[OP_EXIT] = "exit",
+	[OP_SHRINK] = "reclaim",    [OP_KSM] = "ksm",		[OP_COMPACT] = "compact",
+	[OP_TRUNCATE] = "truncate", [OP_SWAPOFF] = "swapoff",
+};
+
+void op_print(const struct op *op, FILE *out)
+{
+	char p = (char)('A' + op->p);
+
+	switch ((enum op_kind)op->kind) {
+	case OP_MMAP:
+	case OP_MAP_FILE:
+		fprintf(out, "%c: %s %u %u %s", p, names[op->kind], op->page, op->len,
+			op->arg ? "shared" : "private");
+		break;
+	case OP_MPROTECT:
+		fprintf(out, "%c: mprotect %u %u %s", p, op->page, op->len, op->arg ? "rw" : "r");
+		break;
+	case OP_MREMAP:
+		fprintf(out, "%c: mremap %u %u to %u", p, op->page, op->len, op->arg);
+		break;
+	case OP_READ:
+	case OP_WRITE:
+		fprintf(out, "%c: %s %u", p, names[op->kind], op->page);
+		break;
+	case OP_FORK:
+		fprintf(out, "fork %c %c", p, 'A' + op->arg);
+		break;
+	case OP_EXIT:
+		fprintf(out, "exit %c", p);
+		break;
+	case OP_SHRINK:
+	case OP_TRUNCATE:
+		fprintf(out, "%s %u", names[op->kind], op->arg);
+		break;
+	case OP_KSM:
+	case OP_COMPACT:
+	case OP_SWAPOFF:
+		fprintf(out, "%s", names[op->kind]);
+		break;
+	default:
+		fprintf(out, "%c: %s %u %u", p, names[op->kind], op->page, op->len);
+		break;
+	}
+}
+
+void program_print(const struct program *pr, FILE *out)
+{
+	static const char *const families[] = { "reuse", "chain", "flat" };
+
+	fprintf(out, "machine frames %u slots %u %s\n", pr->frames, pr->slots, families[pr->family % 3]);
+	for (unsigned i = 0; i < pr->nr_setup; i++) {
+		fprintf(out, "  ");
+		op_print(&pr->setup[i], out);
+		fprintf(out, "\n");
+	}
+	for (unsigned t = 0; t < pr->nr_threads; t++) {
+		fprintf(out, "thread T%u\n", t);
+		for (unsigned i = 0; i < pr->nr_ops[t]; i++) {
+			fprintf(out, "  ");
+			op_print(&pr->ops[t][i], out);
+			fprintf(out, "\n");
+		}
+	}
+}

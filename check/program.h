@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * program.h - small programs of several threads: what `anonvm check` runs under its schedules.
+ *
+ * One thread sets a state up, alone; then two or three do a few operations each at the same time, on up to four address
+ * spaces of sixteen pages; then the machine is at rest, and everything must hold.
+ */
+#ifndef ANONVM_CHECK_PROGRAM_H
+#define ANONVM_CHECK_PROGRAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "check.h"
+
+#define PROCS 4u
+#define PAGES 16u
+#define MAX_SETUP 16u
+#define MAX_OPS 6u /* of a thread */
+
+enum op_kind {
+	OP_MMAP, /* anonymous, private or shared (arg) */
+	OP_MAP_FILE, /* arg: shared */
+	OP_MUNMAP,
+	OP_MPROTECT, /* arg: writable */
+	OP_MREMAP, /* arg: page it goes to */
+	OP_DONTNEED,
+	OP_FREE,
+	OP_PAGEOUT,
+	OP_MERGEABLE,
+	OP_MLOCK,
+	OP_MUNLOCK,
+	OP_READ,
+	OP_WRITE,
+	OP_FORK, /* arg: the child */
+	OP_EXIT,
+	OP_SHRINK, /* arg: pages; of the machine, as all below */
+	OP_KSM,
+	OP_COMPACT,
+	OP_TRUNCATE, /* arg: pages of the file */
+	OP_SWAPOFF,
+	NR_OP_KINDS,
+};
+
+struct op {
+	uint8_t kind, p, page, len, arg;
+};
+
+struct program {
+	uint64_t seed;
+	uint8_t family; /* enum avm_family_policy */
+	uint8_t frames; /* memory of the machine */
+	uint8_t slots; /* of its swap device; 0: none */
+	uint8_t nr_threads;
+	uint8_t nr_setup;
+	uint8_t nr_ops[CHECK_THREADS];
+	struct op setup[MAX_SETUP];
+	struct op ops[CHECK_THREADS][MAX_OPS];
+};
+
+struct settings {
+	uint8_t threads, ops; /* of each thread */
+};
+
+void program_make(struct program *pr, uint64_t seed, const struct settings *s);
+void program_print(const struct program *pr, FILE *out);
+void op_print(const struct op *op, FILE *out);
+unsigned program_size(const struct program *pr); /* operations, those of the set-up too */
+
+/* ---- running --------------------------------------------------------------------------------------------- */
+
+struct result {
+	uint32_t points;
+	uint32_t thread_points[CHECK_THREADS];
+	uint64_t trace;
+	int op[CHECK_THREADS]; /* that each thread was at when it ended */
+	char finding[512]; /* "": none */
+};
+
+/* One execution. What a finding leaves behind is not given back: end the process soon. */
+void program_run(struct check *c, const struct program *pr, struct check_schedule *schedule, struct result *r);
+
+#endif

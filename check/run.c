@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * run.c - one execution: a machine, the set-up, the threads, and the look at what they have left.
+ *
+ * A store writes a value that names the page it is for. A load must find such a value for its own page, or nothing,
+ * where no operation of the program moves memory or maps it twice.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "anonvm/anonvm.h"
+#include "program.h"
+#include "sim.h"
+
+#define PAGE UINT64_C(4096)
+#define BASE (UINT64_C(0x40000000) - 8 * PAGE) /* across the border of two page tables */
+#define FILE_PAGES 6u
+
+struct world {
+	struct sim *sim;
+	const struct program *pr;
+	struct sim_proc *procs[PROCS];
+	unsigned users[PROCS]; /* operations that are at it */
+	bool dying[PROCS]; /* goes with its last user */
+	bool reserved[PROCS]; /* a fork is on its way */
+	struct avm_file *file;
+	struct avm_swap_device *swap;
+	uint64_t stores;
+	bool tagged; /* values name pages */
+	char finding[512]; /* in the set-up or at the end */
+};
+
+struct thread {
+	struct world *w;
+	unsigned number;
+	int at;
+};
+
+static void found(struct world *w, const char *what)
+{
+	if (!w->finding[0])
+		snprintf(w->finding, sizeof(w->finding), "%s", what);
+	check_fail(what);
+}
+
+/* ---- processes ------------------------------------------------------------------------------------------------------- */
+
+static struct sim_proc *get(struct world *w, unsigned p)
+{
+	if (!w->procs[p] || w->dying[p])
+		return NULL;
+	w->users[p]++;
+	return w->procs[p];
+}
+
+static void put(struct world *w, unsigned p)
+{
+	struct sim_proc *proc = w->procs[p];
+
+	if (--w->users[p] || !w->dying[p])
+		return;
+	w->procs[p] = NULL;
+	w->dying[p] = false;
+	sim_proc_exit(proc);
+}
+
+static void do_fork(struct world *w, struct sim_proc *parent, unsigned child)
+{
+	struct sim_proc *proc;
+
+	if (w->procs[child] || w->reserved[child])
+		return;
+	w->reserved[child] = true;
+	if (!sim_proc_fork(parent, &proc))
+		w->procs[child] = proc;
+	w->reserved[child] = false;
+}
+
+/* ---- accesses ---------------------------------------------------------------------------------------------------------- */
+
+static void check_value(struct world *w, unsigned page, uint64_t value)
+{
+	char text[128];
+
+	if (!value || !w->tagged || value >> 32 == page + 1)
+		return;
+	snprintf(text, sizeof(text), "content: page %u has what was written to page %llu", page,
+		 (unsigned long long)(value >> 32) - 1);
+	found(w, text);
+}
+
+static void do_read(struct world *w, struct sim_proc *p, unsigned page)
+{
+	uint64_t value;
+
+	if (!sim_load(p, BASE + page * PAGE, &value, sizeof(value), NULL))
+		check_value(w, page, value);
+}
+
+static void do_write(struct world *w, struct sim_proc *p, unsigned page)
+{
+	/* Equal pages, for those who look for them. */
+	uint64_t value = (uint64_t)(page + 1) << 32 | (w->stores++ & 1);
+
+	sim_store(p, BASE + page * PAGE, &value, sizeof(value), NULL);
+}
+
+/* ---- operations ------------------------------------------------------------------------------------------------------------ */
+
+static void do_map(struct world *w, struct avm_mm *mm, const struct op *op)
+{
+	const struct avm_mmap m = {
+		.addr = BASE + op->page * PAGE,
+		.len = op->len * PAGE,
+		.prot = AVM_PROT_READ | AVM_PROT_WRITE,
+		.flags = (op->arg ? AVM_MAP_SHARED : AVM_MAP_PRIVATE) | AVM_MAP_FIXED |
+			 (op->kind == OP_MMAP ? AVM_MAP_ANONYMOUS : 0),
+		.file = op->kind == OP_MMAP ? NULL : w->file,
+	};
+	avm_addr_t out;
+
+	avm_mmap(mm, &m, &out);
+}
+
+static void do_memory(struct world *w, struct sim_proc *p, const struct op *op)
+{
+	struct avm_mm *mm = sim_mm(p);
+	avm_addr_t addr = BASE + op->page * PAGE, out;
+	uint64_t len = op->len * PAGE;
+
+	switch ((enum op_kind)op->kind) {
+	case OP_MMAP:
+	case OP_MAP_FILE:
+		do_map(w, mm, op);
+		break;
+	case OP_MUNMAP:
+		avm_munmap(mm, addr, len);
+		break;
+	case OP_MPROTECT:
+		avm_mprotect(mm, addr, len, AVM_PROT_READ | (op->arg ? AVM_PROT_WRITE : 0));
+		break;
+	case OP_MREMAP:
+		avm_mremap(mm, addr, len, len, AVM_MREMAP_MAYMOVE | AVM_MREMAP_FIXED,
+			   BASE + (op->arg + op->len > PAGES ? PAGES - op->len : op->arg) * PAGE, &out);
+		break;
+	case OP_DONTNEED:
+		avm_madvise(mm, addr, len, AVM_MADV_DONTNEED);
+		break;
+	case OP_FREE:
+		avm_madvise(mm, addr, len, AVM_MADV_FREE);
+		break;
+	case OP_PAGEOUT:
+		avm_madvise(mm, addr, len, AVM_MADV_PAGEOUT);
+		break;
+	case OP_MERGEABLE:
+		avm_madvise(mm, addr, len, AVM_MADV_MERGEABLE);
+		break;
+	case OP_MLOCK:
+		avm_mlock(mm, addr, len, 0);
+		break;
+	case OP_MUNLOCK:
+		avm_munlock(mm, addr, len);
+		break;
+	case OP_READ:
+		do_read(w, p, op->page);
+		break;
+	case OP_WRITE:
+		do_write(w, p, op->page);
+		break;
+	case OP_FORK:
+		do_fork(w, p, op->arg);
+		break;
+	default:
+		break;
+	}
+}
+
+/* => true: it was one of the machine */
+static bool do_machine(struct world *w, const struct op *op)
+{
+	struct avm *m = sim_machine(w->sim);
+
+	switch ((enum op_kind)op->kind) {
+	case OP_SHRINK:
+		avm_shrink(m, op->arg);
+		return true;
+	case OP_KSM:
+		avm_ksm_scan(m, PAGES);
+		return true;
+	case OP_COMPACT:
+		avm_compact(m, 1 + 8 * (op->page % 4u), 8);
+		return true;
+	case OP_TRUNCATE:
+		avm_file_truncate(w->file, op->arg * PAGE);
+		return true;
+	case OP_SWAPOFF:
+		if (w->swap) {
+			struct avm_swap_device *d = w->swap;
+
+			w->swap = NULL; /* one at a time */
+			if (sim_swap_remove(w->sim, d))
+				w->swap = d;
+		}
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void perform(struct world *w, const struct op *op)
+{
+	struct sim_proc *p;
+
+	if (!do_machine(w, op)) {
+		p = get(w, op->p);
+		if (!p)
+			return;
+		if (op->kind == OP_EXIT)
+			w->dying[op->p] = true;
+		else
+			do_memory(w, p, op);
+		put(w, op->p);
+	}
+	if (sim_errors(w->sim))
+		found(w, sim_last_error(w->sim));
+}
+
+static void body(void *argument)
+{
+	struct thread *t = argument;
+	const struct program *pr = t->w->pr;
+
+	for (t->at = 0; t->at < pr->nr_ops[t->number]; t->at++)
+		perform(t->w, &pr->ops[t->number][t->at]);
+}
+
+/* ---- machines ------------------------------------------------------------------------------------------------------------------ */
+
+static bool uses(const struct program *pr, enum op_kind kind)
+{
+	for (unsigned i = 0; i < pr->nr_setup; i++) {
+		if (pr->setup[i].kind == kind)
+			return true;
+	}
+	for (unsigned t = 0; t < pr->nr_threads; t++) {
+		for (unsigned i = 0; i < pr->nr_ops[t]; i++) {
+			if (pr->ops[t][i].kind == kind)
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool open_world(struct world *w, const struct program *pr, FILE *log)
+{
+	const struct sim_config config = { .core = { .family = pr->family, .fault_around = 4 },
+					   .frames = pr->frames,
+					   .contents = SIM_STAMPS,
+					   .check_tlb = true,
+					   .tlb_entries = 16,
+					   .log = log };
+	const struct sim_swap_config swap = { .slots = pr->slots };
+
+	*w = (struct world){ .pr = pr };
+	w->tagged = !uses(pr, OP_MREMAP) && !uses(pr, OP_MAP_FILE);
+	if (sim_create(&w->sim, &config))
+		return false;
+	if (sim_memfd_create(w->sim, "f", FILE_PAGES * PAGE, &w->file) ||
+	    sim_proc_create(w->sim, NULL, &w->procs[0]))
+		return false;
+	return !pr->slots || !sim_swap_add(w->sim, &swap, &w->swap);
+}
+
+static void verify(struct world *w)
+{
+	char lines[512] = "";
+	FILE *out = fmemopen(lines, sizeof(lines) - 1, "w");
+
+	sim_verify(w->sim, AVM_VERIFY_ALL, out);
+	fclose(out);
+	lines[strcspn(lines, "\n")] = '\0';
+	found(w, lines[0] ? lines : "an invariant is broken");
+}
+
+/* All that can be read, and then all goes. */
+static void look_at_the_end(struct world *w)
+{
+	if (sim_verify(w->sim, AVM_VERIFY_ALL, NULL)) {
+		verify(w);
+		return;
+	}
+	for (unsigned p = 0; p < PROCS; p++) {
+		for (unsigned page = 0; w->procs[p] && page < PAGES; page++)
+			do_read(w, w->procs[p], page);
+	}
+	if (sim_errors(w->sim))
+		found(w, sim_last_error(w->sim));
+}
+
+static void close_world(struct world *w)
+{
+	char text[64];
+	uint64_t leaked;
+
+	sim_file_put(w->file);
+	leaked = sim_destroy(w->sim);
+	if (!leaked)
+		return;
+	snprintf(text, sizeof(text), "%llu objects leaked", (unsigned long long)leaked);
+	found(w, text);
+}
+
+void program_run(struct check *c, const struct program *pr, struct check_schedule *schedule, struct result *r)
+{
+	static FILE *nowhere;
+	struct thread threads[CHECK_THREADS];
+	struct world w;
+
+	*r = (struct result){ 0 };
+	if (!nowhere)
+		nowhere = fopen("/dev/null", "w");
+	if (!nowhere || !open_world(&w, pr, nowhere)) {
+		snprintf(r->finding, sizeof(r->finding), "no machine");
+		return;
+	}
+	for (unsigned i = 0; i < pr->nr_setup; i++)
+		perform(&w, &pr->setup[i]);
+	check_begin(c, w.sim, schedule);
+	for (unsigned t = 0; t < pr->nr_threads; t++) {
+		threads[t] = (struct thread){ &w, t, -1 };
+		check_spawn(c, body, &threads[t]);
+	}
+	if (!w.finding[0] && !check_run(c))
+		snprintf(w.finding, sizeof(w.finding), "%s", check_finding(c));
+	r->points = check_points(c);
+	r->trace = check_trace(c);
+	for (unsigned t = 0; t < pr->nr_threads; t++) {
+		r->op[t] = threads[t].at;
+		r->thread_points[t] = check_thread_points(c, t);
+	}
+	check_end(c);
+	if (!w.finding[0])
+		look_at_the_end(&w);
+	if (!w.finding[0])
+		close_world(&w);
+	memcpy(r->finding, w.finding, sizeof(r->finding));
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check_port.c - what ports/sim has for one thread, for several: the CPU, grace periods, the end of it all.
+ */
+#include <stdlib.h>
+
+#include "check_priv.h"
+
+_Noreturn void avm_port_panic(struct avm *m, const char *why)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "panic: %s", why);
+	check_fail(text);
+	fprintf(sim_of(m)->config.log, "%s\n", text);
+	abort();
+}
+
+unsigned avm_port_cpu_id(struct avm *m)
+{
+	(void)m;
+	return check_running ? check_running->current % CHECK_THREADS : 0;
+}
+
+/* ---- RCU ------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * A deferred call may come as soon as every thread that was inside a read section has left it once, and not before. `late`:
+ * when all threads are done.
+ */
+static uint32_t readers(const struct check *c)
+{
+	uint32_t threads = 0;
+
+	for (unsigned i = 0; i < c->nr_threads; i++) {
+		unsigned depth = i == c->current ? c->sim->irq_depth : c->threads[i].irq_depth;
+
+		if (depth && c->threads[i].state != CHECK_DONE)
+			threads |= 1u << i;
+	}
+	return threads;
+}
+
+static void run_graces(struct check *c)
+{
+	for (uint32_t i = 0; i < c->nr_graces;) {
+		struct avm_deferred *d = c->graces[i].deferred;
+
+		if (c->graces[i].threads) {
+			i++;
+			continue;
+		}
+		c->graces[i] = c->graces[--c->nr_graces];
+		d->call(d);
+	}
+}
+
+uintptr_t avm_port_irq_save(struct avm *m)
+{
+	return sim_of(m)->irq_depth++;
+}
+
+void avm_port_irq_restore(struct avm *m, uintptr_t saved)
+{
+	struct check *c = check_running;
+	struct sim *s = sim_of(m);
+
+	if (!s->irq_depth || s->irq_depth - 1 != saved)
+		sim_error(s, "interrupts are restored out of order");
+	s->irq_depth = (unsigned)saved;
+	if (s->irq_depth)
+		return;
+	if (!c) {
+		sim_run_deferred(s);
+		return;
+	}
+	for (uint32_t i = 0; i < c->nr_graces; i++)
+		c->graces[i].threads &= ~(1u << c->current);
+	if (!c->schedule->late)
+		run_graces(c);
+}
+
+/* What nobody holds back: outside of check_run(). */
+void sim_run_deferred(struct sim *s)
+{
+	if (s->irq_depth || s->running_deferred || check_running)
+		return;
+	s->running_deferred = true;
+	while (s->deferred) {
+		struct avm_deferred *d = s->deferred;
+
+		s->deferred = d->next;
+		if (!s->deferred)
+			s->deferred_end = &s->deferred;
+		d->call(d);
+	}
+	s->running_deferred = false;
+}
+
+static void defer_till_end(struct sim *s, struct avm_deferred *d)
+{
+	d->next = NULL;
+	*s->deferred_end = d;
+	s->deferred_end = &d->next;
+	sim_run_deferred(s);
+}
+
+void avm_port_defer(struct avm *m, struct avm_deferred *d)
+{
+	struct check *c = check_running;
+	uint32_t threads;
+
+	if (!c || c->schedule->late || c->nr_graces == CHECK_GRACES) {
+		defer_till_end(sim_of(m), d);
+		return;
+	}
+	threads = readers(c);
+	if (!threads) {
+		d->call(d);
+		return;
+	}
+	c->graces[c->nr_graces++] = (struct check_grace){ d, threads };
+}

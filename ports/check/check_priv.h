@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* check_priv.h - what the files of the checker's port share. */
+#ifndef CHECK_PRIV_H
+#define CHECK_PRIV_H
+
+#include "check.h"
+#include "check_coroutine.h"
+#include "sim_priv.h"
+
+enum check_state {
+	CHECK_RUNNABLE,
+	CHECK_WAITING, /* on `word` */
+	CHECK_RELAXED, /* until somebody else has written */
+	CHECK_DONE,
+};
+
+struct check_thread {
+	struct check_coroutine coroutine;
+	enum check_state state;
+	void (*body)(void *argument);
+	void *argument;
+	uint32_t points;
+	uint32_t writes; /* of the points */
+	const volatile void *word; /* waiting for it */
+	uint32_t relaxed_at; /* writes of all others when it began to relax */
+	uint32_t priority; /* CHECK_PCT: higher goes first */
+	/* What the simulated machine keeps for the thread that runs. */
+	unsigned irq_depth;
+	struct sim_locks *locks;
+};
+
+/* A call that waits for the read sections of these threads. */
+struct check_grace {
+	struct avm_deferred *deferred;
+	uint32_t threads; /* a bit for each */
+};
+#define CHECK_GRACES 256u
+
+struct check {
+	struct sim *sim;
+	struct check_schedule *schedule;
+	struct check_thread threads[CHECK_THREADS];
+	struct check_coroutine outside;
+	unsigned nr_threads, current; /* CHECK_THREADS: outside */
+	uint32_t points, writes;
+	uint64_t trace;
+	uint64_t random;
+	uint32_t next_switch; /* CHECK_STICKY, CHECK_PCT: index in `at` */
+	uint32_t at[16]; /* points of the execution at which something is to happen, in order */
+	uint32_t replayed; /* switches that are behind us */
+	uint32_t lowest; /* CHECK_PCT */
+	uint32_t nr_graces;
+	struct check_grace graces[CHECK_GRACES];
+	char finding[512];
+};
+
+extern struct check *check_running; /* the one that has threads going; the callbacks of the compiler know no other way */
+
+/* A scheduling point: before the access. */
+void check_point(const volatile void *object, bool write, const void *site);
+
+#endif
