@@ -428,6 +428,7 @@ bool check_run(struct check *c)
 	unsigned depth = c->sim->irq_depth;
 
 	check_running = c;
+	c->sim->threads = true;
 	c->current = c->schedule->first < c->nr_threads ? c->schedule->first : 0;
 	if (c->schedule->strategy == CHECK_PCT)
 		c->current = highest(c);
@@ -435,6 +436,7 @@ bool check_run(struct check *c)
 	bring(c);
 	check_coroutine_switch(&c->outside, &c->threads[c->current].coroutine, false);
 	check_running = NULL;
+	c->sim->threads = false;
 	for (unsigned i = 0; i < c->nr_threads; i++) {
 		if (!c->finding[0])
 			sim_locks_free(c->threads[i].locks);

@@ -276,6 +276,9 @@ static bool flush_is_due(struct sim_proc *p)
 {
 	struct sim *s = p->sim;
 
+	/* With threads it may stand anywhere between an entry and its flush: what is stale shows when they are done. */
+	if (s->threads)
+		return true;
 	return s->interrupted &&
 	       ((atomic_load(&p->mm.write_seq) & 1) || atomic_load(&s->machine.gathers_open));
 }

@@ -108,6 +108,7 @@ struct sim {
 	sim_interruption *interruption;
 	void *interruption_context;
 	bool interrupted; /* it runs */
+	bool threads; /* several run (ports/check) */
 	uint32_t waits_given_up; /* by this run, or the last */
 
 	uint64_t ooms, poisonings; /* told by the core */
