@@ -1,36 +1,285 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdio.h>
+/*
+ * main.c - `anonvm check`: the core under a scheduler that owns every decision.
+ */
+#include <errno.h>
+#include <getopt.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
+
 #include "program.h"
-int main(int argc, char **argv)
+
+#if AVM_HAVE_JANSSON
+#include <jansson.h>
+#endif
+
+typedef unsigned long long ull;
+
+enum exit_status {
+	EXIT_CLEAN = 0,
+	EXIT_FOUND = 1,
+	EXIT_USAGE = 2,
+};
+
+static const char help[] =
+	"usage: anonvm check [OPTION...]\n"
+	"       anonvm check --replay FILE\n"
+	"\n"
+	"Runs small random programs of several threads on the core, under schedules of its own: before every\n"
+	"atomic operation of the core another thread may go on. Looks for deadlocks, broken lock rules,\n"
+	"broken invariants, wrong contents and leaks. What is found is made small and printed; it can be run\n"
+	"again. docs/checker.md says what is explored, and what is not.\n"
+	"\n"
+	"  --seed N                 of the first program (default: from the clock)\n"
+	"  --time S                 seconds (default 10, if no --executions)\n"
+	"  --executions N           executions in all\n"
+	"  --threads-per-program N  2 to 4 (default: 2 or 3)\n"
+	"  --ops-per-thread N       1 to 6 (default: 1 to 3)\n"
+	"  --strategy NAME          walk, sticky or pct (default: a portfolio)\n"
+	"  --shard I/N              the I-th of N parts of the programs, from 1 on\n"
+	"  --keep FILE              write what is found there\n"
+	"  --no-shrink              as it was found\n"
+	"  --replay FILE            run a finding again\n"
+	"  --json                   figures as JSON\n"
+	"  --quiet                  no progress\n"
+	"  --help                   this text\n"
+	"\n"
+	"exit status: 0 nothing found, 1 a finding, 2 bad usage\n";
+
+struct options {
+	struct campaign campaign;
+	const char *keep, *replay;
+	bool shrink, json, quiet, help;
+};
+
+static bool bad(const char *option, const char *what)
 {
-	uint64_t seed = argc > 1 ? strtoull(argv[1], 0, 0) : 1, n = argc > 2 ? strtoull(argv[2], 0, 0) : 100;
-	struct check *c = check_new();
-	struct settings s = { 0, 0 };
-	uint64_t ex = 0, pts = 0;
-	struct timespec a, b;
-	clock_gettime(CLOCK_MONOTONIC, &a);
-	for (uint64_t k = 0; k < n; k++) {
-		struct program pr;
-		program_make(&pr, seed + k, &s);
-		uint32_t length = 100;
-		for (int i = 0; i < 30; i++) {
-			struct check_schedule sch = { .strategy = i < 2 ? CHECK_REPLAY : 1 + i % 3, .seed = seed * 1000 + k * 31 + i, .length = length, .first = i % pr.nr_threads };
-			sch.rate = sch.strategy == CHECK_WALK ? 2 << (i % 5) : 1 + i % 4;
-			struct result r;
-			program_run(c, &pr, &sch, &r);
-			if (i == 0) length = r.points;
-			ex++; pts += r.points;
-			if (r.finding[0]) {
-				printf("seed %lu schedule %d strategy %d: %s; points %u switches %u\n", (unsigned long)(seed + k), i, sch.strategy, r.finding, r.points, sch.nr_switches);
-				program_print(&pr, stdout);
-				for (uint32_t q = 0; q < sch.nr_switches && q < 12; q++) printf("T%u at %u -> T%u %p\n", sch.switches[q].thread, sch.switches[q].at, sch.switches[q].to, sch.switches[q].site);
-				return 1;
-			}
+	fprintf(stderr, "anonvm: check: --%s: '%s'; see 'anonvm check --help'\n", option, what);
+	return false;
+}
+
+static bool parse_number(const char *name, const char *text, uint64_t least, uint64_t most, uint64_t *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoull(text, &end, 0);
+	return errno || end == text || *end || *text == '-' || *out < least || *out > most ? bad(name, text) :
+											     true;
+}
+
+static bool parse_strategy(const char *text, int *out)
+{
+	static const char *const names[CHECK_NR_STRATEGIES] = { "", "walk", "sticky", "pct" };
+
+	for (int i = 1; i < CHECK_NR_STRATEGIES; i++) {
+		if (!strcmp(names[i], text)) {
+			*out = i;
+			return true;
 		}
 	}
-	clock_gettime(CLOCK_MONOTONIC, &b);
-	double t = b.tv_sec - a.tv_sec + (b.tv_nsec - a.tv_nsec) / 1e9;
-	printf("%lu executions, %.0f/s, %.0f points each\n", ex, ex / t, (double)pts / ex);
+	return bad("strategy", text);
+}
+
+static bool parse_shard(const char *text, struct campaign *g)
+{
+	ull i, n;
+	char rest;
+
+	if (sscanf(text, "%llu/%llu%c", &i, &n, &rest) != 2 || !i || i > n)
+		return bad("shard", text);
+	g->shard = i - 1;
+	g->shards = n;
+	return true;
+}
+
+static bool parse_option(int c, struct options *o)
+{
+	struct campaign *g = &o->campaign;
+	uint64_t n = 0;
+
+	switch (c) {
+	case 's':
+		return parse_number("seed", optarg, 0, UINT64_MAX, &g->seed);
+	case 't':
+		if (!parse_number("time", optarg, 1, 10000000, &n))
+			return false;
+		g->seconds = (double)n;
+		return true;
+	case 'e':
+		return parse_number("executions", optarg, 1, UINT64_MAX, &g->executions);
+	case 'p':
+		if (!parse_number("threads-per-program", optarg, 2, CHECK_THREADS, &n))
+			return false;
+		g->programs.threads = (uint8_t)n;
+		return true;
+	case 'o':
+		if (!parse_number("ops-per-thread", optarg, 1, MAX_OPS, &n))
+			return false;
+		g->programs.ops = (uint8_t)n;
+		return true;
+	case 'S':
+		return parse_strategy(optarg, &g->strategy);
+	case 'd':
+		return parse_shard(optarg, g);
+	case 'k':
+		o->keep = optarg;
+		return true;
+	case 'r':
+		o->replay = optarg;
+		return true;
+	case 'n':
+		o->shrink = false;
+		return true;
+	case 'j':
+		return o->json = true;
+	case 'q':
+		return o->quiet = true;
+	case 'h':
+		return o->help = true;
+	default:
+		return false;
+	}
+}
+
+static bool parse_options(int argc, char **argv, struct options *o)
+{
+	static const struct option options[] = {
+		{ "seed", required_argument, NULL, 's' },
+		{ "time", required_argument, NULL, 't' },
+		{ "executions", required_argument, NULL, 'e' },
+		{ "threads-per-program", required_argument, NULL, 'p' },
+		{ "ops-per-thread", required_argument, NULL, 'o' },
+		{ "strategy", required_argument, NULL, 'S' },
+		{ "shard", required_argument, NULL, 'd' },
+		{ "keep", required_argument, NULL, 'k' },
+		{ "replay", required_argument, NULL, 'r' },
+		{ "no-shrink", no_argument, NULL, 'n' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	*o = (struct options){ .campaign = { .seed = (uint64_t)time(NULL), .shards = 1, .strategy = -1 },
+			       .shrink = true };
+	while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1) {
+		if (!parse_option(c, o))
+			return false;
+		if (o->help)
+			return true;
+	}
+	if (optind < argc)
+		return bad("help", argv[optind]);
+#if !AVM_HAVE_JANSSON
+	if (o->json)
+		return bad("json", "built without jansson");
+#endif
+	if (!o->campaign.seconds && !o->campaign.executions)
+		o->campaign.seconds = 10;
+	o->campaign.progress = !o->quiet && isatty(2) ? stderr : NULL;
+	return true;
+}
+
+/* ---- what is said -------------------------------------------------------------------------------------------------------- */
+
+static void print_tally(const struct options *o, const struct tally *t, const struct finding *f)
+{
+	double rate = t->seconds > 0 ? (double)t->executions / t->seconds : 0;
+
+#if AVM_HAVE_JANSSON
+	if (o->json) {
+		json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:i}", "seed",
+				      (json_int_t)o->campaign.seed, "executions", (json_int_t)t->executions,
+				      "programs", (json_int_t)t->programs, "points", (json_int_t)t->points,
+				      "repeated", (json_int_t)t->repeated, "diverged",
+				      (json_int_t)t->diverged, "seconds", t->seconds, "findings", f ? 1 : 0);
+
+		if (f)
+			json_object_set_new(j, "finding", json_string(f->result.finding));
+		json_dumpf(j, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+		putchar('\n');
+		json_decref(j);
+		return;
+	}
+#endif
+	printf("%llu executions of %llu programs from seed %llu, %.0f points each, %.1f s, %.0f executions/s; "
+	       "%llu run twice, %llu otherwise; %s\n",
+	       (ull)t->executions, (ull)t->programs, (ull)o->campaign.seed,
+	       t->executions ? (double)t->points / (double)t->executions : 0, t->seconds, rate,
+	       (ull)t->repeated, (ull)t->diverged, f ? "a finding" : "nothing found");
+}
+
+static void keep(const struct options *o, const struct finding *f)
+{
+	FILE *out = o->keep ? fopen(o->keep, "w") : NULL;
+
+	if (o->keep && !out)
+		fprintf(stderr, "anonvm: check: %s: %s\n", o->keep, strerror(errno));
+	if (!out)
+		return;
+	finding_write(f, out);
+	fclose(out);
+}
+
+static int search(const struct options *o)
+{
+	static struct finding f;
+	struct tally t;
+
+	if (!campaign_run(&o->campaign, &t, &f)) {
+		print_tally(o, &t, NULL);
+		return EXIT_CLEAN;
+	}
+	if (o->shrink)
+		finding_shrink(&f, o->campaign.progress);
+	print_tally(o, &t, &f);
+	keep(o, &f);
+	if (!o->json)
+		finding_report(&f, stdout);
+	return EXIT_FOUND;
+}
+
+static int replay(const struct options *o)
+{
+	static struct finding f, again;
+	FILE *in = fopen(o->replay, "r");
+	const char *wrong;
+	unsigned line;
+
+	if (!in) {
+		fprintf(stderr, "anonvm: check: %s: %s\n", o->replay, strerror(errno));
+		return EXIT_USAGE;
+	}
+	wrong = finding_read(&f, in, &line);
+	fclose(in);
+	if (wrong) {
+		fprintf(stderr, "anonvm: check: %s:%u: %s\n", o->replay, line, wrong);
+		return EXIT_USAGE;
+	}
+	run_apart(&f.program, &f.schedule, &again);
+	if (!again.result.finding[0]) {
+		printf("nothing found; it was: %s\n", f.result.finding);
+		return EXIT_CLEAN;
+	}
+	printf("found%s: %s\n", same_finding(again.result.finding, f.result.finding) ? " again" : " otherwise",
+	       again.result.finding);
+	finding_report(&again, stdout);
+	return EXIT_FOUND;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o;
+
+	if (!parse_options(argc, argv, &o))
+		return EXIT_USAGE;
+	if (o.help) {
+		fputs(help, stdout);
+		return EXIT_CLEAN;
+	}
+	return o.replay ? replay(&o) : search(&o);
 }

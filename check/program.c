@@ -4,6 +4,8 @@
  */
 #include "program.h"
 
+#include <string.h>
+
 #include "anonvm/anonvm.h"
 
 struct rng {
@@ -206,8 +208,10 @@ void op_print(const struct op *op, FILE *out)
 	case OP_TRUNCATE:
 		fprintf(out, "%s %u", names[op->kind], op->arg);
 		break;
-	case OP_KSM:
 	case OP_COMPACT:
+		fprintf(out, "compact %u", op->page);
+		break;
+	case OP_KSM:
 	case OP_SWAPOFF:
 		fprintf(out, "%s", names[op->kind]);
 		break;
@@ -235,4 +239,63 @@ void program_print(const struct program *pr, FILE *out)
 			fprintf(out, "\n");
 		}
 	}
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------- */
+
+static bool parse_word(const char *word, struct op *op)
+{
+	for (unsigned i = 0; i < NR_OP_KINDS; i++) {
+		if (!strcmp(word, names[i])) {
+			op->kind = (uint8_t)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* "A: WORD PAGE LEN MORE" */
+static bool parse_memory(const char *text, struct op *op)
+{
+	unsigned page = 0, len = 1, to = 0;
+	char p, word[16], more[16] = "";
+	int n = sscanf(text, " %c: %15s %u %u %15s %u", &p, word, &page, &len, more, &to);
+
+	if (n < 3 || p < 'A' || p >= (char)('A' + PROCS) || !parse_word(word, op) || page >= PAGES || !len ||
+	    len > PAGES - page || to >= PAGES)
+		return false;
+	op->p = (uint8_t)(p - 'A');
+	op->page = (uint8_t)page;
+	op->len = (uint8_t)len;
+	op->arg = op->kind == OP_MREMAP ? (uint8_t)to : !strcmp(more, "shared") || !strcmp(more, "rw");
+	return true;
+}
+
+bool op_parse(const char *text, struct op *op)
+{
+	char word[16], a = 0, b = 0;
+	unsigned n = 0;
+
+	*op = (struct op){ .len = 1 };
+	if (parse_memory(text, op))
+		return true;
+	if (sscanf(text, " fork %c %c", &a, &b) == 2 && a >= 'A' && a < (char)('A' + PROCS) && b >= 'A' &&
+	    b < (char)('A' + PROCS)) {
+		op->kind = OP_FORK;
+		op->p = (uint8_t)(a - 'A');
+		op->arg = (uint8_t)(b - 'A');
+		return true;
+	}
+	if (sscanf(text, " exit %c", &a) == 1 && a >= 'A' && a < (char)('A' + PROCS)) {
+		op->kind = OP_EXIT;
+		op->p = (uint8_t)(a - 'A');
+		return true;
+	}
+	if (sscanf(text, " %15s %u", word, &n) < 1 || !parse_word(word, op) || op->kind < OP_SHRINK || n > 200)
+		return false;
+	if (op->kind == OP_COMPACT)
+		op->page = (uint8_t)(n % PAGES);
+	else
+		op->arg = (uint8_t)n;
+	return true;
 }

@@ -78,7 +78,56 @@ struct result {
 	char finding[512]; /* "": none */
 };
 
+/* For a report: told of each switch, with the operation that each thread is at. NULL: nobody. */
+typedef void run_observer(void *context, unsigned from, unsigned to, const int *op, const void *site);
+
 /* One execution. What a finding leaves behind is not given back: end the process soon. */
 void program_run(struct check *c, const struct program *pr, struct check_schedule *schedule, struct result *r);
+void program_run_observed(struct check *c, const struct program *pr, struct check_schedule *schedule,
+			  struct result *r, run_observer *observer, void *context);
+
+/* ---- campaigns (campaign.c) ----------------------------------------------------------------------------------- */
+
+struct campaign {
+	uint64_t seed; /* of the first program */
+	uint64_t shard, shards; /* every shards-th program, from this one */
+	uint64_t executions; /* in all; 0: no limit */
+	double seconds; /* 0: no limit */
+	int strategy; /* enum check_strategy; -1: all */
+	struct settings programs;
+	FILE *progress; /* NULL: none */
+};
+
+/* What was found, and how to find it again. */
+struct finding {
+	struct program program;
+	struct check_schedule schedule;
+	struct result result;
+	bool crashed; /* by a signal */
+};
+
+struct tally {
+	uint64_t executions, programs, points;
+	uint64_t repeated, diverged; /* run twice, and the second time otherwise */
+	double seconds;
+};
+
+/* True: something was found. */
+bool campaign_run(const struct campaign *g, struct tally *t, struct finding *f);
+
+/* The execution, in a process of its own; a crash is a finding. */
+void run_apart(const struct program *pr, struct check_schedule *schedule, struct finding *f);
+/* Is it the same failure, but for numbers? */
+bool same_finding(const char *a, const char *b);
+
+/* Smaller programs, fewer switches (shrink.c). */
+void finding_shrink(struct finding *f, FILE *progress);
+
+/* The file that holds a finding, and what a person reads (report.c). */
+void finding_write(const struct finding *f, FILE *out);
+/* NULL: good; else what is wrong, and in which line. */
+const char *finding_read(struct finding *f, FILE *in, unsigned *line);
+void finding_report(const struct finding *f, FILE *out);
+bool op_parse(const char *text, struct op *op);
 
 #endif

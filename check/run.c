@@ -310,10 +310,34 @@ static void close_world(struct world *w)
 	found(w, text);
 }
 
+struct watch {
+	run_observer *observer;
+	void *context;
+	const struct thread *threads;
+	unsigned n;
+};
+
+static void watch_switch(void *context, unsigned from, unsigned to, const void *site)
+{
+	const struct watch *w = context;
+	int op[CHECK_THREADS] = { 0 };
+
+	for (unsigned t = 0; t < w->n; t++)
+		op[t] = w->threads[t].at;
+	w->observer(w->context, from, to, op, site);
+}
+
 void program_run(struct check *c, const struct program *pr, struct check_schedule *schedule, struct result *r)
+{
+	program_run_observed(c, pr, schedule, r, NULL, NULL);
+}
+
+void program_run_observed(struct check *c, const struct program *pr, struct check_schedule *schedule,
+			  struct result *r, run_observer *observer, void *context)
 {
 	static FILE *nowhere;
 	struct thread threads[CHECK_THREADS];
+	struct watch watch = { observer, context, threads, pr->nr_threads };
 	struct world w;
 
 	*r = (struct result){ 0 };
@@ -330,6 +354,7 @@ void program_run(struct check *c, const struct program *pr, struct check_schedul
 		threads[t] = (struct thread){ &w, t, -1 };
 		check_spawn(c, body, &threads[t]);
 	}
+	check_set_observer(c, observer ? watch_switch : NULL, &watch);
 	if (!w.finding[0] && !check_run(c))
 		snprintf(w.finding, sizeof(w.finding), "%s", check_finding(c));
 	r->points = check_points(c);
@@ -338,6 +363,7 @@ void program_run(struct check *c, const struct program *pr, struct check_schedul
 		r->op[t] = threads[t].at;
 		r->thread_points[t] = check_thread_points(c, t);
 	}
+	check_set_observer(c, NULL, NULL);
 	check_end(c);
 	if (!w.finding[0])
 		look_at_the_end(&w);

@@ -162,7 +162,7 @@ file(GLOB port_check_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/ports/check
 if(AVM_CORE_SOURCES AND check_sources AND NOT AVM_AMALGAMATION)
 	avm_library(avm_core_check ${AVM_CORE_SOURCES})
 	target_compile_definitions(avm_core_check PUBLIC AVM_DEBUG=1 AVM_CHECK=1)
-	target_compile_options(avm_core_check PRIVATE ${AVM_CHECK_FLAGS})
+	target_compile_options(avm_core_check PRIVATE ${AVM_CHECK_FLAGS} -g)
 	target_include_directories(avm_core_check PUBLIC ${PROJECT_SOURCE_DIR}/ports/sim)
 	target_link_libraries(avm_core_check PUBLIC anonvm_arch_soft)
 
@@ -178,6 +178,7 @@ if(AVM_CORE_SOURCES AND check_sources AND NOT AVM_AMALGAMATION)
 	set_target_properties(anonvm-check PROPERTIES C_EXTENSIONS OFF
 		RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/libexec/anonvm)
 	target_compile_definitions(anonvm-check PRIVATE _GNU_SOURCE)
-	target_link_libraries(anonvm-check PRIVATE avm_core_check avm_port_check)
+	target_link_libraries(anonvm-check PRIVATE avm_core_check avm_port_check avm_features
+		${CMAKE_DL_LIBS})
 	add_dependencies(tools anonvm-check)
 endif()

@@ -68,6 +68,12 @@ bool check_run(struct check *c);
 const char *check_finding(const struct check *c);
 void check_end(struct check *c);
 
+/*
+ * For a report: called when thread `from` stops at `site` (NULL: it has to wait, or is done) and `to` goes on. NULL: nobody.
+ */
+typedef void check_observer(void *context, unsigned from, unsigned to, const void *site);
+void check_set_observer(struct check *c, check_observer *observer, void *context);
+
 /* Of the last run. */
 uint32_t check_points(const struct check *c);
 unsigned check_current(const struct check *c); /* number of the thread that runs; CHECK_THREADS: none */

@@ -51,6 +51,8 @@ struct check {
 	uint32_t lowest; /* CHECK_PCT */
 	uint32_t nr_graces;
 	struct check_grace graces[CHECK_GRACES];
+	check_observer *observer;
+	void *observer_context;
 	char finding[512];
 };
 

@@ -107,6 +107,12 @@ void check_spawn(struct check *c, void (*body)(void *argument), void *argument)
 	check_coroutine_start(&t->coroutine, thread_body, t);
 }
 
+void check_set_observer(struct check *c, check_observer *observer, void *context)
+{
+	c->observer = observer;
+	c->observer_context = context;
+}
+
 const char *check_finding(const struct check *c)
 {
 	return c->finding;
@@ -151,12 +157,14 @@ static void bring(struct check *c)
 	c->sim->locks = t->locks;
 }
 
-static void go_to(struct check *c, unsigned next)
+static void go_to(struct check *c, unsigned next, const void *site)
 {
 	struct check_thread *from = &c->threads[c->current];
 
 	if (next == c->current)
 		return;
+	if (c->observer)
+		c->observer(c->observer_context, c->current, next, site);
 	keep(c);
 	c->current = next;
 	bring(c);
@@ -307,7 +315,7 @@ void check_point(const volatile void *object, bool write, const void *site)
 	next = decide(c);
 	if (next != c->current) {
 		note(c, next, site);
-		go_to(c, next);
+		go_to(c, next, site);
 	}
 	c->trace = (c->trace ^ (c->current + 1 + 8 * (uint64_t)write)) * UINT64_C(0x100000001b3) + t->points;
 	(void)object;
@@ -353,7 +361,7 @@ static void give_way(struct check *c)
 			note(c, wanted, NULL);
 		next = wanted;
 	}
-	go_to(c, next);
+	go_to(c, next, NULL);
 }
 
 /* As a point that no access follows: the schedule can name it. */
