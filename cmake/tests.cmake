@@ -5,6 +5,7 @@
 #	                              are linked into each
 #	tests/DIR/test-*              a script; exit status 0 passes, 77 skips
 #	tests/cases/**/*.avm          run by `anonvm run`; see tests/scripts/run-case for the headers of a case
+#	tests/check/                  the same, with the core and the port of the checker
 #	tests/port/*.c                the port's self-test, on the simulated machine
 
 if(PkgConfig_FOUND)
@@ -31,7 +32,13 @@ function(avm_test_program name)
 	set_target_properties(${name} PROPERTIES C_EXTENSIONS OFF
 		RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
 	target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
-	target_link_libraries(${name} PRIVATE ${AVM_LIBRARIES} avm_flags anonvm_headers)
+	# tests/check are about the checker's port, which has a core of its own.
+	if(ARGV1 MATCHES "/tests/check/")
+		target_link_libraries(${name} PRIVATE avm_core_check avm_port_check)
+	else()
+		target_link_libraries(${name} PRIVATE ${AVM_LIBRARIES})
+	endif()
+	target_link_libraries(${name} PRIVATE avm_flags anonvm_headers)
 	# Tests may look at the insides of the core.
 	target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
 endfunction()
@@ -39,7 +46,7 @@ endfunction()
 file(GLOB dirs LIST_DIRECTORIES true CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*)
 foreach(dir IN LISTS dirs)
 	get_filename_component(area ${dir} NAME)
-	if(area STREQUAL port)
+	if(area STREQUAL port OR (area STREQUAL check AND NOT TARGET avm_core_check))
 		continue()
 	endif()
 	file(GLOB scripts CONFIGURE_DEPENDS ${dir}/test-*)

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_schedules.c - does the scheduler find what only some orders show? Small shapes whose answer is known, without the
+ * core: a counter that loses an update, two locks in two orders, a lock that nobody drops, windows far apart.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "check_priv.h"
+
+static struct check *checker;
+static struct sim *sim;
+
+static int open_checker(void **state)
+{
+	const struct sim_config config = { .frames = 16, .contents = SIM_STAMPS };
+
+	(void)state;
+	checker = check_new();
+	return checker ? sim_create(&sim, &config) : -1;
+}
+
+static int close_checker(void **state)
+{
+	(void)state;
+	check_free(checker);
+	return sim_destroy(sim) ? -1 : 0;
+}
+
+/* ---- shapes ------------------------------------------------------------------------------------------------------- */
+
+static _Atomic uint32_t a, b, flag;
+static uint32_t steps; /* before and between what matters */
+
+static uint32_t load(_Atomic uint32_t *x)
+{
+	check_point(x, false, NULL);
+	return atomic_load(x);
+}
+
+static void store(_Atomic uint32_t *x, uint32_t value)
+{
+	check_point(x, true, NULL);
+	atomic_store(x, value);
+}
+
+static void pass(uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		load(&flag);
+}
+
+/* A window of one step in a long way. */
+static void lose_update(void *argument)
+{
+	uint32_t value;
+
+	(void)argument;
+	pass(steps);
+	value = load(&a);
+	store(&a, value + 1);
+	pass(steps);
+}
+
+static void lock(_Atomic uint32_t *l)
+{
+	uint32_t free = 0;
+
+	for (;;) {
+		check_point(l, true, NULL);
+		if (atomic_compare_exchange_strong(l, &free, 1))
+			return;
+		free = 0;
+		avm_port_wait(sim_machine(sim), l, 1);
+	}
+}
+
+static void unlock(_Atomic uint32_t *l)
+{
+	store(l, 0);
+	avm_port_wake(sim_machine(sim), l);
+}
+
+static void two_locks(void *argument)
+{
+	_Atomic uint32_t *first = argument ? &a : &b, *second = argument ? &b : &a;
+
+	pass(steps);
+	lock(first);
+	lock(second);
+	unlock(second);
+	unlock(first);
+}
+
+static void spin_for_ever(void *argument)
+{
+	(void)argument;
+	while (load(&flag) == 0)
+		check_relax(sim_machine(sim));
+}
+
+static void set_flag(void *argument)
+{
+	(void)argument;
+	pass(3);
+	store(&flag, 1);
+}
+
+static void run_away(void *argument)
+{
+	(void)argument;
+	while (load(&flag) == 0)
+		;
+}
+
+/* Both windows have to be met: the second thread goes through a whole, twice, at the right places of the first. */
+static void two_windows(void *argument)
+{
+	uint32_t x, y;
+
+	(void)argument;
+	x = load(&a);
+	pass(steps);
+	if (load(&a) == x)
+		return;
+	y = load(&b);
+	pass(steps);
+	if (load(&b) != y)
+		check_fail("both windows");
+}
+
+static void change_both(void *argument)
+{
+	(void)argument;
+	store(&a, 1);
+	pass(steps);
+	store(&b, 1);
+}
+
+/* ---- running --------------------------------------------------------------------------------------------------------- */
+
+static bool run(struct check_schedule *s, void (*one)(void *), void (*two)(void *))
+{
+	atomic_store(&a, 0);
+	atomic_store(&b, 0);
+	atomic_store(&flag, 0);
+	check_begin(checker, sim, s);
+	check_spawn(checker, one, NULL);
+	check_spawn(checker, two, &a);
+	return check_run(checker);
+}
+
+/* Executions until `wrong` says so; 0: never in `most`. */
+static unsigned search(enum check_strategy strategy, uint32_t rate, void (*one)(void *), void (*two)(void *),
+		       bool (*wrong)(bool good), unsigned most, struct check_schedule *s)
+{
+	uint32_t length = 0;
+
+	for (unsigned i = 1; i <= most; i++) {
+		*s = (struct check_schedule){ .strategy = i == 1 ? CHECK_REPLAY : strategy,
+					      .seed = i,
+					      .rate = rate,
+					      .length = length,
+					      .budget = 100000 };
+		bool bad = wrong(run(s, one, two));
+
+		length = i == 1 ? check_points(checker) : length;
+		if (bad)
+			return i;
+	}
+	return 0;
+}
+
+static bool update_is_lost(bool good)
+{
+	return good && atomic_load(&a) != 2;
+}
+
+static bool it_stops(bool good)
+{
+	return !good;
+}
+
+static void threads_one_after_the_other_lose_nothing(void **state)
+{
+	struct check_schedule s = { .strategy = CHECK_REPLAY };
+
+	(void)state;
+	steps = 10;
+	assert_true(run(&s, lose_update, lose_update));
+	assert_int_equal(atomic_load(&a), 2);
+	assert_int_equal(check_points(checker), 2 * (2 * 10 + 2));
+}
+
+static void each_strategy_finds_a_lost_update(void **state)
+{
+	static const struct {
+		enum check_strategy strategy;
+		uint32_t rate;
+	} all[] = { { CHECK_WALK, 4 }, { CHECK_STICKY, 1 }, { CHECK_STICKY, 3 }, { CHECK_PCT, 1 }, { CHECK_PCT, 2 } };
+	struct check_schedule s;
+
+	(void)state;
+	steps = 10;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		assert_int_not_equal(search(all[i].strategy, all[i].rate, lose_update, lose_update,
+					    update_is_lost, 2000, &s),
+				     0);
+}
+
+static void what_was_found_is_found_again(void **state)
+{
+	struct check_schedule s;
+	uint64_t trace;
+
+	(void)state;
+	steps = 10;
+	assert_int_not_equal(search(CHECK_WALK, 8, lose_update, lose_update, update_is_lost, 2000, &s), 0);
+	trace = check_trace(checker);
+	assert_true(s.nr_switches > 0);
+	s.strategy = CHECK_REPLAY;
+	assert_true(update_is_lost(run(&s, lose_update, lose_update)));
+	assert_true(check_trace(checker) == trace);
+	/* One switch fewer is another execution. */
+	s.nr_switches = 0;
+	assert_false(update_is_lost(run(&s, lose_update, lose_update)));
+	assert_false(check_trace(checker) == trace);
+}
+
+static void locks_in_two_orders_are_a_deadlock(void **state)
+{
+	struct check_schedule s;
+
+	(void)state;
+	steps = 5;
+	assert_int_not_equal(search(CHECK_STICKY, 1, two_locks, two_locks, it_stops, 500, &s), 0);
+	assert_non_null(strstr(check_finding(checker), "deadlock"));
+	s.strategy = CHECK_REPLAY;
+	assert_false(run(&s, two_locks, two_locks));
+	assert_non_null(strstr(check_finding(checker), "deadlock"));
+}
+
+static void spinning_until_another_writes_ends(void **state)
+{
+	struct check_schedule s = { .strategy = CHECK_REPLAY };
+
+	(void)state;
+	assert_true(run(&s, spin_for_ever, set_flag));
+}
+
+static void spinning_for_what_nobody_writes_is_a_livelock(void **state)
+{
+	struct check_schedule s = { .strategy = CHECK_REPLAY };
+
+	(void)state;
+	assert_false(run(&s, spin_for_ever, spin_for_ever));
+	assert_non_null(strstr(check_finding(checker), "livelock"));
+}
+
+static void a_thread_without_end_is_stopped(void **state)
+{
+	struct check_schedule s = { .strategy = CHECK_REPLAY, .budget = 1000 };
+
+	(void)state;
+	assert_false(run(&s, run_away, run_away));
+	assert_non_null(strstr(check_finding(checker), "no end"));
+}
+
+/* A bug of depth two: both windows have to be met in one execution. */
+static void two_windows_are_found_with_few_switches(void **state)
+{
+	struct check_schedule s;
+
+	(void)state;
+	steps = 60;
+	assert_int_not_equal(search(CHECK_STICKY, 3, two_windows, change_both, it_stops, 5000, &s), 0);
+	assert_string_equal(check_finding(checker), "both windows");
+	assert_true(s.nr_switches >= 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(threads_one_after_the_other_lose_nothing),
+		cmocka_unit_test(each_strategy_finds_a_lost_update),
+		cmocka_unit_test(what_was_found_is_found_again),
+		cmocka_unit_test(locks_in_two_orders_are_a_deadlock),
+		cmocka_unit_test(spinning_until_another_writes_ends),
+		cmocka_unit_test(spinning_for_what_nobody_writes_is_a_livelock),
+		cmocka_unit_test(a_thread_without_end_is_stopped),
+		cmocka_unit_test(two_windows_are_found_with_few_switches),
+	};
+
+	return cmocka_run_group_tests(tests, open_checker, close_checker);
+}
