@@ -33,7 +33,8 @@ static double now(void)
 
 static struct shared *share(void)
 {
-	struct shared *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct shared *s =
+		mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (s == MAP_FAILED) {
 		perror("anonvm: check");
@@ -48,8 +49,8 @@ static struct shared *share(void)
  * The first ones run each thread alone, in every order of beginning: they show what fails without any race, and how long the
  * program is. Then a portfolio, as no strategy is best for all programs: few switches anywhere, priorities, and walks.
  */
-static void draw_schedule(const struct campaign *g, const struct program *pr, unsigned i, uint32_t length,
-			  struct check_schedule *s)
+static void draw_schedule(const struct campaign *g, const struct program *pr, unsigned i,
+			  uint32_t length, struct check_schedule *s)
 {
 	uint64_t bits = pr->seed * UINT64_C(0x9e3779b97f4a7c15) + i;
 

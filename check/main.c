@@ -60,14 +60,16 @@ static bool bad(const char *option, const char *what)
 	return false;
 }
 
-static bool parse_number(const char *name, const char *text, uint64_t least, uint64_t most, uint64_t *out)
+static bool parse_number(const char *name, const char *text, uint64_t least, uint64_t most,
+			 uint64_t *out)
 {
 	char *end;
 
 	errno = 0;
 	*out = strtoull(text, &end, 0);
-	return errno || end == text || *end || *text == '-' || *out < least || *out > most ? bad(name, text) :
-											     true;
+	return errno || end == text || *end || *text == '-' || *out < least || *out > most ?
+		       bad(name, text) :
+		       true;
 }
 
 static bool parse_strategy(const char *text, int *out)
@@ -164,8 +166,10 @@ static bool parse_options(int argc, char **argv, struct options *o)
 	};
 	int c;
 
-	*o = (struct options){ .campaign = { .seed = (uint64_t)time(NULL), .shards = 1, .strategy = -1 },
-			       .shrink = true };
+	*o = (struct options){
+		.campaign = { .seed = (uint64_t)time(NULL), .shards = 1, .strategy = -1 },
+		.shrink = true
+	};
 	while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1) {
 		if (!parse_option(c, o))
 			return false;
@@ -193,10 +197,12 @@ static void print_tally(const struct options *o, const struct tally *t, const st
 #if AVM_HAVE_JANSSON
 	if (o->json) {
 		json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:i}", "seed",
-				      (json_int_t)o->campaign.seed, "executions", (json_int_t)t->executions,
-				      "programs", (json_int_t)t->programs, "points", (json_int_t)t->points,
+				      (json_int_t)o->campaign.seed, "executions",
+				      (json_int_t)t->executions, "programs",
+				      (json_int_t)t->programs, "points", (json_int_t)t->points,
 				      "repeated", (json_int_t)t->repeated, "diverged",
-				      (json_int_t)t->diverged, "seconds", t->seconds, "findings", f ? 1 : 0);
+				      (json_int_t)t->diverged, "seconds", t->seconds, "findings",
+				      f ? 1 : 0);
 
 		if (f)
 			json_object_set_new(j, "finding", json_string(f->result.finding));
@@ -265,7 +271,8 @@ static int replay(const struct options *o)
 		printf("nothing found; it was: %s\n", f.result.finding);
 		return EXIT_CLEAN;
 	}
-	printf("found%s: %s\n", same_finding(again.result.finding, f.result.finding) ? " again" : " otherwise",
+	printf("found%s: %s\n",
+	       same_finding(again.result.finding, f.result.finding) ? " again" : " otherwise",
 	       again.result.finding);
 	finding_report(&again, stdout);
 	return EXIT_FOUND;

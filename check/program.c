@@ -62,10 +62,11 @@ static bool allowed(enum op_kind kind, const struct features *f)
 }
 
 static const uint8_t weights[NR_OP_KINDS] = {
-	[OP_MMAP] = 8,	   [OP_MAP_FILE] = 5, [OP_MUNMAP] = 10, [OP_MPROTECT] = 8, [OP_MREMAP] = 8,
-	[OP_DONTNEED] = 6, [OP_FREE] = 3,     [OP_PAGEOUT] = 8, [OP_MERGEABLE] = 3, [OP_MLOCK] = 3,
-	[OP_MUNLOCK] = 2,  [OP_READ] = 12,    [OP_WRITE] = 24,  [OP_FORK] = 10,	    [OP_EXIT] = 10,
-	[OP_SHRINK] = 14,  [OP_KSM] = 8,      [OP_COMPACT] = 8, [OP_TRUNCATE] = 5,  [OP_SWAPOFF] = 2,
+	[OP_MMAP] = 8,	    [OP_MAP_FILE] = 5, [OP_MUNMAP] = 10,  [OP_MPROTECT] = 8,
+	[OP_MREMAP] = 8,    [OP_DONTNEED] = 6, [OP_FREE] = 3,	  [OP_PAGEOUT] = 8,
+	[OP_MERGEABLE] = 3, [OP_MLOCK] = 3,    [OP_MUNLOCK] = 2,  [OP_READ] = 12,
+	[OP_WRITE] = 24,    [OP_FORK] = 10,    [OP_EXIT] = 10,	  [OP_SHRINK] = 14,
+	[OP_KSM] = 8,	    [OP_COMPACT] = 8,  [OP_TRUNCATE] = 5, [OP_SWAPOFF] = 2,
 };
 
 static enum op_kind draw_kind(struct rng *r, const struct features *f)
@@ -142,11 +143,13 @@ void program_make(struct program *pr, uint64_t seed, const struct settings *s)
 {
 	struct rng r = { seed };
 	uint64_t bits = next(&r);
-	const struct features f = { bits & 1,  bits & 2,  bits & 4, bits & 8,
+	const struct features f = { bits & 1,  bits & 2,  bits & 4,  bits & 8,
 				    bits & 16, bits & 32, bits & 192 };
 
 	*pr = (struct program){ .seed = seed, .frames = (uint8_t)(40 + below(&r, 40)) };
-	pr->family = below(&r, 3) ? AVM_FAMILY_REUSE : below(&r, 2) ? AVM_FAMILY_CHAIN : AVM_FAMILY_FLAT;
+	pr->family = below(&r, 3) ? AVM_FAMILY_REUSE :
+		     below(&r, 2) ? AVM_FAMILY_CHAIN :
+				    AVM_FAMILY_FLAT;
 	pr->slots = f.swap ? (uint8_t)(8 + below(&r, 40)) : 0;
 	pr->nr_threads = s->threads ? s->threads : (uint8_t)(2 + below(&r, 2));
 	make_setup(&r, pr, &f);
@@ -225,7 +228,8 @@ void program_print(const struct program *pr, FILE *out)
 {
 	static const char *const families[] = { "reuse", "chain", "flat" };
 
-	fprintf(out, "machine frames %u slots %u %s\n", pr->frames, pr->slots, families[pr->family % 3]);
+	fprintf(out, "machine frames %u slots %u %s\n", pr->frames, pr->slots,
+		families[pr->family % 3]);
 	for (unsigned i = 0; i < pr->nr_setup; i++) {
 		fprintf(out, "  ");
 		op_print(&pr->setup[i], out);
@@ -261,13 +265,14 @@ static bool parse_memory(const char *text, struct op *op)
 	char p, word[16], more[16] = "";
 	int n = sscanf(text, " %c: %15s %u %u %15s %u", &p, word, &page, &len, more, &to);
 
-	if (n < 3 || p < 'A' || p >= (char)('A' + PROCS) || !parse_word(word, op) || page >= PAGES || !len ||
-	    len > PAGES - page || to >= PAGES)
+	if (n < 3 || p < 'A' || p >= (char)('A' + PROCS) || !parse_word(word, op) ||
+	    page >= PAGES || !len || len > PAGES - page || to >= PAGES)
 		return false;
 	op->p = (uint8_t)(p - 'A');
 	op->page = (uint8_t)page;
 	op->len = (uint8_t)len;
-	op->arg = op->kind == OP_MREMAP ? (uint8_t)to : !strcmp(more, "shared") || !strcmp(more, "rw");
+	op->arg = op->kind == OP_MREMAP ? (uint8_t)to :
+					  !strcmp(more, "shared") || !strcmp(more, "rw");
 	return true;
 }
 
@@ -279,8 +284,8 @@ bool op_parse(const char *text, struct op *op)
 	*op = (struct op){ .len = 1 };
 	if (parse_memory(text, op))
 		return true;
-	if (sscanf(text, " fork %c %c", &a, &b) == 2 && a >= 'A' && a < (char)('A' + PROCS) && b >= 'A' &&
-	    b < (char)('A' + PROCS)) {
+	if (sscanf(text, " fork %c %c", &a, &b) == 2 && a >= 'A' && a < (char)('A' + PROCS) &&
+	    b >= 'A' && b < (char)('A' + PROCS)) {
 		op->kind = OP_FORK;
 		op->p = (uint8_t)(a - 'A');
 		op->arg = (uint8_t)(b - 'A');
@@ -291,7 +296,8 @@ bool op_parse(const char *text, struct op *op)
 		op->p = (uint8_t)(a - 'A');
 		return true;
 	}
-	if (sscanf(text, " %15s %u", word, &n) < 1 || !parse_word(word, op) || op->kind < OP_SHRINK || n > 200)
+	if (sscanf(text, " %15s %u", word, &n) < 1 || !parse_word(word, op) ||
+	    op->kind < OP_SHRINK || n > 200)
 		return false;
 	if (op->kind == OP_COMPACT)
 		op->page = (uint8_t)(n % PAGES);

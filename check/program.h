@@ -79,12 +79,15 @@ struct result {
 };
 
 /* For a report: told of each switch, with the operation that each thread is at. NULL: nobody. */
-typedef void run_observer(void *context, unsigned from, unsigned to, const int *op, const void *site);
+typedef void run_observer(void *context, unsigned from, unsigned to, const int *op,
+			  const void *site);
 
 /* One execution. What a finding leaves behind is not given back: end the process soon. */
-void program_run(struct check *c, const struct program *pr, struct check_schedule *schedule, struct result *r);
-void program_run_observed(struct check *c, const struct program *pr, struct check_schedule *schedule,
-			  struct result *r, run_observer *observer, void *context);
+void program_run(struct check *c, const struct program *pr, struct check_schedule *schedule,
+		 struct result *r);
+void program_run_observed(struct check *c, const struct program *pr,
+			  struct check_schedule *schedule, struct result *r, run_observer *observer,
+			  void *context);
 
 /* ---- campaigns (campaign.c) ----------------------------------------------------------------------------------- */
 

@@ -31,8 +31,8 @@ static bool read_machine(struct program *pr, const char *line)
 	unsigned frames, slots;
 	char family[8];
 
-	if (sscanf(line, "machine frames %u slots %u %7s", &frames, &slots, family) != 3 || frames < 8 ||
-	    frames > 250 || slots > 250)
+	if (sscanf(line, "machine frames %u slots %u %7s", &frames, &slots, family) != 3 ||
+	    frames < 8 || frames > 250 || slots > 250)
 		return false;
 	for (uint8_t i = 0; i < 3; i++) {
 		if (!strcmp(family, families[i])) {
@@ -52,7 +52,8 @@ static bool read_switch(struct check_schedule *s, const char *line)
 	if (sscanf(line, " T%u at %u to T%u", &thread, &at, &to) != 3 || thread >= CHECK_THREADS ||
 	    to >= CHECK_THREADS || s->nr_switches == CHECK_SWITCHES)
 		return false;
-	s->switches[s->nr_switches++] = (struct check_switch){ at, (uint8_t)thread, (uint8_t)to, NULL };
+	s->switches[s->nr_switches++] =
+		(struct check_switch){ at, (uint8_t)thread, (uint8_t)to, NULL };
 	return true;
 }
 
@@ -126,12 +127,13 @@ static void name_site(const void *site, char *name, size_t size)
 	if (!dladdr(site, &info) || !info.dli_fname)
 		return;
 	/* Not /proc/self, which would be the shell. */
-	snprintf(command, sizeof(command), "addr2line -f -s -e /proc/%ld/exe 0x%zx 2>/dev/null", (long)getpid(),
-		 (size_t)((const char *)site - (const char *)info.dli_fbase - 1));
+	snprintf(command, sizeof(command), "addr2line -f -s -e /proc/%ld/exe 0x%zx 2>/dev/null",
+		 (long)getpid(), (size_t)((const char *)site - (const char *)info.dli_fbase - 1));
 	p = popen(command, "r");
 	if (!p)
 		return;
-	if (fgets(function, sizeof(function), p) && fgets(place, sizeof(place), p) && *function != '?') {
+	if (fgets(function, sizeof(function), p) && fgets(place, sizeof(place), p) &&
+	    *function != '?') {
 		function[strcspn(function, "\n")] = '\0';
 		place[strcspn(place, "\n")] = '\0';
 		place[strcspn(place, " ")] = '\0';
@@ -168,7 +170,8 @@ static void on_switch(void *context, unsigned from, unsigned to, const int *op, 
 	if (!strcmp(what, "done"))
 		snprintf(text, sizeof(text), "done");
 	else
-		snprintf(text, sizeof(text), "%s: %s %s", what, site ? "stops before" : "waits", where);
+		snprintf(text, sizeof(text), "%s: %s %s", what, site ? "stops before" : "waits",
+			 where);
 	row(t, from, text);
 	(void)to;
 }

@@ -141,7 +141,8 @@ static void do_memory(struct world *w, struct sim_proc *p, const struct op *op)
 		break;
 	case OP_MREMAP:
 		avm_mremap(mm, addr, len, len, AVM_MREMAP_MAYMOVE | AVM_MREMAP_FIXED,
-			   BASE + (op->arg + op->len > PAGES ? PAGES - op->len : op->arg) * PAGE, &out);
+			   BASE + (op->arg + op->len > PAGES ? PAGES - op->len : op->arg) * PAGE,
+			   &out);
 		break;
 	case OP_DONTNEED:
 		avm_madvise(mm, addr, len, AVM_MADV_DONTNEED);
@@ -327,13 +328,15 @@ static void watch_switch(void *context, unsigned from, unsigned to, const void *
 	w->observer(w->context, from, to, op, site);
 }
 
-void program_run(struct check *c, const struct program *pr, struct check_schedule *schedule, struct result *r)
+void program_run(struct check *c, const struct program *pr, struct check_schedule *schedule,
+		 struct result *r)
 {
 	program_run_observed(c, pr, schedule, r, NULL, NULL);
 }
 
-void program_run_observed(struct check *c, const struct program *pr, struct check_schedule *schedule,
-			  struct result *r, run_observer *observer, void *context)
+void program_run_observed(struct check *c, const struct program *pr,
+			  struct check_schedule *schedule, struct result *r, run_observer *observer,
+			  void *context)
 {
 	static FILE *nowhere;
 	struct thread threads[CHECK_THREADS];

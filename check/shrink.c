@@ -35,7 +35,8 @@ static bool still_fails(struct finding *f, const struct program *pr)
 	s.strategy = CHECK_REPLAY;
 	for (unsigned i = 0; i < TRIES; i++) {
 		run_apart(pr, &s, &again);
-		if (again.result.finding[0] && same_finding(again.result.finding, f->result.finding)) {
+		if (again.result.finding[0] &&
+		    same_finding(again.result.finding, f->result.finding)) {
 			*f = again;
 			return true;
 		}
@@ -113,10 +114,12 @@ static void shrink_switches(struct finding *f)
 		struct check_schedule s = f->schedule;
 
 		s.strategy = CHECK_REPLAY;
-		memmove(&s.switches[i], &s.switches[i + 1], (s.nr_switches - i - 1) * sizeof(s.switches[0]));
+		memmove(&s.switches[i], &s.switches[i + 1],
+			(s.nr_switches - i - 1) * sizeof(s.switches[0]));
 		s.nr_switches--;
 		run_apart(&f->program, &s, &again);
-		if (again.result.finding[0] && same_finding(again.result.finding, f->result.finding))
+		if (again.result.finding[0] &&
+		    same_finding(again.result.finding, f->result.finding))
 			*f = again;
 		if (i > f->schedule.nr_switches)
 			i = f->schedule.nr_switches;
@@ -137,8 +140,8 @@ void finding_shrink(struct finding *f, FILE *progress)
 			less = shrink_ops(f, pr.ops[t], &pr.nr_ops[t], &pr) || less;
 		less = shrink_ops(f, pr.setup, &pr.nr_setup, &pr) || less;
 		if (progress)
-			fprintf(progress, "\rshrinking: %u operations, %u switches  ", program_size(&f->program),
-				f->schedule.nr_switches);
+			fprintf(progress, "\rshrinking: %u operations, %u switches  ",
+				program_size(&f->program), f->schedule.nr_switches);
 	}
 	shrink_switches(f);
 	f->schedule.strategy = CHECK_REPLAY;

@@ -4,7 +4,7 @@
 _anonvm()
 {
 	local cur prev words cword
-	local commands='run graph record replay why diff help'
+	local commands='run graph record replay why diff check help'
 
 	COMPREPLY=()
 	cur=${COMP_WORDS[COMP_CWORD]}
@@ -24,6 +24,10 @@ _anonvm()
 		prev=${words[cword - 2]}
 	fi
 	case $prev in
+	--strategy)
+		mapfile -t COMPREPLY < <(compgen -W 'walk sticky pct' -- "$cur")
+		return
+		;;
 	--verify)
 		mapfile -t COMPREPLY < <(compgen -W 'each end never' -- "$cur")
 		return
@@ -74,6 +78,9 @@ _anonvm()
 		;;
 	why)
 		options='--all --family= --touch= --top= --json --quiet --help'
+		;;
+	check)
+		options='--seed --time --executions --threads-per-program --ops-per-thread --strategy= --shard= --keep --no-shrink --replay --json --quiet --help'
 		;;
 	diff)
 		options='--ops --seed --program-ops --procs --family= --no-fork --keep --no-shrink --rules --json --quiet --help'

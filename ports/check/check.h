@@ -76,7 +76,8 @@ void check_set_observer(struct check *c, check_observer *observer, void *context
 
 /* Of the last run. */
 uint32_t check_points(const struct check *c);
-unsigned check_current(const struct check *c); /* number of the thread that runs; CHECK_THREADS: none */
+unsigned
+check_current(const struct check *c); /* number of the thread that runs; CHECK_THREADS: none */
 uint64_t check_trace(const struct check *c); /* a hash of all points in their order */
 uint32_t check_thread_points(const struct check *c, unsigned thread);
 

@@ -28,11 +28,11 @@ void __tsan_func_exit(void)
 
 /* ---- plain accesses ------------------------------------------------------------------------------------------------- */
 
-#define PLAIN(name)                  \
+#define PLAIN(name) \
 	void __tsan_##name(void *at); \
-	void __tsan_##name(void *at)  \
-	{                            \
-		(void)at;            \
+	void __tsan_##name(void *at) \
+	{ \
+		(void)at; \
 	}
 
 PLAIN(read1)
@@ -79,56 +79,56 @@ void __tsan_write_range(void *at, unsigned long size)
 
 /* ---- atomic accesses -------------------------------------------------------------------------------------------------- */
 
-#define UPDATE(bits, type, name)                                                         \
+#define UPDATE(bits, type, name) \
 	type __tsan_atomic##bits##_fetch_##name(volatile type *at, type value, int order); \
-	type __tsan_atomic##bits##_fetch_##name(volatile type *at, type value, int order)  \
-	{                                                                                \
-		(void)order;                                                             \
-		check_point(at, true, SITE);                                             \
-		return __atomic_fetch_##name(at, value, __ATOMIC_SEQ_CST);               \
+	type __tsan_atomic##bits##_fetch_##name(volatile type *at, type value, int order) \
+	{ \
+		(void)order; \
+		check_point(at, true, SITE); \
+		return __atomic_fetch_##name(at, value, __ATOMIC_SEQ_CST); \
 	}
 
-#define EXCHANGE(bits, type, name)                                                                       \
-	int __tsan_atomic##bits##_compare_exchange_##name(volatile type *at, type *expected, type value, \
-							  int order, int failed);                        \
-	int __tsan_atomic##bits##_compare_exchange_##name(volatile type *at, type *expected, type value, \
-							  int order, int failed)                         \
-	{                                                                                                \
-		(void)order;                                                                             \
-		(void)failed;                                                                            \
-		check_point(at, true, SITE);                                                             \
-		return __atomic_compare_exchange_n(at, expected, value, 0, __ATOMIC_SEQ_CST,             \
-						   __ATOMIC_SEQ_CST);                                    \
+#define EXCHANGE(bits, type, name) \
+	int __tsan_atomic##bits##_compare_exchange_##name(volatile type *at, type *expected, \
+							  type value, int order, int failed); \
+	int __tsan_atomic##bits##_compare_exchange_##name(volatile type *at, type *expected, \
+							  type value, int order, int failed) \
+	{ \
+		(void)order; \
+		(void)failed; \
+		check_point(at, true, SITE); \
+		return __atomic_compare_exchange_n(at, expected, value, 0, __ATOMIC_SEQ_CST, \
+						   __ATOMIC_SEQ_CST); \
 	}
 
-#define ATOMIC(bits, type)                                                            \
-	type __tsan_atomic##bits##_load(const volatile type *at, int order);          \
-	void __tsan_atomic##bits##_store(volatile type *at, type value, int order);   \
+#define ATOMIC(bits, type) \
+	type __tsan_atomic##bits##_load(const volatile type *at, int order); \
+	void __tsan_atomic##bits##_store(volatile type *at, type value, int order); \
 	type __tsan_atomic##bits##_exchange(volatile type *at, type value, int order); \
-	type __tsan_atomic##bits##_load(const volatile type *at, int order)           \
-	{                                                                             \
-		(void)order;                                                          \
-		check_point(at, false, SITE);                                         \
-		return __atomic_load_n(at, __ATOMIC_SEQ_CST);                         \
-	}                                                                             \
-	void __tsan_atomic##bits##_store(volatile type *at, type value, int order)    \
-	{                                                                             \
-		(void)order;                                                          \
-		check_point(at, true, SITE);                                          \
-		__atomic_store_n(at, value, __ATOMIC_SEQ_CST);                        \
-	}                                                                             \
+	type __tsan_atomic##bits##_load(const volatile type *at, int order) \
+	{ \
+		(void)order; \
+		check_point(at, false, SITE); \
+		return __atomic_load_n(at, __ATOMIC_SEQ_CST); \
+	} \
+	void __tsan_atomic##bits##_store(volatile type *at, type value, int order) \
+	{ \
+		(void)order; \
+		check_point(at, true, SITE); \
+		__atomic_store_n(at, value, __ATOMIC_SEQ_CST); \
+	} \
 	type __tsan_atomic##bits##_exchange(volatile type *at, type value, int order) \
-	{                                                                             \
-		(void)order;                                                          \
-		check_point(at, true, SITE);                                          \
-		return __atomic_exchange_n(at, value, __ATOMIC_SEQ_CST);              \
-	}                                                                             \
-	UPDATE(bits, type, add)                                                       \
-	UPDATE(bits, type, sub)                                                       \
-	UPDATE(bits, type, and)                                                       \
-	UPDATE(bits, type, or)                                                        \
-	UPDATE(bits, type, xor)                                                       \
-	EXCHANGE(bits, type, strong)                                                  \
+	{ \
+		(void)order; \
+		check_point(at, true, SITE); \
+		return __atomic_exchange_n(at, value, __ATOMIC_SEQ_CST); \
+	} \
+	UPDATE(bits, type, add) \
+	UPDATE(bits, type, sub) \
+	UPDATE(bits, type, and) \
+	UPDATE(bits, type, or) \
+	UPDATE(bits, type, xor) \
+	EXCHANGE(bits, type, strong) \
 	EXCHANGE(bits, type, weak)
 
 ATOMIC(8, uint8_t)

@@ -56,7 +56,8 @@ struct check {
 	char finding[512];
 };
 
-extern struct check *check_running; /* the one that has threads going; the callbacks of the compiler know no other way */
+extern struct check *
+	check_running; /* the one that has threads going; the callbacks of the compiler know no other way */
 
 /* A scheduling point: before the access. */
 void check_point(const volatile void *object, bool write, const void *site);

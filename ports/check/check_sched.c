@@ -228,8 +228,8 @@ static unsigned highest(const struct check *c)
 	unsigned best = CHECK_THREADS;
 
 	for (unsigned i = 0; i < c->nr_threads; i++) {
-		if (can_run(c, i) && (best == CHECK_THREADS ||
-				      c->threads[i].priority > c->threads[best].priority))
+		if (can_run(c, i) &&
+		    (best == CHECK_THREADS || c->threads[i].priority > c->threads[best].priority))
 			best = i;
 	}
 	return best;
@@ -246,7 +246,8 @@ static void note(struct check *c, unsigned to, const void *site)
 		return;
 	}
 	s->switches[s->nr_switches++] = (struct check_switch){ c->threads[c->current].points,
-							       (uint8_t)c->current, (uint8_t)to, site };
+							       (uint8_t)c->current, (uint8_t)to,
+							       site };
 }
 
 /* Replay: is a switch due here? => its target, or the current thread */
@@ -317,7 +318,8 @@ void check_point(const volatile void *object, bool write, const void *site)
 		note(c, next, site);
 		go_to(c, next, site);
 	}
-	c->trace = (c->trace ^ (c->current + 1 + 8 * (uint64_t)write)) * UINT64_C(0x100000001b3) + t->points;
+	c->trace = (c->trace ^ (c->current + 1 + 8 * (uint64_t)write)) * UINT64_C(0x100000001b3) +
+		   t->points;
 	(void)object;
 	t->writes += write;
 	c->writes += write;
@@ -332,8 +334,9 @@ static _Noreturn void nobody_can_run(struct check *c)
 
 	for (unsigned i = 0; i < c->nr_threads; i++)
 		spins = spins || c->threads[i].state == CHECK_RELAXED;
-	check_fail(spins ? "livelock: every thread that is left spins or sleeps, and nobody can change that" :
-			   "deadlock: every thread that is left waits for another");
+	check_fail(
+		spins ? "livelock: every thread that is left spins or sleeps, and nobody can change that" :
+			"deadlock: every thread that is left waits for another");
 	abort();
 }
 
@@ -355,7 +358,8 @@ static void give_way(struct check *c)
 
 		next = wanted != c->current ? wanted : next;
 	} else {
-		unsigned wanted = c->schedule->strategy == CHECK_PCT ? highest(c) : other(c, below(c, others));
+		unsigned wanted = c->schedule->strategy == CHECK_PCT ? highest(c) :
+								       other(c, below(c, others));
 
 		if (wanted != next)
 			note(c, wanted, NULL);

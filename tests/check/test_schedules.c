@@ -156,8 +156,9 @@ static bool run(struct check_schedule *s, void (*one)(void *), void (*two)(void 
 }
 
 /* Executions until `wrong` says so; 0: never in `most`. */
-static unsigned search(enum check_strategy strategy, uint32_t rate, void (*one)(void *), void (*two)(void *),
-		       bool (*wrong)(bool good), unsigned most, struct check_schedule *s)
+static unsigned search(enum check_strategy strategy, uint32_t rate, void (*one)(void *),
+		       void (*two)(void *), bool (*wrong)(bool good), unsigned most,
+		       struct check_schedule *s)
 {
 	uint32_t length = 0;
 
@@ -202,7 +203,11 @@ static void each_strategy_finds_a_lost_update(void **state)
 	static const struct {
 		enum check_strategy strategy;
 		uint32_t rate;
-	} all[] = { { CHECK_WALK, 4 }, { CHECK_STICKY, 1 }, { CHECK_STICKY, 3 }, { CHECK_PCT, 1 }, { CHECK_PCT, 2 } };
+	} all[] = { { CHECK_WALK, 4 },
+		    { CHECK_STICKY, 1 },
+		    { CHECK_STICKY, 3 },
+		    { CHECK_PCT, 1 },
+		    { CHECK_PCT, 2 } };
 	struct check_schedule s;
 
 	(void)state;
@@ -220,7 +225,8 @@ static void what_was_found_is_found_again(void **state)
 
 	(void)state;
 	steps = 10;
-	assert_int_not_equal(search(CHECK_WALK, 8, lose_update, lose_update, update_is_lost, 2000, &s), 0);
+	assert_int_not_equal(
+		search(CHECK_WALK, 8, lose_update, lose_update, update_is_lost, 2000, &s), 0);
 	trace = check_trace(checker);
 	assert_true(s.nr_switches > 0);
 	s.strategy = CHECK_REPLAY;
@@ -278,7 +284,8 @@ static void two_windows_are_found_with_few_switches(void **state)
 
 	(void)state;
 	steps = 60;
-	assert_int_not_equal(search(CHECK_STICKY, 3, two_windows, change_both, it_stops, 5000, &s), 0);
+	assert_int_not_equal(search(CHECK_STICKY, 3, two_windows, change_both, it_stops, 5000, &s),
+			     0);
 	assert_string_equal(check_finding(checker), "both windows");
 	assert_true(s.nr_switches >= 2);
 }
