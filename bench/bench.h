@@ -33,6 +33,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "avm_arch.h"
+#include "sim.h"
+
 enum bench_unit {
 	BENCH_NS,
 	BENCH_BYTES,
@@ -45,6 +48,7 @@ struct bench_series {
 	const char *what; /* who it is of: "host", "limit: clearing 4 KiB" */
 	double *samples;
 	unsigned n, room;
+	bool limit; /* what nobody can do better than */
 };
 
 #define BENCH_MAX_AGAINST 4
@@ -115,6 +119,9 @@ struct bench_row *bench_row(struct bench *b, enum bench_unit unit, const char *f
 /* An opponent. `what` is kept, not copied. */
 struct bench_series *bench_against(struct bench_row *row, const char *what);
 
+/* ... that can be reached, but not beaten: not to beat it is not to be slower. */
+struct bench_series *bench_limit(struct bench_row *row, const char *what);
+
 /* A sample that is NAN is none. */
 void bench_add(struct bench_series *s, double sample);
 
@@ -149,6 +156,30 @@ double bench_cpu_ns(void);
 
 /* Nanoseconds of one call of op(context), by as many calls as make a sample. */
 double bench_time(const struct bench *b, void (*op)(void *context), void *context);
+
+/* ---- the core (core.c) -------------------------------------------------------------------------------------- */
+
+struct core {
+	struct sim *sim;
+	struct sim_proc *proc;
+	struct avm_mm *mm;
+};
+
+void core_open(struct core *c, const struct sim_config *config);
+void core_close(struct core *c); /* everything must be given back */
+
+/* Ends the program if err is negative. */
+void core_ok(const char *what, int err);
+
+/* Private, anonymous, to be written; addr 0: wherever there is room. */
+avm_addr_t core_map(struct avm_mm *mm, avm_addr_t addr, uint64_t pages);
+
+/* A write fault. And one for each of `pages` that lie `stride` pages apart, in nanoseconds. */
+void core_write(struct avm_mm *mm, avm_addr_t addr);
+double core_write_pages(struct avm_mm *mm, avm_addr_t addr, uint64_t pages, uint64_t stride);
+
+/* How often it has happened so far: does a work do what it says? */
+uint64_t core_event(const struct core *c, enum avm_event e);
 
 /* ---- the kernel beneath (host.c) -------------------------------------------------------------------------- */
 

@@ -55,7 +55,8 @@ static json_t *one_row(const struct bench_row *row)
 
 		json_object_set_new(one, "what", json_string(s->what));
 		json_object_set_new(one, "ratio", number(ratio));
-		json_object_set_new(one, "slower", json_boolean(ratio < 1));
+		json_object_set_new(one, "limit", json_boolean(s->limit));
+		json_object_set_new(one, "slower", json_boolean(ratio < 1 && !s->limit));
 		json_array_append_new(against, one);
 	}
 	json_object_set_new(o, "against", against);

@@ -88,7 +88,7 @@ static const char *figure(char *buf, size_t size, enum bench_unit unit,
 
 /* ---- the table ----------------------------------------------------------------------------------------------- */
 
-#define WORK "  %-40s "
+#define WORK "  %-46s "
 #define OURS "%-26s"
 #define THEIRS "%-28s"
 
@@ -101,7 +101,7 @@ void bench_print_head(const struct bench *b, FILE *f)
 	fprintf(f,
 		"anonvm %s (%s) on %s, %s\n"
 		"medians of %u, smallest and largest in brackets; the host crosses a privilege boundary and has a\n"
-		"real TLB to flush: a reference, not an equal opponent\n",
+		"real TLB to flush: a reference, not an equal opponent; a limit can be reached, not beaten\n",
 		AVM_VERSION, AVM_BUILD, cpu, kernel, b->repeat);
 	if (strcmp(AVM_BUILD, "release") != 0)
 		fputs("NOT a release build: these figures mean nothing\n", f);
@@ -117,7 +117,8 @@ static void print_against(const struct bench_row *row, const struct bench_series
 	if (isnan(ratio))
 		fprintf(f, "%-10s %s\n", "", s->what);
 	else
-		fprintf(f, "%-10.2f %s%s\n", ratio, s->what, ratio < 1 ? "  ** SLOWER **" : "");
+		fprintf(f, "%-10.*f %s%s\n", ratio < 0.1 ? 4 : 2, ratio, s->what,
+			ratio < 1 && !s->limit ? "  ** SLOWER **" : "");
 }
 
 static void print_row(const struct bench_row *row, FILE *f)

@@ -117,6 +117,14 @@ struct bench_series *bench_against(struct bench_row *row, const char *what)
 	return s;
 }
 
+struct bench_series *bench_limit(struct bench_row *row, const char *what)
+{
+	struct bench_series *s = bench_against(row, what);
+
+	s->limit = true;
+	return s;
+}
+
 double bench_ratio(const struct bench_row *row, const struct bench_series *against)
 {
 	double ours = bench_median(&row->ours), theirs = bench_median(against);

@@ -19,9 +19,8 @@
 #include <unistd.h>
 
 #include "bench.h"
-#include "sim.h"
 
-#define PAGE UINT64_C(4096)
+#define PAGE AVM_PAGE_SIZE
 #define SLOT (8 * PAGE)
 #define VMA_PAGES 3
 #define OURS_BASE (UINT64_C(1) << 40)
@@ -33,9 +32,7 @@ struct space {
 	const uint32_t *order; /* in which the slots are filled */
 	bool written; /* every page is present */
 	struct bench_random random;
-	struct sim *sim; /* ours */
-	struct sim_proc *proc;
-	struct avm_mm *mm;
+	struct core core; /* ours */
 };
 
 /* addr 0 of map: wherever there is room. */
@@ -49,47 +46,31 @@ struct calls {
 
 /* ---- the core ---------------------------------------------------------------------------------------------- */
 
-static void ours_failed(const char *what, int err)
-{
-	if (err)
-		bench_die("%s: error %d of the core", what, -err);
-}
-
 static uint64_t ours_map(struct space *s, uint64_t addr, uint64_t pages)
 {
-	const struct avm_mmap args = {
-		.addr = addr,
-		.len = pages * PAGE,
-		.prot = AVM_PROT_READ | AVM_PROT_WRITE,
-		.flags = AVM_MAP_PRIVATE | AVM_MAP_ANONYMOUS | (addr ? AVM_MAP_FIXED : 0u),
-	};
-	avm_addr_t at = 0;
-
-	ours_failed("mmap", avm_mmap(s->mm, &args, &at));
-	return at;
+	return core_map(s->core.mm, addr, pages);
 }
 
 static void ours_unmap(struct space *s, uint64_t addr, uint64_t pages)
 {
-	ours_failed("munmap", avm_munmap(s->mm, addr, pages * PAGE));
+	core_ok("munmap", avm_munmap(s->core.mm, addr, pages * PAGE));
 }
 
 static void ours_protect(struct space *s, uint64_t addr, uint64_t pages, int prot)
 {
-	ours_failed("mprotect", avm_mprotect(s->mm, addr, pages * PAGE, (uint32_t)prot));
+	core_ok("mprotect", avm_mprotect(s->core.mm, addr, pages * PAGE, (uint32_t)prot));
 }
 
 static void ours_look(struct space *s, uint64_t addr)
 {
 	uint8_t vec;
 
-	ours_failed("mincore", avm_mincore(s->mm, addr, PAGE, &vec));
+	core_ok("mincore", avm_mincore(s->core.mm, addr, PAGE, &vec));
 }
 
 static void ours_write(struct space *s, uint64_t addr)
 {
-	if (avm_fault(s->mm, addr, AVM_ACCESS_WRITE, NULL) & AVM_FAULT_ERROR)
-		bench_die("a fault of the core failed");
+	core_write(s->core.mm, addr);
 }
 
 static const struct calls ours_calls = {
@@ -201,7 +182,7 @@ static void find(void *context)
 {
 	struct space *s = context;
 
-	if (!avm_find_vma(s->mm, random_slot(s) + PAGE))
+	if (!avm_find_vma(s->core.mm, random_slot(s) + PAGE))
 		bench_die("a VMA is not there");
 }
 
@@ -271,9 +252,7 @@ static void ours_open(struct space *s)
 
 	s->calls = &ours_calls;
 	s->base = OURS_BASE;
-	ours_failed("making a machine", sim_create(&s->sim, &config));
-	ours_failed("making a process", sim_proc_create(s->sim, NULL, &s->proc));
-	s->mm = sim_mm(s->proc);
+	core_open(&s->core, &config);
 	populate(s);
 }
 
@@ -412,8 +391,7 @@ static void measure(struct bench *b, uint64_t n, bool written)
 		bars(b, n, rows);
 	host_stop(host);
 	free(order);
-	if (sim_destroy(ours.sim))
-		bench_die("the core has lost something");
+	core_close(&ours.core);
 }
 
 static void empty_vmas(struct bench *b, const struct bench_work *work)
