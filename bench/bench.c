@@ -181,11 +181,35 @@ static bool all_met(const struct bench *b)
 	return true;
 }
 
+/* Before anything is measured: that takes minutes. NULL with a message. */
+static FILE *open_json(const char *path)
+{
+	FILE *f = strcmp(path, "-") != 0 ? fopen(path, "w") : stdout;
+
+	if (!f)
+		fprintf(stderr, "anonvm: bench: %s: %s\n", path, strerror(errno));
+	return f;
+}
+
+static enum exit_status measure(struct bench *b, const struct settings *s)
+{
+	FILE *json = s->json ? open_json(s->json) : NULL;
+
+	if (s->json && !json)
+		return EXIT_USAGE;
+	run(b, s, json == stdout ? NULL : stdout);
+	if (json && (bench_json(b, json) || (json != stdout && fclose(json)))) {
+		fprintf(stderr, "anonvm: bench: %s: %s\n", s->json, strerror(errno));
+		return EXIT_FAILED;
+	}
+	return s->strict && !all_met(b) ? EXIT_FAILED : EXIT_OK;
+}
+
 int main(int argc, char **argv)
 {
 	struct settings s = { .json = NULL };
 	struct bench b = { .progress = isatty(STDERR_FILENO) };
-	int status = EXIT_OK;
+	enum exit_status status;
 
 	if (parse_options(argc, argv, &s))
 		return EXIT_USAGE;
@@ -207,9 +231,7 @@ int main(int argc, char **argv)
 	b.rows_end = &b.rows;
 	b.bars_end = &b.bars;
 	b.skipped_end = &b.skipped;
-	run(&b, &s, s.json && !strcmp(s.json, "-") ? NULL : stdout);
-	if ((s.json && bench_json(&b, s.json)) || (s.strict && !all_met(&b)))
-		status = EXIT_FAILED;
+	status = measure(&b, &s);
 	bench_free(&b);
 	return status;
 }

@@ -239,8 +239,8 @@ void bench_print_head(const struct bench *b, FILE *f);
 void bench_print_rows(const struct bench *b, const struct bench_work *work, FILE *f);
 void bench_print_end(const struct bench *b, FILE *f);
 
-/* 0, or -1 with a message: no such file, or a build without JSON. */
-int bench_json(const struct bench *b, const char *path);
+/* 0, or -1: it could not be written, or this is a build without JSON. */
+int bench_json(const struct bench *b, FILE *f);
 bool bench_has_json(void);
 
 #endif

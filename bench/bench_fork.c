@@ -21,19 +21,14 @@
 #define ENTRIES (PAGE / sizeof(uint64_t)) /* of one table */
 #define ROOM_FRAMES 65536 /* for tables */
 
-/* `vmas` of equal size, one page apart, with `pages` pages together. */
+/* VMAs of `each` pages, one page apart. */
 struct shape {
-	uint64_t pages, vmas;
+	uint64_t vmas, each;
 };
-
-static uint64_t vma_pages(const struct shape *s)
-{
-	return s->pages / s->vmas;
-}
 
 static uint64_t span(const struct shape *s)
 {
-	return s->pages + s->vmas;
+	return s->vmas * (s->each + 1);
 }
 
 /* ---- the core ------------------------------------------------------------------------------------------------- */
@@ -50,7 +45,7 @@ struct times {
 
 static void ours_write(const struct ours *o)
 {
-	uint64_t each = vma_pages(&o->shape);
+	uint64_t each = o->shape.each;
 
 	for (uint64_t i = 0; i < o->shape.vmas; i++)
 		core_write_pages(o->core.mm, o->base + i * (each + 1) * PAGE, each, 1);
@@ -59,10 +54,10 @@ static void ours_write(const struct ours *o)
 static void ours_open(struct ours *o)
 {
 	const struct sim_config config = {
-		.frames = o->shape.pages + ROOM_FRAMES,
+		.frames = o->shape.vmas * o->shape.each + ROOM_FRAMES,
 		.contents = SIM_STAMPS,
 	};
-	uint64_t each = vma_pages(&o->shape);
+	uint64_t each = o->shape.each;
 
 	core_open(&o->core, &config);
 	o->base = UINT64_C(1) << 40;
@@ -96,7 +91,7 @@ enum {
 
 static void kernel_write(const struct kernel *k)
 {
-	uint64_t each = vma_pages(&k->shape);
+	uint64_t each = k->shape.each;
 
 	for (uint64_t i = 0; i < k->shape.vmas; i++) {
 		for (uint64_t page = 0; page < each; page++) {
@@ -111,7 +106,7 @@ static void kernel_write(const struct kernel *k)
 static int kernel_open(void *context)
 {
 	struct kernel *k = context;
-	uint64_t each = vma_pages(&k->shape);
+	uint64_t each = k->shape.each;
 	unsigned char *p = mmap(NULL, span(&k->shape) * PAGE, PROT_READ | PROT_WRITE,
 				MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
@@ -272,7 +267,7 @@ static struct rows measure(struct bench *b, const struct shape *shape)
 
 static void one_vma(struct bench *b, const struct bench_work *work)
 {
-	const struct shape shape = { .pages = work->size, .vmas = 1 };
+	const struct shape shape = { .vmas = 1, .each = work->size };
 	struct rows r = measure(b, &shape);
 
 	if (work->size == 1 << 18)
@@ -282,7 +277,7 @@ static void one_vma(struct bench *b, const struct bench_work *work)
 
 static void many_vmas(struct bench *b, const struct bench_work *work)
 {
-	const struct shape shape = { .pages = work->size, .vmas = work->size };
+	const struct shape shape = { .vmas = work->size, .each = 1 };
 	struct rows r = measure(b, &shape);
 
 	bench_bar(b, AT_LEAST, bench_ratio(r.fork, r.host_fork), 5, "x",

@@ -37,6 +37,12 @@ static const struct command commands[] = {
 	{ NULL, NULL, NULL },
 };
 
+/* What programs of ours, which come beside this one, are for. */
+static const char *program_summary(const char *name)
+{
+	return !strcmp(name, "bench") ? "measure the core, beside the kernel beneath" : NULL;
+}
+
 /* ---- programs beside this one ------------------------------------------------------------------ */
 
 #define MAX_EXEC_DIRS 3
@@ -106,8 +112,13 @@ static void list_programs(const struct exec_dirs *dirs)
 		if (n < 0)
 			continue;
 		for (int k = 0; k < n; k++) {
-			printf("  %-8s  (%s/%s)\n", entries[k]->d_name + strlen(PROGRAM_PREFIX),
-			       dirs->dir[i], entries[k]->d_name);
+			const char *name = entries[k]->d_name + strlen(PROGRAM_PREFIX);
+			const char *summary = program_summary(name);
+
+			if (summary)
+				printf("  %-8s  %s\n", name, summary);
+			else
+				printf("  %-8s  (%s/%s)\n", name, dirs->dir[i], entries[k]->d_name);
 			free(entries[k]);
 		}
 		free(entries);
