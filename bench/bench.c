@@ -209,7 +209,7 @@ int main(int argc, char **argv)
 {
 	struct settings s = { .json = NULL };
 	struct bench b = { .progress = isatty(STDERR_FILENO) };
-	enum exit_status status;
+	int status;
 
 	if (parse_options(argc, argv, &s))
 		return EXIT_USAGE;
@@ -231,7 +231,7 @@ int main(int argc, char **argv)
 	b.rows_end = &b.rows;
 	b.bars_end = &b.bars;
 	b.skipped_end = &b.skipped;
-	status = measure(&b, &s);
+	status = (int)measure(&b, &s);
 	bench_free(&b);
 	return status;
 }
