@@ -7,6 +7,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -225,6 +226,8 @@ int main(int argc, char **argv)
 		list(&s);
 		return EXIT_OK;
 	}
+	/* No huge pages, on either side: child processes inherit that. */
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	b.repeat = s.repeat;
 	b.quick = s.quick;
 	b.sample_seconds = s.quick ? 0.001 : 0.02;

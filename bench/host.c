@@ -126,7 +126,6 @@ static _Noreturn void child_main(const struct host_side *side, int fd, pid_t par
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
-	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 
 	error = side->open ? side->open(side->context) : 0;
 	if (send(fd, &error, sizeof(error), MSG_NOSIGNAL) < 0 || error)
