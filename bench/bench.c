@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fnmatch.h>
 #include <getopt.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -206,6 +207,20 @@ static enum exit_status measure(struct bench *b, const struct settings *s)
 	return s->strict && !all_met(b) ? EXIT_FAILED : EXIT_OK;
 }
 
+/* What child processes inherit: no huge pages, and one CPU, with its caches and its neighbours. */
+static void same_for_all_sides(void)
+{
+	int cpu = sched_getcpu();
+	cpu_set_t set;
+
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+	CPU_ZERO(&set);
+	if (cpu < 0 || cpu >= CPU_SETSIZE)
+		return;
+	CPU_SET((size_t)cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
 int main(int argc, char **argv)
 {
 	struct settings s = { .json = NULL };
@@ -226,8 +241,7 @@ int main(int argc, char **argv)
 		list(&s);
 		return EXIT_OK;
 	}
-	/* No huge pages, on either side: child processes inherit that. */
-	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+	same_for_all_sides();
 	b.repeat = s.repeat;
 	b.quick = s.quick;
 	b.sample_seconds = s.quick ? 0.001 : 0.02;
