@@ -108,6 +108,20 @@ void bench_print_head(const struct bench *b, FILE *f)
 	fprintf(f, "\n" WORK OURS THEIRS "ratio\n", "work", "ours", "against");
 }
 
+static const char *lost(enum bench_unit unit)
+{
+	switch (unit) {
+	case BENCH_NS:
+	case BENCH_RATE:
+		return "  ** SLOWER **";
+	case BENCH_BYTES:
+		return "  ** LARGER **";
+	case BENCH_COUNT:
+		return "  ** MORE **";
+	}
+	return "";
+}
+
 static void print_against(const struct bench_row *row, const struct bench_series *s, FILE *f)
 {
 	char buf[96];
@@ -118,7 +132,7 @@ static void print_against(const struct bench_row *row, const struct bench_series
 		fprintf(f, "%-10s %s\n", "", s->what);
 	else
 		fprintf(f, "%-10.*f %s%s\n", ratio < 0.1 ? 4 : 2, ratio, s->what,
-			ratio < 1 && !s->limit ? "  ** SLOWER **" : "");
+			ratio < 1 && !s->limit ? lost(row->unit) : "");
 }
 
 static void print_row(const struct bench_row *row, FILE *f)

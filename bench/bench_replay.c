@@ -84,7 +84,7 @@ static void replay_trace(struct bench *b, const struct bench_work *work, const c
 	}
 	whole = bench_row(b, BENCH_RATE, "events, with reading and accounts");
 	whole_program = bench_against(whole, "the program, on the wall");
-	core = bench_row(b, BENCH_RATE, "events, the core's part alone");
+	core = bench_row(b, BENCH_RATE, "events, the core's part alone, on the wall");
 	core_program = bench_against(core, "the program, on the wall");
 	seconds = program_seconds(path);
 	while (bench_round(b)) {

@@ -85,6 +85,19 @@ static void a_row_that_is_slower_is_printed_as_such(void **state)
 	assert_non_null(strstr(print(t), "0.50       rival  ** SLOWER **"));
 }
 
+static void bytes_are_larger_and_objects_more(void **state)
+{
+	struct table *t = *state;
+
+	t->row->unit = BENCH_BYTES;
+	bench_add(&t->row->ours, 200);
+	bench_add(bench_against(t->row, "rival"), 100);
+	assert_non_null(strstr(print(t), "0.50       rival  ** LARGER **"));
+	free(t->text);
+	t->row->unit = BENCH_COUNT;
+	assert_non_null(strstr(print(t), "0.50       rival  ** MORE **"));
+}
+
 static void a_row_that_is_faster_or_above_a_limit_is_not(void **state)
 {
 	struct table *t = *state;
@@ -157,6 +170,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TABLE_TEST(median_smallest_and_largest_are_shown),
 		TABLE_TEST(a_row_that_is_slower_is_printed_as_such),
+		TABLE_TEST(bytes_are_larger_and_objects_more),
 		TABLE_TEST(a_row_that_is_faster_or_above_a_limit_is_not),
 		TABLE_TEST(of_rates_the_larger_is_better),
 		TABLE_TEST(what_has_no_samples_has_no_ratio),
