@@ -80,6 +80,8 @@ static int open_limit(uint64_t *allowed)
 	int fd = open(MAP_COUNT, O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
+		fd = open(MAP_COUNT, O_RDONLY | O_CLOEXEC); /* it may be enough */
+	if (fd < 0)
 		return -1;
 	if (!flock(fd, LOCK_EX | LOCK_NB)) {
 		*allowed = read_limit(fd);
@@ -107,8 +109,9 @@ bool host_allow_vmas(uint64_t vmas, uint64_t *limit)
 	if (limit_fd < 0)
 		return false;
 	len = snprintf(wanted, sizeof(wanted), "%llu\n", (unsigned long long)vmas);
-	raised = true;
-	if (pwrite(limit_fd, wanted, (size_t)len, 0) < 0)
+	/* First it is to be put back, then it is changed. */
+	raised = fcntl(limit_fd, F_GETFL) & O_RDWR;
+	if (!raised || pwrite(limit_fd, wanted, (size_t)len, 0) < 0)
 		return false;
 	*limit = allowed = vmas;
 	return true;
