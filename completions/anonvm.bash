@@ -4,7 +4,7 @@
 _anonvm()
 {
 	local cur prev words cword
-	local commands='run graph record replay why diff check help'
+	local commands='run graph record replay why diff check bench help'
 
 	COMPREPLY=()
 	cur=${COMP_WORDS[COMP_CWORD]}
@@ -52,7 +52,11 @@ _anonvm()
 		mapfile -t COMPREPLY < <(compgen -W 'auto' -- "$cur")
 		return
 		;;
-	--frames | --stop | --stop-at | --top)
+	--frames | --stop | --stop-at | --top | --repeat)
+		return
+		;;
+	--only)
+		mapfile -t COMPREPLY < <(compgen -W "$("${words[0]}" bench --list 2>/dev/null | sed 's/ .*//')" -- "$cur")
 		return
 		;;
 	-o | --output)
@@ -75,6 +79,9 @@ _anonvm()
 		;;
 	record)
 		options='--output --scrub --keep-data --strace --pages --quiet --help'
+		;;
+	bench)
+		options='--only= --list --repeat= --quick --json= --strict --help'
 		;;
 	why)
 		options='--all --family= --touch= --top= --json --quiet --help'

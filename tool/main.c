@@ -38,6 +38,14 @@ static const struct command commands[] = {
 	{ NULL, NULL, NULL },
 };
 
+/* What programs of ours, which come beside this one, are for. */
+static const char *program_summary(const char *name)
+{
+	return !strcmp(name, "bench") ? "measure the core, beside the kernel beneath" :
+	       !strcmp(name, "check") ? "the core in threads, under a scheduler of our own" :
+					NULL;
+}
+
 /* ---- programs beside this one ------------------------------------------------------------------ */
 
 #define MAX_EXEC_DIRS 3
@@ -107,8 +115,13 @@ static void list_programs(const struct exec_dirs *dirs)
 		if (n < 0)
 			continue;
 		for (int k = 0; k < n; k++) {
-			printf("  %-8s  (%s/%s)\n", entries[k]->d_name + strlen(PROGRAM_PREFIX),
-			       dirs->dir[i], entries[k]->d_name);
+			const char *name = entries[k]->d_name + strlen(PROGRAM_PREFIX);
+			const char *summary = program_summary(name);
+
+			if (summary)
+				printf("  %-8s  %s\n", name, summary);
+			else
+				printf("  %-8s  (%s/%s)\n", name, dirs->dir[i], entries[k]->d_name);
 			free(entries[k]);
 		}
 		free(entries);

@@ -365,7 +365,7 @@ int main(int argc, char **argv)
 	if (n < 64)
 		die("usage: swap [PAGES], 64 or more");
 	printf("{ \"benchmark\": \"swap\", \"page_size\": %u, \"working_set\": %zu, \"frames\": %zu, "
-	       "\"runs\": %u,\n  \"results\": [\n",
+	       "\"runs\": %d,\n  \"results\": [\n",
 	       (unsigned)PAGE, n, n / 2, RUNS);
 	for (size_t s = 0; s < sizeof(sets) / sizeof(sets[0]); s++) {
 		fill(&sets[s], n);
