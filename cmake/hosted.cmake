@@ -121,7 +121,7 @@ if(bench_sources)
 	add_executable(anonvm-bench ${bench_sources})
 	set_target_properties(anonvm-bench PROPERTIES C_EXTENSIONS OFF
 		RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/libexec/anonvm)
-	target_compile_definitions(anonvm-bench PRIVATE _GNU_SOURCE)
+	target_compile_definitions(anonvm-bench PRIVATE _GNU_SOURCE AVM_BUILD="$<LOWER_CASE:$<CONFIG>>")
 	target_link_libraries(anonvm-bench PRIVATE ${AVM_LIBRARIES})
 endif()
 
