@@ -38,7 +38,7 @@ static const char help[] =
 	"exit status: 0 measured; 1 it could not be; 2 bad usage\n";
 
 /* In the order of the table. */
-static const struct bench_work *const works[] = { bench_vma };
+static const struct bench_work *const works[] = { bench_vma, bench_families };
 #define NR_TABLES (sizeof(works) / sizeof(works[0]))
 
 #define MAX_GLOBS 32

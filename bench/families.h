@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * families.h - what families of forks cost: shapes, and who is measured on them.
+ * families.h - what families of forks cost: shapes, and the two sides that build them.
  *
  * A shape is a set of processes that have come from one by fork. Each has the same VMAs at the same places, and has
- * written to each page of them, so that it has pages, and anon_vmas, of its own. bench_families.c has the list and
- * prints; families_core.c and families_host.c build the shapes, from processes of the simulated machine and of the host.
+ * written to each page of them, so that it has pages, and anon_vmas, of its own. bench_families.c has the list, asks
+ * and reports; families_core.c builds a shape from processes of the simulated machine, families_host.c from processes
+ * of the kernel beneath.
  */
 #ifndef BENCH_FAMILIES_H
 #define BENCH_FAMILIES_H
@@ -13,78 +14,79 @@
 #include <stdint.h>
 
 #include "anonvm/machine.h"
+#include "bench.h"
 
 enum form {
-	FORM_STAR, /* one parent, `size` children */
-	FORM_RELAY, /* each process forks the next and exits; the last of `size` is there */
-	FORM_CHAIN, /* each forks the next and stays; `size` are there */
-	FORM_TREE, /* each has two children, `size` levels below the first */
+	FORM_STAR, /* the first process forks all others */
+	FORM_RELAY, /* each forks the next and exits */
+	FORM_CHAIN, /* each forks the next and stays */
+	FORM_TREE, /* each forks two, level by level */
 };
 
 struct shape {
 	const char *name;
 	enum form form;
-	unsigned size;
-	unsigned vmas; /* of each process, apart from each other */
+	unsigned processes; /* ever */
+	unsigned vmas; /* of each process, apart from each other; 0: none but what a process of the host has anyway */
 	unsigned pages; /* of each VMA */
 };
 
-unsigned shape_processes(const struct shape *s); /* ever */
-unsigned shape_alive(const struct shape *s); /* at the end */
+/* Of how many at the end. */
+static inline unsigned shape_alive(const struct shape *s)
+{
+	return s->form == FORM_RELAY ? 1 : s->processes;
+}
 
-/* Medians of runs, in ns. */
-struct spread {
-	double median, min, max;
-	unsigned runs;
+struct counts {
+	double avcs, anon_vmas, bytes;
 };
 
-/* Of forms that have a depth: fork and exit of one more, when so many generations have been. */
-struct point {
-	unsigned depth;
-	double entries; /* AVCs of the process that forks, in all its VMAs; core only */
-	struct spread leaf;
-};
-#define MAX_POINTS 6
+/* ---- on the simulated machine ---------------------------------------------------------------------------- */
 
-/* The depth of point i; 0: there is none. */
-unsigned shape_point(const struct shape *s, unsigned i);
+struct core_family;
 
-/* Reverse walks of some pages; how many (VMA, address) pairs they looked at, and how many mapped the page. */
+/* Ends the program when there is no memory, as everything here. */
+struct core_family *core_family_open(const struct shape *s, enum avm_family_policy policy);
+
+/* Until so many processes have been. */
+void core_family_grow(struct core_family *f, unsigned processes);
+
+/* One more process, by fork, and its exit: ns. */
+double core_family_leaf(const struct bench *b, struct core_family *f);
+
+struct counts core_family_count(struct core_family *f);
+
+/* Reverse walks: how many (VMA, address) pairs they have looked at, and how many of those mapped the page. */
 struct walks {
-	uint64_t walks, visited, mapped;
+	double visited, mapped;
 	double ns; /* of the whole operation, for each page */
 };
 
-struct figures {
-	char skipped[160]; /* why there are none */
-	char note[160];
-	unsigned processes; /* when it was counted */
-	bool counted;
-	double avcs, anon_vmas, bytes;
-	double avcs_base, anon_vmas_base; /* host: of processes without those VMAs; taken off from the above */
-	double drift; /* host: AVCs that the rest of the system has won or lost meanwhile */
-	struct spread leaf; /* one more process: fork and exit */
-	struct spread alone; /* the same by a process with the same VMAs and pages, and no family */
-	struct spread leaf_base, alone_base; /* host: without those VMAs */
-	struct point points[MAX_POINTS];
-	unsigned nr_points;
-	struct walks migrate, page_out, shrink; /* core only */
-};
+/* Of some pages, of all processes alike, which `take` takes from everybody: avm_migrate, avm_page_out. */
+struct walks core_family_walk(struct core_family *f, int (*take)(struct avm *m, avm_pfn_t pfn));
 
-/* ---- measuring ---------------------------------------------------------------------------------------- */
+/* Of reclaim that is asked for so many pages. */
+struct walks core_family_shrink(struct core_family *f, unsigned pages);
 
-/* Calls `op` several times, for `seconds` or so, and at least five times. */
-double now_ns(void);
+void core_family_close(struct core_family *f);
 
-struct spread spread_of(void (*op)(void *context), void *context, double seconds);
+/* ---- on the host ------------------------------------------------------------------------------------------ */
 
-void families_core(const struct shape *s, enum avm_family_policy policy, struct figures *f);
+struct host_family;
 
-/* In processes of its own, which are gone when it returns, whatever happens. */
-void families_host(const struct shape *s, struct figures *f);
+/*
+ * In processes of its own, which end when this program does, however it ends. NULL, and a bench_skip(): there are not
+ * so many processes, or not so much memory.
+ */
+struct host_family *host_family_open(struct bench *b, const struct shape *s);
 
-/* What such a process runs, which is this program anew: main() comes here when argv[1] is FAMILIES_HOST_ARG. */
-#define FAMILIES_HOST_ARG "--families-host"
-int families_host_main(int argc, char **argv);
+/* fork, _exit and wait of one more: the time that both spend on a CPU. NAN: the processes have died. */
+double host_family_leaf(struct host_family *h);
+
+/* What /proc/slabinfo has more than before. NAN: it may not be read. */
+struct counts host_family_count(struct host_family *h);
+
+/* Ends all processes. What is left in /proc/slabinfo then is not of this family, but of others meanwhile. */
+struct counts host_family_close(struct host_family *h);
 
 #endif
