@@ -58,7 +58,10 @@ static void draw_schedule(const struct campaign *g, const struct program *pr, un
 	bits ^= bits >> 29;
 	*s = (struct check_schedule){ .seed = bits, .length = length };
 	s->late = bits >> 8 & 1;
-	s->first = (uint8_t)(i < pr->nr_threads ? i : (bits >> 16) % pr->nr_threads);
+	if (i < pr->nr_threads)
+		s->first = (uint8_t)i;
+	else if (pr->nr_threads > 1)
+		s->first = (uint8_t)((bits >> 16) % pr->nr_threads);
 	if (i < pr->nr_threads) {
 		s->strategy = CHECK_REPLAY;
 		return;

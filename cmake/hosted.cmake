@@ -155,11 +155,13 @@ install(FILES ${PROJECT_SOURCE_DIR}/docs/anonvm.1
 install(FILES ${PROJECT_SOURCE_DIR}/completions/anonvm.bash RENAME anonvm
 	DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 
-# The checker: a core of its own, whose memory accesses call us (see ports/check/check_access.c).
-set(AVM_CHECK_FLAGS -fsanitize=thread -fno-sanitize=address,undefined)
+# The checker: a core of its own, whose memory accesses call us (see ports/check/check_access.c). That is the
+# instrumentation of one sanitizer, which goes with no other.
+set(AVM_CHECK_FLAGS -fsanitize=thread)
 file(GLOB check_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/check/*.c)
 file(GLOB port_check_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/ports/check/*.c)
-if(AVM_CORE_SOURCES AND check_sources AND NOT AVM_AMALGAMATION)
+if(AVM_CORE_SOURCES AND check_sources AND NOT AVM_AMALGAMATION AND NOT AVM_SANITIZE
+   AND NOT AVM_COVERAGE)
 	# Who only looks, at a machine at rest, need not be watched.
 	set(observers ${AVM_CORE_SOURCES})
 	list(FILTER observers INCLUDE REGEX "src/(verify|dump|graph|stats)")

@@ -170,6 +170,7 @@ struct diff_can {
 	bool heap; /* the heap can be moved into the window */
 	bool names; /* of anonymous memory */
 	bool policies; /* mbind */
+	bool lock_all; /* mlockall touches all of a process */
 	bool force; /* /proc/self/mem writes where the process may not */
 	bool advice[32]; /* which kinds of madvise the kernel was built with */
 	uint64_t lowest; /* address to be mapped */

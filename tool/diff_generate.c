@@ -382,6 +382,8 @@ static bool wanted(const struct diff_can *can, const struct diff_program *pr, en
 	case DIFF_PEEK:
 	case DIFF_POKE:
 		return can->force;
+	case DIFF_MLOCKALL:
+		return can->lock_all;
 	case DIFF_NAME:
 		return can->names;
 	case DIFF_POLICY:

@@ -118,6 +118,14 @@ static bool probe_policies(void)
 	return map(0, 2, RW, ANON) && !diff_worker_policy(&one) && !diff_worker_policy(&two);
 }
 
+/* What the address sanitizer reserves would be faulted in, all of it. */
+static bool probe_lock_all(void)
+{
+	const char *s = diff_read_all("/proc/self/statm");
+
+	return s && diff_number(&s, 10) * DIFF_PAGE < UINT64_C(1) << 32;
+}
+
 static bool probe_advice(void)
 {
 	static const int all[] = { 0,  1,  2,  3,  4,  8,  9,  10, 11, 12, 13,
@@ -173,6 +181,7 @@ bool diff_probe(struct diff_can *can, const char **why)
 	can->heap = diff_probe_apart(diff_worker_heap);
 	can->names = diff_probe_apart(probe_names);
 	can->policies = diff_probe_apart(probe_policies);
+	can->lock_all = diff_probe_apart(probe_lock_all);
 	can->force = diff_probe_apart(probe_force);
 	*why = "madvise cannot be tried";
 	if (!diff_probe_apart(probe_advice))
