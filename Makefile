@@ -6,6 +6,7 @@ LINES ?= 97
 BRANCHES ?= 88
 OPS ?= 100000
 WERROR ?= OFF
+TIME ?= 60
 PREFIX ?= /usr/local
 PRESETS := release debug asan tsan coverage
 
@@ -13,7 +14,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := release-tool
 .PHONY: help release-tool demo check coverage freestanding format format-check tidy cppcheck lint \
-	bench install clean rules-can-fail $(PRESETS:%=check-%)
+	bench install clean rules-can-fail fuzz $(PRESETS:%=check-%)
 
 help:
 	@echo 'make               the release tool: build/anonvm'
@@ -25,6 +26,7 @@ help:
 	@echo 'make lint          format-check, tidy, cppcheck, and the checks of scripts/'
 	@echo 'make format        lay out the sources'
 	@echo 'make rules-can-fail  breaks rules of docs/rules.md, one by one, and sees tests fail'
+	@echo 'make fuzz          run the fuzz targets, each for TIME=$(TIME) seconds (clang); docs/fuzzing.md'
 	@echo 'make bench         measure'
 	@echo 'make install       to PREFIX=$(PREFIX), below DESTDIR'
 	@echo 'make clean         remove build/'
@@ -67,6 +69,12 @@ lint: format-check tidy cppcheck
 rules-can-fail:
 	@scripts/setup check
 	@scripts/rules-can-fail --jobs $(JOBS) $(ARGS)
+
+fuzz:
+	@scripts/setup fuzz
+	@cmake --preset fuzz >/dev/null
+	@cmake --build --preset fuzz -j $(JOBS)
+	@scripts/fuzz --time $(TIME) --jobs $(JOBS) $(ARGS)
 
 bench: release-tool
 	@cmake --build --preset release --target microbenchmarks -j $(JOBS) >/dev/null

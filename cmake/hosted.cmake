@@ -35,6 +35,18 @@ if(AVM_COVERAGE)
 	target_link_options(avm_flags INTERFACE --coverage)
 endif()
 
+# Where a fuzzer looks for news: the core without what judges it, which is to be quick, and the tool.
+add_library(avm_explored INTERFACE)
+if(AVM_FUZZ)
+	target_compile_options(avm_explored INTERFACE -fsanitize=fuzzer-no-link)
+	set(judges ${AVM_CORE_SOURCES})
+	list(FILTER judges INCLUDE REGEX "/verify[^/]*$|_check\\.c$")
+	set_source_files_properties(${judges} PROPERTIES COMPILE_OPTIONS -fno-sanitize=fuzzer-no-link)
+	# Looks at each byte of a red zone: half of the time, else.
+	set_source_files_properties(${PROJECT_SOURCE_DIR}/src/slab_check.c PROPERTIES
+		COMPILE_OPTIONS "-fno-sanitize=fuzzer-no-link,address,undefined")
+endif()
+
 # One name of a library: static, C11 without extensions.
 function(avm_library name)
 	add_library(${name} STATIC ${ARGN})
@@ -74,7 +86,7 @@ if(AVM_CORE_SOURCES)
 		avm_library(avm_core_sim ${AVM_CORE_SOURCES})
 	endif()
 	target_include_directories(avm_core_sim PUBLIC ${PROJECT_SOURCE_DIR}/ports/sim)
-	target_link_libraries(avm_core_sim PUBLIC anonvm_arch_soft PRIVATE avm_measured)
+	target_link_libraries(avm_core_sim PUBLIC anonvm_arch_soft PRIVATE avm_measured avm_explored)
 	list(APPEND AVM_LIBRARIES avm_core_sim)
 endif()
 if(port_sim_sources)
@@ -104,7 +116,7 @@ if(tool_sources)
 	avm_library(avm_tool ${tool_sources})
 	target_include_directories(avm_tool PUBLIC ${PROJECT_SOURCE_DIR}/tool)
 	target_compile_definitions(avm_tool PUBLIC _GNU_SOURCE)
-	target_link_libraries(avm_tool PUBLIC ${AVM_LIBRARIES} avm_features m)
+	target_link_libraries(avm_tool PUBLIC ${AVM_LIBRARIES} avm_features m PRIVATE avm_explored)
 	list(PREPEND AVM_LIBRARIES avm_tool)
 endif()
 

@@ -99,3 +99,5 @@ if(port_sources)
 	add_test(NAME port/selftest_sim COMMAND selftest_sim)
 	avm_test_environment(port/selftest_sim)
 endif()
+
+include(cmake/fuzz.cmake)

@@ -53,6 +53,9 @@ struct replay_hooks {
 
 struct replay_config {
 	const char *path;
+	const char *
+		text; /* NULL: what `path` names; else the trace, which `path` is the name of: it must stay */
+	size_t text_len;
 	uint64_t frames; /* 0: REPLAY_FRAMES */
 	uint32_t swap_slots; /* 0: no swap */
 	enum sim_swap_kind swap_kind;
@@ -62,6 +65,7 @@ struct replay_config {
 	enum replay_touch touch;
 	enum replay_wrong wrong;
 	uint64_t stop; /* after this event; 0: at the end */
+	uint64_t work; /* how much the trace may ask for, in pages; 0: more than any program does */
 	struct avm_merge_observer *observer; /* told of refused merges, or NULL */
 	const struct replay_hooks *hooks; /* or NULL */
 	void *context; /* of the hooks */

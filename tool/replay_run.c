@@ -287,6 +287,14 @@ static int sim_start(struct replay *r)
 	return pressure_start(r);
 }
 
+static int open_trace(struct replay *r, char err[TRACE_ERR_MAX])
+{
+	const struct replay_config *c = &r->config;
+
+	return c->text ? trace_open_mem(&r->trace, c->text, c->text_len, c->path, err) :
+			 trace_open(&r->trace, c->path, err);
+}
+
 struct replay *replay_new(const struct replay_config *config, char err[TRACE_ERR_MAX])
 {
 	struct replay *r = calloc(1, sizeof(*r));
@@ -302,7 +310,7 @@ struct replay *replay_new(const struct replay_config *config, char err[TRACE_ERR
 	r->config = *config;
 	trace_quote(r->name, sizeof(r->name),
 		    (struct trace_str){ config->path, strlen(config->path) });
-	if (trace_open(&r->trace, config->path, err)) {
+	if (open_trace(r, err)) {
 		free(r->state);
 		free(r);
 		return NULL;

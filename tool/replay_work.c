@@ -14,6 +14,11 @@
 #define WORK_FREE (UINT64_C(1) << 25)
 #define WORK_PER_EVENT 2048u
 
+static uint64_t limit(const struct replay *r)
+{
+	return r->config.work ? r->config.work : WORK_FREE + r->events * WORK_PER_EVENT;
+}
+
 bool work_allow(struct replay *r, uint64_t n)
 {
 	struct replay_state *st = r->state;
@@ -27,15 +32,14 @@ bool work_allow(struct replay *r, uint64_t n)
 
 bool work_exhausted(const struct replay *r)
 {
-	return r->state->work > WORK_FREE + r->events * WORK_PER_EVENT;
+	return r->state->work > limit(r);
 }
 
 int work_refuse(struct replay *r)
 {
 	return trace_refuse(r->trace, r->state->line,
 			    "a trace of %llu events so far asks for more work than %llu pages",
-			    (unsigned long long)r->events,
-			    (unsigned long long)(WORK_FREE + r->events * WORK_PER_EVENT));
+			    (unsigned long long)r->events, (unsigned long long)limit(r));
 }
 
 /* To copy an address space, or to take it down. */

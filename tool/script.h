@@ -43,7 +43,7 @@ struct script_options {
 	int family; /* enum avm_family_policy where the script names none; -1: the default */
 	bool trace; /* print each line with its result */
 	FILE *out; /* for `show` and trace; NULL: nowhere */
-	bool files; /* `graph` lines write their files; without it they do nothing */
+	bool files; /* files that a script names are written; without it `graph` does nothing, `swapon` takes its own */
 	unsigned stop_at; /* lines behind this one are not performed; 0: all are */
 	const struct script_picture *picture; /* of the machine as the script leaves it, or NULL */
 };
@@ -54,7 +54,7 @@ struct script_result {
 	uint64_t lines; /* performed */
 	uint64_t loads; /* bytes compared with the oracle, by accesses */
 	uint64_t verified; /* times the invariants were checked */
-	uint64_t violations;
+	uint64_t violations; /* of invariants, and of what the simulated machine checks */
 	uint64_t leaked;
 	struct avm_stats stats; /* of the machine at the end; zeroes when there was none */
 };

@@ -365,6 +365,7 @@ static void check_after(struct run *run)
 	bool small = sim_frames_used(run->sim) <= SMALL_FRAMES;
 
 	if (sim_errors(run->sim)) {
+		run->result->violations += sim_errors(run->sim);
 		run_fail(run, "%s", sim_last_error(run->sim));
 		return;
 	}

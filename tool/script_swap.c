@@ -91,7 +91,7 @@ void op_swapon(struct run *run, const struct script_line *line, struct outcome *
 	config.priority = (int32_t)priority;
 	if (file) {
 		config.kind = SIM_SWAP_FILE;
-		config.path = file->args[0].text;
+		config.path = run->options->files ? file->args[0].text : NULL;
 	}
 	add_device(run, &line->args[0].name, &config, out);
 }

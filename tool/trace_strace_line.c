@@ -203,7 +203,9 @@ bool strace_split(struct scan s, bool complete, struct strace_call *c)
 		s.p++;
 	}
 	if (!complete) {
-		add_arg(c, start, s.p);
+		/* "name(args) <unfinished ...>" is no line of strace's, but a line. */
+		if (start <= s.p)
+			add_arg(c, start, s.p);
 		return true;
 	}
 	if (!scan_char(&s, ')'))

@@ -17,13 +17,15 @@
 
 static size_t program_length(uint64_t seed)
 {
-	struct rng r = { seed ^ 0xbadc0de };
+	struct rng r = { .state = seed ^ 0xbadc0de };
 
 	return rng_below(&r, 4) ? 200 + rng_below(&r, 1000) : 1000 + rng_below(&r, OPS_MAX - 1000);
 }
 
-static void take_ops(struct program *pr, size_t n)
+void program_take_ops(struct program *pr)
 {
+	size_t n = program_outcome()->n;
+
 	pr->n = pr->room = n;
 	pr->ops = calloc(n + 1, sizeof(*pr->ops));
 	if (!pr->ops)
@@ -31,23 +33,29 @@ static void take_ops(struct program *pr, size_t n)
 	memcpy(pr->ops, program_outcome()->ops, n * sizeof(*pr->ops));
 }
 
-static void report(const char *name, struct program *pr, enum check check, uint64_t ops)
+void program_report(struct program *pr, enum check check, const char *again)
 {
 	char what[512];
 
-	memcpy(what, program_outcome()->what, sizeof(what));
-	take_ops(pr, program_outcome()->n);
-	fprintf(stderr, "program %llu, operation %zu (%llu in all): %s: %s\n",
-		(unsigned long long)pr->seed, program_outcome()->at, (unsigned long long)ops,
-		check_name(check), what);
+	program_take_ops(pr);
 	program_shrink(pr, check, stderr);
 	program_run(pr, NULL, what);
 	for (size_t i = 0; i < pr->n; i++)
 		pr->ops[i].expect = program_outcome()->ops[i].expect;
-	printf("# %s: %s\n", check_name(check), what);
-	printf("# again: %s --program %llu\n", name, (unsigned long long)pr->seed);
+	printf("# %s: %s\n# again: %s\n", check_name(check), what, again);
 	program_print(pr, program_outcome()->claim, stdout);
 	program_free(pr);
+}
+
+static void report(const char *name, struct program *pr, enum check check, uint64_t ops)
+{
+	char again[64];
+
+	fprintf(stderr, "program %llu, operation %zu (%llu in all): %s: %s\n",
+		(unsigned long long)pr->seed, program_outcome()->at, (unsigned long long)ops,
+		check_name(check), program_outcome()->what);
+	snprintf(again, sizeof(again), "%s --program %llu", name, (unsigned long long)pr->seed);
+	program_report(pr, check, again);
 }
 
 struct options {
@@ -63,8 +71,8 @@ static int print_whole(const struct options *o)
 	struct program pr;
 
 	program_init(&pr, o->program, o->kind);
-	program_run_apart(&pr, program_length(o->program), false);
-	take_ops(&pr, program_outcome()->n);
+	program_run_random(&pr, program_length(o->program));
+	program_take_ops(&pr);
 	program_print(&pr, "", stdout);
 	program_free(&pr);
 	return 0;
@@ -82,7 +90,7 @@ static bool run_program(const struct options *o, uint64_t seed, struct totals *t
 	size_t n = program_length(seed);
 
 	program_init(&pr, seed, o->kind);
-	check = program_run_apart(&pr, n, false);
+	check = program_run_random(&pr, n);
 	t->programs++;
 	t->ops += program_outcome()->n;
 	t->injected += program_outcome()->injected;
@@ -146,7 +154,7 @@ static bool print_events(const struct totals *t)
 
 static bool run_programs(const struct options *o, struct totals *t)
 {
-	struct rng r = { o->seed };
+	struct rng r = { .state = o->seed };
 	bool good = true;
 
 	if (o->one)

@@ -15,14 +15,25 @@ uint64_t rng_next(struct rng *r)
 	return z ^ z >> 31;
 }
 
-uint64_t rng_below(struct rng *r, uint64_t n)
+/* As few bytes as will do: to change one is to change one choice. */
+static uint64_t take_bytes(struct rng *r, uint64_t n)
 {
-	return rng_next(r) % n;
+	uint64_t v = 0;
+
+	for (uint64_t most = 1; most < n && r->bytes < r->end; most <<= 8)
+		v = v << 8 | *r->bytes++;
+	return v % n;
 }
 
+uint64_t rng_below(struct rng *r, uint64_t n)
+{
+	return r->bytes ? take_bytes(r, n) : rng_next(r) % n;
+}
+
+/* What is seldom does not happen where bytes are zero, or at an end. */
 bool rng_one_in(struct rng *r, uint64_t n)
 {
-	return !rng_below(r, n);
+	return rng_below(r, n) == (r->bytes ? n - 1 : 0);
 }
 
 #define PICK(r, array) ((array)[rng_below((r), sizeof(array) / sizeof((array)[0]))])
@@ -31,38 +42,45 @@ bool rng_one_in(struct rng *r, uint64_t n)
 
 avm_addr_t window_start;
 
-void program_init(struct program *pr, uint64_t seed, enum program_kind kind)
+void program_draw(struct program *pr, struct rng *r, enum program_kind kind)
 {
 	static const enum avm_family_policy families[] = { AVM_FAMILY_REUSE, AVM_FAMILY_CHAIN,
 							   AVM_FAMILY_FLAT, AVM_FAMILY_REUSE };
 	static const uint32_t guards[] = { 1, 4, 16, 0 };
-	struct rng r = { seed };
 
-	*pr = (struct program){ .seed = seed, .frames = 8192, .nr_procs = NR_PROCS };
+	*pr = (struct program){ .seed = r->state, .frames = 8192, .nr_procs = NR_PROCS };
 	window_start = (avm_addr_t)0x40000000 - 200 * PAGE;
-	rng_next(&r);
-	pr->core.family = PICK(&r, families);
-	pr->contents = rng_one_in(&r, 2) ? SIM_BYTES : SIM_STAMPS;
-	pr->core.stack_guard = PICK(&r, guards);
+	pr->core.family = PICK(r, families);
+	pr->contents = rng_one_in(r, 2) ? SIM_BYTES : SIM_STAMPS;
+	pr->core.stack_guard = PICK(r, guards);
 	pr->core.no_stack_guard = !pr->core.stack_guard;
-	pr->core.fault_around = rng_one_in(&r, 3) ? 1 : 16;
-	if (rng_one_in(&r, 3)) {
+	pr->core.fault_around = rng_one_in(r, 3) ? 1 : 16;
+	if (rng_one_in(r, 3)) {
 		pr->core.commit = AVM_COMMIT_STRICT;
-		pr->core.commit_reserve = pr->frames - 300 - rng_below(&r, 1200);
+		pr->core.commit_reserve = pr->frames - 300 - rng_below(r, 1200);
 	}
-	if (rng_one_in(&r, 6))
-		pr->core.max_map_count = 12 + (uint32_t)rng_below(&r, 30);
+	if (rng_one_in(r, 6))
+		pr->core.max_map_count = 12 + (uint32_t)rng_below(r, 30);
 	pr->limits = (struct avm_limits){ AVM_NO_LIMIT, AVM_NO_LIMIT, AVM_NO_LIMIT, AVM_NO_LIMIT };
-	if (rng_one_in(&r, 6))
-		pr->limits.address_space = (60 + rng_below(&r, 200)) * PAGE;
-	if (rng_one_in(&r, 6))
-		pr->limits.data = (40 + rng_below(&r, 150)) * PAGE;
-	if (rng_one_in(&r, 3))
-		pr->limits.stack = (5 + rng_below(&r, 40)) * PAGE;
-	if (rng_one_in(&r, 4))
-		pr->limits.locked = rng_below(&r, 60) * PAGE;
+	if (rng_one_in(r, 6))
+		pr->limits.address_space = (60 + rng_below(r, 200)) * PAGE;
+	if (rng_one_in(r, 6))
+		pr->limits.data = (40 + rng_below(r, 150)) * PAGE;
+	if (rng_one_in(r, 3))
+		pr->limits.stack = (5 + rng_below(r, 40)) * PAGE;
+	if (rng_one_in(r, 4))
+		pr->limits.locked = rng_below(r, 60) * PAGE;
 	if (kind == PROGRAM_PRESSURE)
-		draw_pressure(&r, pr);
+		draw_pressure(r, pr);
+}
+
+void program_init(struct program *pr, uint64_t seed, enum program_kind kind)
+{
+	struct rng r = { .state = seed };
+
+	rng_next(&r);
+	program_draw(pr, &r, kind);
+	pr->seed = seed;
 }
 
 /* ---- places ---------------------------------------------------------------------------------------------- */

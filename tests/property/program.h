@@ -125,8 +125,11 @@ enum program_kind {
 	PROGRAM_PRESSURE,
 };
 
+struct rng;
+
 void program_init(struct program *pr, uint64_t seed,
 		  enum program_kind kind); /* draws the configuration */
+void program_draw(struct program *pr, struct rng *r, enum program_kind kind); /* ... with this */
 void program_free(struct program *pr);
 
 /* ---- running ------------------------------------------------------------------------------------------ */
@@ -259,6 +262,11 @@ void world_tell_locks(struct world *w, unsigned p);
 
 struct rng {
 	uint64_t state;
+	/*
+	 * Not NULL: choices are made by these bytes (of a fuzzer), one by one; when there are no more, each is the
+	 * simplest. Only values come from the state.
+	 */
+	const uint8_t *bytes, *end;
 };
 
 uint64_t rng_next(struct rng *r);
@@ -292,8 +300,20 @@ struct outcome {
 
 struct outcome *program_outcome(void); /* of the last run */
 
-/* n: operations to be made; 0: the program has its own. `quiet`: it prints nothing. */
-enum check program_run_apart(const struct program *pr, size_t n, bool quiet);
+/* Who makes the operations of a program while it runs. */
+struct maker {
+	bool (*next)(void *context, struct world *w, struct op *op); /* false: that was all */
+	/* One that is to run now, in the middle (if it may be there); asked again until it says no. */
+	bool (*inside)(void *context, struct world *w, struct op *op);
+	void *context;
+};
+
+/* With a maker, or (NULL) the program's own operations. They and how it went are in the outcome. */
+enum check program_run_here(const struct program *pr, const struct maker *mk);
+/* ... in a process that may crash. `quiet`: it prints nothing. */
+enum check program_run_apart(const struct program *pr, const struct maker *mk, bool quiet);
+/* Random operations, so many. */
+enum check program_run_random(const struct program *pr, size_t n);
 
 /* ---- shrinking, printing -------------------------------------------------------------------------------- */
 
@@ -302,6 +322,10 @@ enum check program_run(const struct program *pr, size_t *at, char *what);
 
 /* Makes the program smaller while it fails by the same check. */
 void program_shrink(struct program *pr, enum check check, FILE *progress);
+
+/* Takes the operations of the outcome, which has failed so: makes them fewer, and prints them. */
+void program_report(struct program *pr, enum check check, const char *again);
+void program_take_ops(struct program *pr); /* ... of the outcome */
 
 /* The command line of a test program: many programs of the kind, or one. Returns the exit status. */
 int drive(int argc, char **argv, enum program_kind kind);

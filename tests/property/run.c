@@ -38,14 +38,15 @@ static void finish(struct world *w)
 }
 
 /* Somebody else gets a chance: seldom taken, sometimes by several. */
-static void draw_others(struct world *w, void *context)
+static void make_others(struct world *w, void *context)
 {
-	struct rng *r = context;
+	const struct maker *mk = context;
 
-	while (outcome->n < OPS_MAX && rng_one_in(r, w->program->calm)) {
+	while (outcome->n < OPS_MAX) {
 		struct op *op = &outcome->ops[outcome->n];
 
-		generate_inside(r, w, op);
+		if (!mk->inside(mk->context, w, op))
+			return;
 		if (!may_be_inside(w, op))
 			continue;
 		op->inside = w->chances;
@@ -55,18 +56,18 @@ static void draw_others(struct world *w, void *context)
 	}
 }
 
-static void run_random(const struct program *pr, size_t n)
+static void run_made(const struct program *pr, const struct maker *mk)
 {
-	struct rng r = { pr->seed ^ UINT64_C(0x5deece66d) };
 	struct world w;
 
 	world_open(&w, pr);
-	w.others = draw_others;
-	w.others_context = &r;
-	while (outcome->n < n && !w.failed) {
+	w.others = make_others;
+	w.others_context = (void *)mk;
+	while (outcome->n < OPS_MAX && !w.failed) {
 		struct op *op = &outcome->ops[outcome->n];
 
-		generate(&r, &w, op);
+		if (!mk->next(mk->context, &w, op))
+			break;
 		outcome->at = outcome->n++;
 		world_step(&w, op);
 		op->expect = w.expect;
@@ -104,15 +105,25 @@ static void run_fixed(const struct program *pr)
 	finish(&w);
 }
 
-enum check program_run_apart(const struct program *pr, size_t n, bool quiet)
+enum check program_run_here(const struct program *pr, const struct maker *mk)
 {
-	int status;
-	pid_t pid;
-
 	program_outcome();
 	memset(outcome, 0, offsetof(struct outcome, ops));
 	outcome->failed = CHECK_CRASH;
 	snprintf(outcome->what, sizeof(outcome->what), "the program ended the process");
+	if (mk)
+		run_made(pr, mk);
+	else
+		run_fixed(pr);
+	return outcome->failed;
+}
+
+enum check program_run_apart(const struct program *pr, const struct maker *mk, bool quiet)
+{
+	int status;
+	pid_t pid;
+
+	program_outcome()->failed = CHECK_CRASH;
 	fflush(NULL);
 	pid = fork();
 	if (pid < 0) {
@@ -123,10 +134,7 @@ enum check program_run_apart(const struct program *pr, size_t n, bool quiet)
 		if (quiet && !freopen("/dev/null", "w", stderr))
 			exit(2);
 		alarm(120);
-		if (n)
-			run_random(pr, n);
-		else
-			run_fixed(pr);
+		program_run_here(pr, mk);
 		exit(0);
 	}
 	waitpid(pid, &status, 0);
@@ -135,9 +143,46 @@ enum check program_run_apart(const struct program *pr, size_t n, bool quiet)
 	return outcome->failed;
 }
 
+/* ---- random operations -------------------------------------------------------------------------------- */
+
+struct random {
+	struct rng r;
+	size_t n;
+};
+
+static bool random_next(void *context, struct world *w, struct op *op)
+{
+	struct random *random = context;
+
+	if (outcome->n >= random->n)
+		return false;
+	generate(&random->r, w, op);
+	return true;
+}
+
+static bool random_inside(void *context, struct world *w, struct op *op)
+{
+	struct random *random = context;
+
+	if (!rng_one_in(&random->r, w->program->calm))
+		return false;
+	generate_inside(&random->r, w, op);
+	return true;
+}
+
+enum check program_run_random(const struct program *pr, size_t n)
+{
+	struct random random = { { .state = pr->seed ^ UINT64_C(0x5deece66d) }, n };
+	const struct maker mk = { random_next, random_inside, &random };
+
+	return program_run_apart(pr, &mk, false);
+}
+
+/* ------------------------------------------------------------------------------------------------------- */
+
 enum check program_run(const struct program *pr, size_t *at, char *what)
 {
-	enum check failed = program_run_apart(pr, 0, true);
+	enum check failed = program_run_apart(pr, NULL, true);
 
 	if (at)
 		*at = outcome->at;

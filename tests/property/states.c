@@ -185,7 +185,7 @@ void hand_made(struct program *pr, unsigned layout, unsigned variant, unsigned d
 
 void random_state(struct program *pr, uint64_t seed)
 {
-	struct rng r = { seed };
+	struct rng r = { .state = seed };
 	struct world w;
 	size_t n = 30 + rng_below(&r, 200);
 

@@ -353,7 +353,7 @@ static bool sweep_state(struct sweep *s, struct rng *r, uint64_t seed)
 static bool sweep_apart(const char *name, struct program *pr, uint64_t seed, struct sweep *total)
 {
 	struct sweep s = { .state = pr, .name = name };
-	struct rng r = { seed };
+	struct rng r = { .state = seed };
 	int channel[2], status;
 	pid_t pid;
 
