@@ -41,7 +41,7 @@ static const char help[] =
 
 /* In the order of the table. */
 static const struct bench_work *const works[] = { bench_vma, bench_fault, bench_fork,
-						  bench_metadata, bench_replay };
+						  bench_metadata, bench_families, bench_replay };
 #define NR_TABLES (sizeof(works) / sizeof(works[0]))
 
 #define MAX_GLOBS 32

@@ -109,6 +109,7 @@ extern const struct bench_work bench_vma[];
 extern const struct bench_work bench_fault[];
 extern const struct bench_work bench_fork[];
 extern const struct bench_work bench_metadata[];
+extern const struct bench_work bench_families[];
 extern const struct bench_work bench_replay[];
 
 /* ---- rows, bars (bench_rows.c) ------------------------------------------------------------------------- */
