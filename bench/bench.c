@@ -40,8 +40,8 @@ static const char help[] =
 	"exit status: 0 measured; 1 it could not be; 2 bad usage\n";
 
 /* In the order of the table. */
-static const struct bench_work *const works[] = { bench_vma,	  bench_fault,	  bench_fork,
-						  bench_families, bench_metadata, bench_replay };
+static const struct bench_work *const works[] = { bench_vma, bench_fault, bench_fork,
+						  bench_metadata, bench_families, bench_replay };
 #define NR_TABLES (sizeof(works) / sizeof(works[0]))
 
 #define MAX_GLOBS 32

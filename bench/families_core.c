@@ -152,7 +152,8 @@ static void walks_begin(const struct core_family *f, struct since *since)
 	since->ns = bench_cpu_ns();
 }
 
-static struct walks walks_end(const struct core_family *f, const struct since *since, uint64_t pages)
+static struct walks walks_end(const struct core_family *f, const struct since *since,
+			      uint64_t pages)
 {
 	double ns = bench_cpu_ns() - since->ns;
 	const uint64_t *before = since->stats.events;

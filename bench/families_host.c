@@ -105,9 +105,9 @@ static int map_all(const struct shape *s)
 	size_t one = (size_t)(s->pages + 1) * PAGE;
 	char *at = (char *)(uintptr_t)BASE;
 
-	if (s->vmas && mmap(at, one * s->vmas, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1,
-			    0) != at)
+	if (s->vmas &&
+	    mmap(at, one * s->vmas, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != at)
 		return -1;
 	for (unsigned vma = 0; vma < s->vmas; vma++) {
 		if (munmap(at + one * vma + one - PAGE, PAGE))
@@ -151,7 +151,8 @@ static double cpu_ns(void)
 	struct rusage children;
 
 	getrusage(RUSAGE_CHILDREN, &children);
-	return bench_cpu_ns() + 1e9 * (double)(children.ru_utime.tv_sec + children.ru_stime.tv_sec) +
+	return bench_cpu_ns() +
+	       1e9 * (double)(children.ru_utime.tv_sec + children.ru_stime.tv_sec) +
 	       1e3 * (double)(children.ru_utime.tv_usec + children.ru_stime.tv_usec);
 }
 
@@ -267,20 +268,13 @@ static _Noreturn void grow(struct family *f)
 
 /* ---- the keeper ------------------------------------------------------------------------------------------------- */
 
-#define SLAB_SAMPLES 21
+#define SLAB_SAMPLES 61
 
 enum ask {
 	ASK_COUNT,
 	ASK_LEAF,
 	ASK_END,
 };
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
 
 /* Of /proc/slabinfo: objects in use, and their size. NAN: only root may read it. */
 static void read_slabs(double *avcs, double *anon_vmas, double *bytes)
@@ -312,20 +306,23 @@ static void read_slabs(double *avcs, double *anon_vmas, double *bytes)
 		fclose(f);
 }
 
-/* Other processes of the system come and go: the medians of a fifth of a second. */
+/* Other processes of the system come and go, and what they have is in use too: the least of half a second. */
 static struct counts count_slabs(void)
 {
-	double avcs[SLAB_SAMPLES], anon_vmas[SLAB_SAMPLES], bytes[SLAB_SAMPLES];
+	struct counts least = { INFINITY, INFINITY, INFINITY };
 
 	for (unsigned i = 0; i < SLAB_SAMPLES; i++) {
-		read_slabs(&avcs[i], &anon_vmas[i], &bytes[i]);
+		struct counts c;
+
+		read_slabs(&c.avcs, &c.anon_vmas, &c.bytes);
+		if (isnan(c.avcs))
+			return c;
+		least.avcs = fmin(least.avcs, c.avcs);
+		least.anon_vmas = fmin(least.anon_vmas, c.anon_vmas);
+		least.bytes = fmin(least.bytes, c.bytes);
 		usleep(10000);
 	}
-	qsort(avcs, SLAB_SAMPLES, sizeof(*avcs), by_value);
-	qsort(anon_vmas, SLAB_SAMPLES, sizeof(*anon_vmas), by_value);
-	qsort(bytes, SLAB_SAMPLES, sizeof(*bytes), by_value);
-	return (struct counts){ avcs[SLAB_SAMPLES / 2], anon_vmas[SLAB_SAMPLES / 2],
-				bytes[SLAB_SAMPLES / 2] };
+	return least;
 }
 
 static bool wait_done(const struct family *f)
@@ -435,7 +432,8 @@ static bool there_is_room(struct bench *b, const struct shape *s)
 	}
 	if (!getrlimit(RLIMIT_NPROC, &limit) && limit.rlim_cur != RLIM_INFINITY &&
 	    limit.rlim_cur < n + 2) {
-		bench_skip(b, "%s: the host: %llu processes are needed, the limit (ulimit -u) is %llu",
+		bench_skip(b,
+			   "%s: the host: %llu processes are needed, the limit (ulimit -u) is %llu",
 			   s->name, (unsigned long long)n + 2, (unsigned long long)limit.rlim_cur);
 		return false;
 	}

@@ -11,6 +11,7 @@
  * Order: intervals with equal start are visited in the order of their insertion, whatever was
  * inserted or removed since: an insertion goes right of its equals, and balancing keeps the order.
  * (Moving mappings relies on it: a walk that meets the old place must meet the new one later.)
+ * One that is inserted behind another comes after that one, and may come before younger ones.
  *
  * Nothing here allocates, recurses or can fail. The owner's lock covers the tree and its nodes.
  *
@@ -19,7 +20,7 @@
  *
  *	AVM_ITREE_DEFINE(avc_tree, struct avm_anon_vma_chain, rb, avc_start, avc_last)
  *
- * gives avc_tree_insert(), _remove(), _iter_first(), _iter_next(), _check(), and
+ * gives avc_tree_insert(), _insert_behind(), _remove(), _iter_first(), _iter_next(), _check(), and
  *
  *	for (avc = avc_tree_iter_first(tree, first, last); avc;
  *	     avc = avc_tree_iter_next(avc, first, last))
@@ -119,7 +120,19 @@ AVM_ITREE_WALK struct avm_inode *avm_itree_iter_next(const struct avm_inode *nod
 						     uint64_t last,
 						     const struct avm_itree_keys *keys);
 
-#ifndef __OPTIMIZE_SIZE__
+/*
+ * As insert. @equal, if given, is in the tree and has the same bounds: @node comes behind it, and perhaps before younger
+ * ones.
+ */
+#ifdef __OPTIMIZE_SIZE__
+static inline void avm_itree_insert_behind(struct avm_itree *tree, struct avm_inode *node,
+					   struct avm_inode *equal,
+					   const struct avm_itree_keys *keys)
+{
+	(void)equal; /* behind all that start there is behind this one */
+	avm_itree_insert(tree, node, keys);
+}
+#else
 #include "interval_tree_walk.h"
 #endif
 
@@ -149,6 +162,12 @@ AVM_ITREE_WALK struct avm_inode *avm_itree_iter_next(const struct avm_inode *nod
 	AVM_ITREE_FN void name##_insert(struct avm_itree *tree, type *item) \
 	{ \
 		avm_itree_insert(tree, &item->member, &name##_keys); \
+	} \
+\
+	AVM_ITREE_FN void name##_insert_behind(struct avm_itree *tree, type *item, type *equal) \
+	{ \
+		avm_itree_insert_behind(tree, &item->member, equal ? &equal->member : NULL, \
+					&name##_keys); \
 	} \
 \
 	/* pre: @item is in @tree. */ \

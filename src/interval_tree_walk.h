@@ -5,13 +5,13 @@
 
 #include "interval_tree.h"
 
-AVM_ITREE_WALK void avm_itree_insert(struct avm_itree *tree, struct avm_inode *node,
-				     const struct avm_itree_keys *keys)
+/* Into the subtree at *@slot, which hangs on @parent. */
+static inline void avm_itree_insert_below(struct avm_itree *tree, struct avm_inode *node,
+					  struct avm_inode *parent, struct avm_inode **slot,
+					  const struct avm_itree_keys *keys)
 {
 	uint64_t start = keys->start(node);
 	uint64_t last = keys->last(node);
-	struct avm_inode *parent = NULL;
-	struct avm_inode **slot = &tree->root;
 
 	while (*slot) {
 		parent = *slot;
@@ -22,6 +22,25 @@ AVM_ITREE_WALK void avm_itree_insert(struct avm_itree *tree, struct avm_inode *n
 	node->subtree_last = last;
 	avm_itree_attach(tree, node, parent, slot, keys->last);
 }
+
+AVM_ITREE_WALK void avm_itree_insert(struct avm_itree *tree, struct avm_inode *node,
+				     const struct avm_itree_keys *keys)
+{
+	avm_itree_insert_below(tree, node, NULL, &tree->root, keys);
+}
+
+#ifndef __OPTIMIZE_SIZE__
+/*
+ * What starts where @equal does stands to the right of it, or above, and whoever is above knows of its last. To the right
+ * of the youngest there is nothing: not log n steps, but one.
+ */
+AVM_ITREE_WALK void avm_itree_insert_behind(struct avm_itree *tree, struct avm_inode *node,
+					    struct avm_inode *equal,
+					    const struct avm_itree_keys *keys)
+{
+	avm_itree_insert_below(tree, node, equal, equal ? &equal->right : &tree->root, keys);
+}
+#endif
 
 /*
  * The heart of a search: the first in the subtree of @node that intersects.

@@ -65,6 +65,35 @@ static void world_insert(struct world *w, uint64_t start, uint64_t last)
 	assert_true(avm_inode_linked(&span->node));
 }
 
+static size_t place_of(struct world *w, const struct span *span)
+{
+	const struct avm_inode *node = avm_itree_first(&w->tree);
+	size_t i = 0;
+
+	for (; node && node != &span->node; node = avm_inode_next(node))
+		i++;
+	assert_non_null(node);
+	return i;
+}
+
+/* One more of the bounds of model[twin]: behind it, wherever among those that start there. */
+static void world_insert_behind(struct world *w, size_t twin)
+{
+	struct span *span = calloc(1, sizeof(*span));
+	size_t place;
+
+	assert_non_null(span);
+	span->start = w->model[twin]->start;
+	span->last = w->model[twin]->last;
+	span_tree_insert_behind(&w->tree, span, w->model[twin]);
+	place = place_of(w, span);
+	assert_in_range(place, twin + 1, w->n);
+	assert_int_equal(w->model[place - 1]->start, span->start);
+	memmove(&w->model[place + 1], &w->model[place], (w->n - place) * sizeof(struct span *));
+	w->model[place] = span;
+	w->n++;
+}
+
 static void world_remove(struct world *w, size_t i)
 {
 	struct span *span = w->model[i];
@@ -83,6 +112,10 @@ static void random_insert(struct world *w)
 
 	if (w->n == MOST)
 		return;
+	if (w->n && rng_below(&w->rng, 4) == 0) {
+		world_insert_behind(w, rng_below(&w->rng, w->n));
+		return;
+	}
 	/* Sometimes all there is; often what is there already, as after a fork. */
 	if (rng_below(&w->rng, 40) == 0)
 		len = rng_next(&w->rng);
