@@ -172,12 +172,14 @@ static bool visit_radix_node(void *context, const void *node)
 static void check_page_cache(struct avm_verify *v, const struct avm_file *file)
 {
 	const struct avm_where where = { .file = file };
+	/* Shared anonymous memory may be larger than the machine: what is in swap is an item, too. */
+	uint64_t most = v->m->frames_total + atomic_load(&v->m->swap_slots);
 	uint64_t index, n = 0, slots = 0;
 	const char *fault;
 	const void *item;
 
 	if (avm_radix_visit(&file->pages, visit_radix_node, v))
-		fault = avm_radix_check(&file->pages, v->m->frames_total);
+		fault = avm_radix_check(&file->pages, most);
 	else
 		fault = "radix tree: a link leads to no node of this tree";
 	if (fault) {

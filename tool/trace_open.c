@@ -66,7 +66,7 @@ const char *trace_kind_name(enum trace_kind kind)
 int trace_lookup_call(const char *name, size_t n)
 {
 	for (int i = 0; i < TRACE_NR_CALLS; i++) {
-		if (!strncmp(calls[i].name, name, n) && !calls[i].name[n])
+		if (strlen(calls[i].name) == n && !memcmp(calls[i].name, name, n))
 			return i;
 	}
 	return -1;
