@@ -128,13 +128,13 @@ void avm_avc_pool_init(struct avm_avc_pool *pool)
 	pool->nr = 0;
 }
 
-static void pool_put(struct avm_avc_pool *pool, struct avm_anon_vma_chain *avc)
+static avm_small void pool_put(struct avm_avc_pool *pool, struct avm_anon_vma_chain *avc)
 {
 	avm_list_add(&avc->same_vma, &pool->free);
 	pool->nr++;
 }
 
-static struct avm_anon_vma_chain *pool_take(struct avm_avc_pool *pool)
+static avm_small struct avm_anon_vma_chain *pool_take(struct avm_avc_pool *pool)
 {
 	struct avm_anon_vma_chain *avc =
 		avm_list_first(&pool->free, struct avm_anon_vma_chain, same_vma);

@@ -63,8 +63,8 @@ struct avm_attrs_plan avm_attrs_look(struct avm_mm *mm, avm_addr_t start, avm_ad
 	return p;
 }
 
-/* Cannot fail: reserved. */
-static void change_one(struct avm_mm *mm, struct avm_pool *pool, struct avm_attrs_step *s,
+/* Cannot fail: reserved. True: translations have changed. */
+static bool change_one(struct avm_mm *mm, struct avm_pool *pool, struct avm_attrs_step *s,
 		       const struct avm_attrs_change *change)
 {
 	int64_t pages = (int64_t)((s->at.end - s->at.start) >> AVM_PAGE_SHIFT);
@@ -73,8 +73,7 @@ static void change_one(struct avm_mm *mm, struct avm_pool *pool, struct avm_attr
 	avm_mm_account(mm, old, -pages);
 	avm_mm_account(mm, s->attrs.flags, pages);
 	s->at.vma = avm_vma_modify(mm, pool, s->at.vma, s->at.start, s->at.end, &s->attrs);
-	if (change->follow)
-		change->follow(s, old);
+	return change->follow && change->follow(s, old);
 }
 
 int avm_attrs_make(struct avm_mm *mm, const struct avm_attrs_plan *plan,
@@ -83,21 +82,22 @@ int avm_attrs_make(struct avm_mm *mm, const struct avm_attrs_plan *plan,
 	struct avm_attrs_step s = plan->first;
 	avm_addr_t first = s.at.start;
 	struct avm_pool pool;
+	bool flush = false;
 	int known; /* from the look */
 
 	avm_pool_init(&pool);
-	if (avm_vma_modify_reserve(mm, &pool, first, plan->last, &s.attrs))
+	if (avm_vma_modify_reserve(mm, &pool, s.at.vma, first, plan->last, &s.attrs))
 		return -AVM_ENOMEM;
 	if (change->follow)
 		avm_notify_start(mm, first, plan->last);
 	do {
 		if (changes(&s))
-			change_one(mm, &pool, &s, change);
+			flush |= change_one(mm, &pool, &s, change);
 	} while (s.at.end < plan->last && next_step(mm, &s, plan->last, change, &known));
-	if (change->follow) {
+	if (flush)
 		avm_tlb_flush(mm, first, plan->last);
+	if (change->follow)
 		avm_notify_end(mm, first, plan->last);
-	}
 	avm_pool_drain(mm, &pool);
 	return 0;
 }

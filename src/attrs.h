@@ -22,8 +22,11 @@ struct avm_attrs_step {
  */
 struct avm_attrs_change {
 	int (*decide)(const struct avm_attrs_change *change, struct avm_attrs_step *s);
-	/* The entries follow: s->at.vma has it all now, and had the flags `old`. NULL: they stay as they are. */
-	void (*follow)(const struct avm_attrs_step *s, uint64_t old);
+	/*
+	 * The entries follow: s->at.vma has it all now, and had the flags `old`. True: there were some, so translations are
+	 * to be flushed. NULL: they stay as they are.
+	 */
+	bool (*follow)(const struct avm_attrs_step *s, uint64_t old);
 	uint64_t set, clear; /* flags, for who needs no more than that */
 	uint32_t id; /* name, policy */
 	enum avm_attrs_holes {

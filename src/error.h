@@ -28,11 +28,25 @@
 #define avm_likely(x) __builtin_expect(!!(x), 1)
 #define avm_unlikely(x) __builtin_expect(!!(x), 0)
 
+/* Is speed asked for, and not size? Then what is common may have a way of its own beside the general one. */
+#ifdef __OPTIMIZE_SIZE__
+#define AVM_FAST 0
+#else
+#define AVM_FAST 1
+#endif
+
 /*
  * For what is large and off the deepest path: inlined, it would lie on every stack below, and the caller would reach its
  * own variables over it.
  */
 #define avm_noinline __attribute__((noinline))
+
+/* Shorter when it is called; not inlined where size is asked for. */
+#ifdef __OPTIMIZE_SIZE__
+#define avm_small avm_noinline
+#else
+#define avm_small
+#endif
 
 /* For a load, or one atomic operation: the compiler takes atomics for dear, and would call them at -Os. */
 #define AVM_ONE_STEP static inline __attribute__((always_inline))

@@ -142,10 +142,15 @@ void avm_rw_release_slow(struct avm *m, struct avm_rwsem *l, uint32_t held)
 
 /* ---- mmap_lock and the VMA locks under it ---------------------------------------------------- */
 
-/* Odd while a writer is in. A fault inside a VMA compares it with vma->write_seq. */
+/*
+ * Odd while a writer is in, who alone changes it. A fault inside a VMA compares it with vma->write_seq, which it reads
+ * first: that is released after this.
+ */
 AVM_ONE_STEP void write_seq_step(struct avm_mm *mm)
 {
-	atomic_fetch_add_explicit(&mm->write_seq, 1, memory_order_seq_cst);
+	uint32_t seq = atomic_load_explicit(&mm->write_seq, memory_order_relaxed);
+
+	atomic_store_explicit(&mm->write_seq, seq + 1, memory_order_release);
 }
 
 int avm_mmap_write_lock(struct avm_mm *mm)
@@ -189,23 +194,16 @@ void avm_mmap_downgrade(struct avm_mm *mm)
 		avm_rw_wake(m, &mm->mmap_lock);
 }
 
+/*
+ * A reader counts itself and then looks at write_seq; we set write_seq and then look at the count. One of the two sees
+ * the other: that is what the fence is for.
+ */
 void avm_vma_lock(struct avm_vma *vma)
 {
-	struct avm_mm *mm = vma->mm;
-	uint32_t seq = atomic_load_explicit(&mm->write_seq, memory_order_relaxed);
-	uint32_t readers;
-
-	avm_assert_mmap_write_locked(mm);
-	if (atomic_load_explicit(&vma->write_seq, memory_order_relaxed) == seq)
+	if (!avm_vma_lock_begin(vma))
 		return;
-	avm_port_lock_event(mm->machine, AVM_LOCK_EV_WRITE, AVM_LOCK_VMA, vma);
-	/*
-	 * A reader counts itself and then looks at write_seq; we set write_seq and then look at the
-	 * count. One of the two sees the other.
-	 */
-	atomic_store_explicit(&vma->write_seq, seq, memory_order_seq_cst);
-	while ((readers = atomic_load_explicit(&vma->readers, memory_order_seq_cst)))
-		(void)avm_word_wait(mm->machine, &vma->readers, readers);
+	atomic_thread_fence(memory_order_seq_cst);
+	avm_vma_lock_end(vma);
 }
 
 /* ---- page lock ------------------------------------------------------------------------------- */

@@ -23,6 +23,7 @@
 
 #include "anonvm/mm.h"
 #include "anonvm/page.h"
+#include "anonvm/vma.h"
 #include "avm_port.h"
 
 #ifndef AVM_PORT_LOCK_HOOKS
@@ -160,6 +161,11 @@ inline void avm_rw_unlock_write(struct avm *m, struct avm_rwsem *l, enum avm_loc
 	avm_rw_release(m, l, AVM_RW_WRITER);
 }
 
+/* ---- waiting for a word to change: the port's; with one CPU there is nobody who could change it -------- */
+
+int avm_word_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value); /* 0 or -EINTR */
+void avm_word_wake(struct avm *m, _Atomic uint32_t *word);
+
 /* ---- mmap_lock and the VMA locks under it --------------------------------------------------------- */
 
 inline int avm_mmap_read_lock(struct avm_mm *mm)
@@ -196,6 +202,31 @@ void avm_mmap_downgrade(struct avm_mm *mm);
  */
 void avm_vma_lock(struct avm_vma *vma);
 
+/*
+ * The same for several at once: begin with each, and if that is true of any, a fence (seq_cst), then end with each. The
+ * fence is what the lock costs.
+ */
+static inline bool avm_vma_lock_begin(struct avm_vma *vma)
+{
+	struct avm_mm *mm = vma->mm;
+	uint32_t seq = atomic_load_explicit(&mm->write_seq, memory_order_relaxed);
+
+	avm_assert_mmap_write_locked(mm);
+	if (atomic_load_explicit(&vma->write_seq, memory_order_relaxed) == seq)
+		return false;
+	avm_port_lock_event(mm->machine, AVM_LOCK_EV_WRITE, AVM_LOCK_VMA, vma);
+	atomic_store_explicit(&vma->write_seq, seq, memory_order_release);
+	return true;
+}
+
+static inline void avm_vma_lock_end(struct avm_vma *vma)
+{
+	uint32_t readers;
+
+	while ((readers = atomic_load_explicit(&vma->readers, memory_order_acquire)))
+		(void)avm_word_wait(vma->mm->machine, &vma->readers, readers);
+}
+
 /* ---- page lock ------------------------------------------------------------------------------------- */
 
 void avm_page_lock(struct avm *m, struct avm_page *page);
@@ -219,11 +250,6 @@ void avm_rcu_exit(struct avm *m, uintptr_t saved);
 
 /* d->call(d) after the readers of now have left. */
 void avm_rcu_defer(struct avm *m, struct avm_deferred *d);
-
-/* ---- waiting for a word to change: the port's; with one CPU there is nobody who could change it -------- */
-
-int avm_word_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value); /* 0 or -EINTR */
-void avm_word_wake(struct avm *m, _Atomic uint32_t *word);
 
 /* ---- checks ---------------------------------------------------------------------------------------- */
 

@@ -101,7 +101,7 @@ static void notifiers_lock(struct avm_mm *mm)
 		;
 }
 
-static void notifiers_unlock(struct avm_mm *mm)
+static avm_small void notifiers_unlock(struct avm_mm *mm)
 {
 	avm_rw_unlock_write(mm->machine, &mm->notify_lock, AVM_LOCK_NOTIFY);
 	avm_mmap_write_unlock(mm);
@@ -243,6 +243,8 @@ int avm_commit_instead(struct avm *m, uint64_t pages, uint64_t given_back)
 	uint64_t limit = avm_commit_limit(m);
 	uint64_t now = atomic_load_explicit(&m->committed, memory_order_relaxed);
 
+	if (!pages)
+		return 0;
 	do {
 		if (pages > given_back && (now > limit || pages - given_back > limit - now))
 			return -AVM_ENOMEM;

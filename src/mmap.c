@@ -7,6 +7,7 @@
 #include "anonvm/fault.h"
 #include "anonvm/file.h"
 #include "anonvm/ops.h"
+#include "error.h"
 #include "file.h"
 #include "mlock.h"
 #include "mm.h"
@@ -14,30 +15,52 @@
 
 /* ---- adding a range -------------------------------------------------------------------------------------- */
 
+/* Of the range, in front of `next`: might it join an unfaulted neighbour with a faulted one? */
+static bool may_join(struct avm_mm *mm, const struct avm_range *r, const struct avm_vma *next)
+{
+	const struct avm_vma *prev = avm_vma_before(mm, next);
+
+	return prev && prev->end == r->start && next && next->start == r->end &&
+	       !avm_vma_anon(prev) != !avm_vma_anon(next);
+}
+
+/* What is mapped there goes, in favour of `r`. `taken`: something is. */
+static int reserve(struct avm_mm *mm, struct avm_pool *pool, const struct avm_range *r,
+		   const struct avm_vma *next, bool taken)
+{
+	if (avm_pool_fill(mm, pool, 1, taken || may_join(mm, r, next)))
+		return -AVM_ENOMEM;
+	return taken ? avm_unmap_reserve(mm, pool, r->start, r->end) : 0;
+}
+
 int avm_map_range(struct avm_mm *mm, struct avm_range *r)
 {
+	struct avm_vma *next = AVM_FAST ? avm_mm_find(mm, r->start) : NULL;
+	bool taken = !AVM_FAST || (next && next->start < r->end);
 	uint64_t pages = (r->end - r->start) >> AVM_PAGE_SHIFT;
+	uint64_t mapped = taken ? avm_mm_pages_in(mm, r->start, r->end, 0) : 0;
+	uint64_t accounted = taken ? avm_mm_accounted(mm, r->start, r->end) : 0;
 	bool account = avm_flags_accountable(r->flags);
 	struct avm_pool pool;
 
 	if (account)
 		r->flags |= AVM_VM_ACCOUNT;
-	if (!avm_vma_room(mm, 1) ||
-	    avm_mm_may_expand(mm, r->flags, pages - avm_mm_pages_in(mm, r->start, r->end, 0)))
+	if (!avm_vma_room(mm, 1) || avm_mm_may_expand(mm, r->flags, pages - mapped))
 		return -AVM_ENOMEM;
-	if (account &&
-	    avm_commit_instead(mm->machine, pages, avm_mm_accounted(mm, r->start, r->end)))
+	if (account && avm_commit_instead(mm->machine, pages, accounted))
 		return -AVM_ENOMEM;
 	avm_pool_init(&pool);
-	/* A VMA, and an entry for the case that it joins an unfaulted neighbour with a faulted one. */
-	if (avm_pool_fill(mm, &pool, 1, 1) || avm_unmap_reserve(mm, &pool, r->start, r->end)) {
+	if (reserve(mm, &pool, r, next, taken)) {
 		avm_pool_drain(mm, &pool);
 		if (account)
 			avm_uncommit(mm->machine, pages);
 		return -AVM_ENOMEM;
 	}
-	avm_unmap_commit(mm, &pool, r->start, r->end);
-	avm_vma_add(mm, &pool, r);
+	if (taken) {
+		avm_unmap_commit(mm, &pool, r->start, r->end);
+		next = avm_mm_find(mm, r->start);
+	}
+	avm_vma_add(mm, &pool, r, next);
 	avm_mm_account(mm, r->flags, (int64_t)pages);
 	avm_pool_drain(mm, &pool);
 	return 0;

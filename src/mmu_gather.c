@@ -3,6 +3,7 @@
 #include "mmu_gather.h"
 
 #include "avm_arch.h"
+#include "error.h"
 #include "list.h"
 #include "lock.h"
 #include "page.h"
@@ -19,19 +20,32 @@ void avm_gather_begin(struct avm_gather *g, struct avm_mm *mm)
 	g->mm = mm;
 	g->nr = 0;
 	range_reset(g);
+	g->open = !AVM_FAST;
 	avm_list_init(&g->tables);
-	atomic_fetch_add_explicit(&mm->machine->gathers_open, 1, memory_order_relaxed);
+	if (!AVM_FAST)
+		atomic_fetch_add_explicit(&mm->machine->gathers_open, 1, memory_order_relaxed);
+}
+
+/* Most that unmap have nothing to free: counted when they do. */
+static void note_open(struct avm_gather *g)
+{
+	if (!AVM_FAST || avm_likely(g->open))
+		return;
+	g->open = true;
+	atomic_fetch_add_explicit(&g->mm->machine->gathers_open, 1, memory_order_relaxed);
 }
 
 bool avm_gather_page(struct avm_gather *g, struct avm_page *page)
 {
 	AVM_BUG_ON(g->mm->machine, g->nr == AVM_GATHER_BATCH);
+	note_open(g);
 	g->pages[g->nr++] = page;
 	return g->nr == AVM_GATHER_BATCH;
 }
 
 void avm_gather_table(struct avm_gather *g, struct avm_page *table)
 {
+	note_open(g);
 	avm_list_add_tail(&table->lru, &g->tables);
 }
 
@@ -73,7 +87,8 @@ void avm_gather_flush(struct avm_gather *g)
 void avm_gather_finish(struct avm_gather *g)
 {
 	avm_gather_flush(g);
-	atomic_fetch_sub_explicit(&g->mm->machine->gathers_open, 1, memory_order_relaxed);
+	if (!AVM_FAST || g->open)
+		atomic_fetch_sub_explicit(&g->mm->machine->gathers_open, 1, memory_order_relaxed);
 }
 
 void avm_tlb_flush(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)

@@ -18,6 +18,7 @@ struct avm_gather {
 	struct avm_mm *mm;
 	avm_addr_t start, end; /* range to flush; empty when start >= end */
 	unsigned nr;
+	bool open; /* it has had something to free: counted in machine->gathers_open */
 	struct avm_page *pages[AVM_GATHER_BATCH]; /* each holds a reference to be dropped */
 	struct avm_list tables; /* unlinked page tables, by page->lru */
 };

@@ -100,8 +100,10 @@ static void change_absent(const struct avm_vma *vma, struct avm_ptc *c, avm_pte_
 					  avm_pte_entry_exclusive(entry)));
 }
 
-static void change_entries(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+/* True: something was mapped. */
+static avm_small bool change_entries(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
+	bool any = false;
 	struct avm_ptc c;
 
 	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
@@ -118,9 +120,11 @@ static void change_entries(struct avm_vma *vma, avm_addr_t start, avm_addr_t end
 			if (writable_at_once(vma, pte))
 				pte = avm_pte_mkwrite(pte);
 			avm_ptc_set(&c, pte);
+			any = true;
 		}
 		avm_ptc_unlock(&c);
 	}
+	return any;
 }
 
 /*
@@ -147,15 +151,17 @@ static void give_own_pages(struct avm_vma *vma, avm_addr_t start, avm_addr_t end
 
 /* ---- the operation ---------------------------------------------------------------------------------------- */
 
-static void follow(const struct avm_attrs_step *s, uint64_t old)
+static bool follow(const struct avm_attrs_step *s, uint64_t old)
 {
 	uint64_t now = s->attrs.flags;
+	bool any;
 
 	if ((old & AVM_VM_ACCOUNT) && !(now & AVM_VM_ACCOUNT))
 		avm_uncommit(s->at.vma->mm->machine, pages_of(s));
-	change_entries(s->at.vma, s->at.start, s->at.end);
+	any = change_entries(s->at.vma, s->at.start, s->at.end);
 	if (wants_own_pages(old, now))
 		give_own_pages(s->at.vma, s->at.start, s->at.end);
+	return any;
 }
 
 /* => mmap_lock write. */

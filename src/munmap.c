@@ -16,16 +16,21 @@
 #include "pgtable.h"
 #include "zap.h"
 
-int avm_unmap_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
+/* `vma`: the first one of the range, if any. */
+static int reserve(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma, avm_addr_t start,
+		   avm_addr_t end)
 {
-	struct avm_vma *vma = avm_mm_find_in(mm, start, end);
-
 	if (!vma || vma->start >= start || vma->end <= end)
 		return 0;
 	if (!avm_vma_room(mm, 1))
 		return -AVM_ENOMEM;
 	return avm_pool_fill(mm, pool, 1,
 			     atomic_load_explicit(&vma->chain_len, memory_order_relaxed));
+}
+
+int avm_unmap_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
+{
+	return reserve(mm, pool, avm_mm_find_in(mm, start, end), start, end);
 }
 
 static avm_addr_t max_addr(avm_addr_t a, avm_addr_t b)
@@ -82,11 +87,9 @@ static avm_noinline void unmap_vmas(struct avm_mm *mm, struct avm_vma *first, av
 	avm_gather_finish(&g);
 }
 
-static void unmap(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end,
-		  enum tables tables)
+static void unmap(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *first, avm_addr_t start,
+		  avm_addr_t end, enum tables tables)
 {
-	struct avm_vma *first = avm_mm_find_in(mm, start, end);
-
 	if (!first)
 		return;
 	avm_notify_start(mm, start, end);
@@ -96,15 +99,21 @@ static void unmap(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, av
 	avm_notify_end(mm, start, end);
 }
 
+static avm_noinline void unmap_all_of(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start,
+				      avm_addr_t end, enum tables tables)
+{
+	unmap(mm, pool, avm_mm_find_in(mm, start, end), start, end, tables);
+}
+
 void avm_unmap_commit(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
 {
-	unmap(mm, pool, start, end, FREE_TABLES);
+	unmap_all_of(mm, pool, start, end, FREE_TABLES);
 }
 
 void avm_unmap_commit_keep_tables(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start,
 				  avm_addr_t end)
 {
-	unmap(mm, pool, start, end, KEEP_TABLES);
+	unmap_all_of(mm, pool, start, end, KEEP_TABLES);
 }
 
 void avm_tables_trim(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
@@ -129,12 +138,16 @@ void avm_tables_trim(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 
 int avm_unmap_range(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 {
+	struct avm_vma *first = AVM_FAST ? avm_mm_find_in(mm, start, end) : NULL;
 	struct avm_pool pool;
 	int err;
 
 	avm_pool_init(&pool);
-	err = avm_unmap_reserve(mm, &pool, start, end);
-	if (!err)
+	err = AVM_FAST ? reserve(mm, &pool, first, start, end) :
+			 avm_unmap_reserve(mm, &pool, start, end);
+	if (!err && AVM_FAST)
+		unmap(mm, &pool, first, start, end, FREE_TABLES);
+	else if (!err)
 		avm_unmap_commit(mm, &pool, start, end);
 	avm_pool_drain(mm, &pool);
 	return err;

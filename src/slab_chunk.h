@@ -120,12 +120,15 @@ static inline void *avm_slab_object_at(const struct avm_cache *c, struct avm_sla
 static inline uint32_t avm_slab_index_of(const struct avm_cache *c, const struct avm_slab *s,
 					 const void *object)
 {
-	uintptr_t first = (uintptr_t)s + c->slab_size - (size_t)c->per_slab * c->stride;
+	uint32_t bytes = c->per_slab * c->stride;
+	uintptr_t first = (uintptr_t)s + c->slab_size - bytes;
 	uintptr_t offset = (uintptr_t)object - AVM_SLAB_GUARD_BYTES - first;
+	uint32_t index;
 
-	if (offset % c->stride || offset / c->stride >= c->per_slab)
+	if (offset >= bytes)
 		return c->per_slab;
-	return (uint32_t)(offset / c->stride);
+	index = (uint32_t)offset / c->stride; /* 32 bits: half of the time */
+	return index * c->stride == offset ? index : c->per_slab;
 }
 
 #endif

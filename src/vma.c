@@ -20,6 +20,9 @@ extern inline struct avm_vma *avm_vma_next(const struct avm_vma *vma);
 extern inline struct avm_vma *avm_vma_prev(const struct avm_vma *vma);
 extern inline uint64_t avm_vma_index(const struct avm_vma *vma, avm_addr_t addr);
 
+/* Tree nodes for so many insertions stay with the set, which the next operation need not allocate then. */
+#define KEPT_INSERTS 2
+
 /* ---- objects and pools ------------------------------------------------------------------------------ */
 
 struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
@@ -81,8 +84,8 @@ void avm_pool_init(struct avm_pool *pool)
 	avm_avc_pool_init(&pool->avcs);
 }
 
-static struct avm_vma *pool_take_vma(struct avm_pool *pool, struct avm_mm *mm,
-				     const struct avm_range *r)
+static avm_small struct avm_vma *pool_take_vma(struct avm_pool *pool, struct avm_mm *mm,
+					       const struct avm_range *r)
 {
 	struct avm_vma *vma;
 
@@ -95,7 +98,7 @@ static struct avm_vma *pool_take_vma(struct avm_pool *pool, struct avm_mm *mm,
 }
 
 /* Frees VMAs of the pool until `keep` are left. */
-static void pool_trim_vmas(struct avm_mm *mm, struct avm_pool *pool, unsigned keep)
+static avm_small void pool_trim_vmas(struct avm_mm *mm, struct avm_pool *pool, unsigned keep)
 {
 	while (pool->nr_vmas > keep) {
 		struct avm_vma *vma = avm_list_first(&pool->vmas, struct avm_vma, link);
@@ -134,7 +137,7 @@ void avm_pool_drain(struct avm_mm *mm, struct avm_pool *pool)
 {
 	pool_trim_vmas(mm, pool, 0);
 	avm_avc_pool_drain(mm->machine, &pool->avcs);
-	avm_vma_tree_trim(&mm->vmas);
+	avm_vma_tree_keep(&mm->vmas, KEPT_INSERTS);
 }
 
 bool avm_vma_room(const struct avm_mm *mm, unsigned more)
@@ -226,35 +229,80 @@ static avm_noinline void set_range(struct avm_mm *mm, struct avm_vma *vma, avm_a
 	vma->pgoff = pgoff;
 }
 
+/* Does the part go to one below that grows, which is not new? Then it lies above it. */
+static bool joins(const struct part *p, const struct part *grows)
+{
+	return AVM_FAST && part_goes(p) && grows && !grows->fresh &&
+	       p->vma->start > grows->vma->start;
+}
+
+/* A part that its VMA loses: the VMA is the first of the parts, and keeps what is below. */
+static avm_small void split_off(struct avm_mm *mm, struct avm_vma *vma, const struct part *upper)
+{
+	if (AVM_FAST) {
+		avm_vma_tree_split(&mm->vmas, vma, upper->vma);
+		return;
+	}
+	upper->vma->end = upper->end;
+	set_range(mm, vma, vma->start, upper->start);
+	avm_vma_tree_insert(&mm->vmas, upper->vma);
+}
+
 /*
- * The set itself, in an order in which no two VMAs ever overlap: leave, shrink, grow, enter. Returns the part that
- * grew, or NULL: afterwards the ranges do not tell any more.
+ * The set itself, in an order in which no two VMAs ever overlap: leave, shrink, grow; or parts of the first one enter.
+ * Returns the part that grew, or NULL: afterwards the ranges do not tell any more.
  */
 static const struct part *relayout_set(struct avm_mm *mm, const struct part *parts, unsigned nr)
 {
 	const struct part *grows = NULL;
+	struct avm_vma *last = NULL;
 
-	for (unsigned i = 0; i < nr; i++) {
-		if (part_goes(&parts[i]))
-			avm_vma_tree_erase(&mm->vmas, parts[i].vma);
-		else if (part_grows(&parts[i]))
-			grows = &parts[i];
-		else
-			set_range(mm, parts[i].vma, parts[i].start, parts[i].end);
-	}
-	if (!grows)
+	if (parts[nr - 1].fresh) {
+		while (--nr)
+			split_off(mm, parts[0].vma, &parts[nr]);
 		return NULL;
-	if (grows->fresh)
-		avm_vma_tree_insert(&mm->vmas, grows->vma);
-	else
+	}
+	for (unsigned i = 0; i < nr; i++)
+		if (part_grows(&parts[i]))
+			grows = &parts[i];
+	for (unsigned i = 0; i < nr; i++) {
+		struct avm_vma *vma = parts[i].vma;
+
+		if (joins(&parts[i], grows))
+			last = last && last->start > vma->start ? last : vma;
+		else if (part_goes(&parts[i]))
+			avm_vma_tree_erase(&mm->vmas, vma);
+		else if (&parts[i] != grows)
+			set_range(mm, vma, parts[i].start, parts[i].end);
+	}
+	if (last)
+		avm_vma_tree_join(&mm->vmas, grows->vma, last);
+	else if (grows)
 		set_range(mm, grows->vma, grows->start, grows->end);
 	return grows;
 }
 
+static void lock_parts(const struct part *parts, unsigned nr)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (AVM_FAST)
+			any |= avm_vma_lock_begin(parts[i].vma);
+		else
+			avm_vma_lock(parts[i].vma);
+	}
+	if (!any)
+		return;
+	atomic_thread_fence(memory_order_seq_cst);
+	for (unsigned i = 0; i < nr; i++)
+		avm_vma_lock_end(parts[i].vma);
+}
+
 /*
- * Gives the parts their new ranges. At most one grows or is fresh. Cannot fail: needs one chain entry in the pool
- * for each entry of a chain to be cloned. Parts that go are out of everything and still to be freed.
- * => mmap_lock write.
+ * Gives the parts their new ranges. Either at most one grows, or all but the first are fresh, the parts that it loses, in
+ * order. Cannot fail: needs one chain entry in the pool for each entry of a chain to be cloned. Parts that go are out of
+ * everything and still to be freed. => mmap_lock write.
  */
 static void relayout(struct avm_mm *mm, struct avm_pool *pool, const struct part *parts,
 		     unsigned nr)
@@ -264,8 +312,7 @@ static void relayout(struct avm_mm *mm, struct avm_pool *pool, const struct part
 	const struct part *grown;
 
 	avm_assert_mmap_write_locked(mm);
-	for (unsigned i = 0; i < nr; i++)
-		avm_vma_lock(parts[i].vma);
+	lock_parts(parts, nr);
 	avm_mappings_lock(file);
 	if (faulted)
 		avm_family_lock_vma(faulted);
@@ -285,7 +332,7 @@ static void relayout(struct avm_mm *mm, struct avm_pool *pool, const struct part
 		file_attach(vma);
 		if (avm_vma_anon(vma))
 			avm_family_attach(vma);
-		else if (faulted && &parts[i] == grown)
+		else if (faulted && (parts[i].fresh || &parts[i] == grown))
 			avm_family_clone(vma, faulted, &pool->avcs);
 	}
 	if (faulted) {
@@ -354,7 +401,8 @@ static bool refused(struct avm_mm *mm, avm_addr_t boundary, enum avm_refusal why
 }
 
 /* R2.3, and the last clause of R2.1 for the VMA above, which would disappear. */
-static enum avm_refusal refusal_of_three(const struct avm_vma *prev, const struct avm_vma *next)
+static avm_small enum avm_refusal refusal_of_three(const struct avm_vma *prev,
+						   const struct avm_vma *next)
 {
 	struct avm_anon_vma *a = avm_vma_anon(prev), *b = avm_vma_anon(next);
 
@@ -437,12 +485,10 @@ static struct avm_vma *add_between(struct avm_mm *mm, struct avm_pool *pool,
 	return vma;
 }
 
-struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const struct avm_range *r)
+struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const struct avm_range *r,
+			    struct avm_vma *next)
 {
-	struct avm_vma *next = avm_mm_find(mm, r->start);
-	struct avm_vma *prev = next ? avm_vma_prev(next) : avm_vma_tree_last(&mm->vmas);
-
-	return add_between(mm, pool, r, prev, next);
+	return add_between(mm, pool, r, avm_vma_before(mm, next), next);
 }
 
 void avm_vma_extend(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t end)
@@ -454,17 +500,41 @@ void avm_vma_extend(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t end)
 	add_between(vma->mm, pool, &r, vma, avm_vma_next(vma));
 }
 
+/* The part loses what lies above addr to a new one, the next (R3.1). */
+static avm_noinline void cut(struct avm_mm *mm, struct avm_pool *pool, struct part *part,
+			     avm_addr_t addr)
+{
+	struct avm_range r = avm_range_of(part->vma, addr, part->end);
+
+	part[1] = (struct part){ pool_take_vma(pool, mm, &r), addr, part->end, true };
+	part->end = addr;
+}
+
+/* Makes [start, end), a part of the VMA, one of its own, which is returned. Needs the pool of as many splits. */
+static struct avm_vma *carve(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
+			     avm_addr_t start, avm_addr_t end)
+{
+	struct part parts[3] = { { vma, vma->start, vma->end, false } };
+	struct part *last = parts;
+
+	if (start > vma->start)
+		cut(mm, pool, last++, start);
+	vma = last->vma;
+	if (end < last->end)
+		cut(mm, pool, last++, end);
+	if (last == parts)
+		return vma;
+	relayout(mm, pool, parts, (unsigned)(last - parts) + 1);
+	for (const struct part *fresh = parts; fresh++ != last;)
+		file_opened(fresh->vma);
+	avm_count(mm->machine, AVM_EV_SPLIT, (uint64_t)(last - parts));
+	return vma;
+}
+
 struct avm_vma *avm_vma_split(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
 			      avm_addr_t addr)
 {
-	struct avm_range upper_range = avm_range_of(vma, addr, vma->end);
-	struct avm_vma *upper = pool_take_vma(pool, mm, &upper_range);
-	struct part parts[] = { { vma, vma->start, addr, false }, { upper, addr, vma->end, true } };
-
-	relayout(mm, pool, parts, 2);
-	file_opened(upper);
-	avm_count(mm->machine, AVM_EV_SPLIT, 1);
-	return upper;
+	return carve(mm, pool, vma, addr, vma->end);
 }
 
 void avm_vma_resize(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
@@ -527,10 +597,7 @@ struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct 
 
 	if (plan != MERGE_NONE)
 		return give_away(pool, vma, &r, plan, prev, next);
-	if (start > vma->start)
-		vma = avm_vma_split(mm, pool, vma, start);
-	if (end < vma->end)
-		avm_vma_split(mm, pool, vma, end);
+	vma = carve(mm, pool, vma, start, end);
 	avm_vma_lock(vma);
 	vma->flags = attrs->flags;
 	vma->policy = attrs->policy;
@@ -552,11 +619,10 @@ static bool boundary_moves(const struct avm_vma *vma, avm_addr_t start, avm_addr
 	return n && (n->end == start || n->start == end) && refusal(&r, n) == AVM_NR_REFUSALS;
 }
 
-int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start,
-			   avm_addr_t end, const struct avm_vma_attrs *attrs)
+int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *first,
+			   avm_addr_t start, avm_addr_t end, const struct avm_vma_attrs *attrs)
 {
-	struct avm_vma *first = avm_mm_find_in(mm, start, end);
-	struct avm_vma *prev = first ? avm_vma_prev(first) : NULL;
+	struct avm_vma *prev = avm_vma_prev(first);
 	unsigned splits = 0;
 	uint64_t avcs = 0;
 

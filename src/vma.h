@@ -47,12 +47,13 @@ struct avm_range {
 struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
 
 /*
- * Adds a free range as a VMA, merging as R2 says. Needs a pool of 1 VMA and 1 chain entry. Takes
+ * Adds a free range, in front of `next` (NULL: behind all), as a VMA, merging as R2 says. Needs a pool of 1 VMA and 1 chain entry. Takes
  * a reference on the file, if it becomes a VMA of its own. Cannot fail. The VMA is unfaulted unless a neighbour
  * takes the range: of r->anon_vma, which mremap gives, only merging takes notice.
  * Accounting (total_vm and so on) is the caller's. Returns the VMA that holds the range now.
  */
-struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const struct avm_range *r);
+struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const struct avm_range *r,
+			    struct avm_vma *next);
 
 /*
  * A VMA that nothing keeps from growing takes the free range up to `end`, and the VMA above if the two may merge then.
@@ -80,11 +81,11 @@ struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct 
 /*
  * What avm_vma_modify() calls over [start, end) may draw at most: 2 VMAs, entries for two splits, and one entry
  * for every boundary at which exactly one side is faulted (a merge clones only chains of one entry, R2.2).
- * Also -ENOMEM when the splits would exceed mm's limit of VMAs. `attrs`: what the part of the first VMA is to
- * have; when it is the only one, and goes to a neighbour, nothing is split.
+ * Also -ENOMEM when the splits would exceed mm's limit of VMAs. `first`: the first VMA of the range; `attrs`: what its
+ * part is to have; when it is the only one, and goes to a neighbour, nothing is split.
  */
-int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start,
-			   avm_addr_t end, const struct avm_vma_attrs *attrs);
+int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *first,
+			   avm_addr_t start, avm_addr_t end, const struct avm_vma_attrs *attrs);
 
 /*
  * Another start or end of a VMA: it grows into free space, with nobody to merge with, or leaves off a part that has
@@ -123,6 +124,13 @@ inline struct avm_vma *avm_vma_prev(const struct avm_vma *vma)
 	return vma->link.prev == &vma->mm->vmas.list ?
 		       NULL :
 		       avm_list_entry(vma->link.prev, struct avm_vma, link);
+}
+
+/* The VMA before `next`; the last one when that is NULL. */
+static inline struct avm_vma *avm_vma_before(struct avm_mm *mm, const struct avm_vma *next)
+{
+	return next ? avm_vma_prev(next) :
+		      avm_list_last_or_null(&mm->vmas.list, struct avm_vma, link);
 }
 
 static inline uint64_t avm_vma_pages(const struct avm_vma *vma)

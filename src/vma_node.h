@@ -3,6 +3,7 @@
 #ifndef AVM_VMA_NODE_H
 #define AVM_VMA_NODE_H
 
+#include "error.h"
 #include "vma_tree.h"
 
 #define AVM_VMA_NODE_SLOTS 21
@@ -63,14 +64,33 @@ inline uint64_t avm_vma_node_max_gap(const struct avm_vma_node *node)
 	return max;
 }
 
-/* The first entry that ends above @addr; AVM_VMA_NODE_SLOTS or an unused one when there is none. */
-static inline uint32_t avm_vma_node_search(const struct avm_vma_node *node, avm_addr_t addr)
+/* How many of the entries from @i on, up to @n, end at or below @addr. */
+static inline uint32_t avm_vma_node_below(const struct avm_vma_node *node, uint32_t i, uint32_t n,
+					  avm_addr_t addr)
 {
 	uint32_t below = 0;
 
-	for (uint32_t i = 0; i < AVM_VMA_NODE_SLOTS; i++)
+	for (uint32_t end = i + n; i < end; i++)
 		below += avm_vma_node_end(node, i) <= addr;
 	return below;
+}
+
+/*
+ * The first entry that ends above @addr; AVM_VMA_NODE_SLOTS or an unused one when there is none. Without branches, which
+ * nobody could predict: which third it is in, then where in that.
+ */
+static inline uint32_t avm_vma_node_search(const struct avm_vma_node *node, avm_addr_t addr)
+{
+	const uint32_t third = AVM_VMA_NODE_SLOTS / 3;
+	uint32_t first;
+
+	_Static_assert(AVM_VMA_NODE_SLOTS % 3 == 0, "thirds");
+	if (!AVM_FAST)
+		return avm_vma_node_below(node, 0, AVM_VMA_NODE_SLOTS, addr);
+	__builtin_prefetch(&node->end[AVM_VMA_NODE_SLOTS - 1]);
+	first = avm_vma_node_end(node, third - 1) <= addr ? third : 0;
+	first += avm_vma_node_end(node, 2 * third - 1) <= addr ? third : 0;
+	return first + avm_vma_node_below(node, first, third, addr);
 }
 
 /* The same, but the last one when there is none. */

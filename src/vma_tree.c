@@ -5,6 +5,7 @@
  * Every change takes one way down, which records the path, changes one leaf, and goes up again only
  * as far as a largest end or a largest gap has changed.
  */
+#include "error.h"
 #include "vma_node.h"
 
 extern inline uint64_t avm_vma_node_max_gap(const struct avm_vma_node *node);
@@ -18,10 +19,12 @@ enum {
 	PREFETCH_WRITE = 1,
 };
 
+#define ANY_GAP UINT64_MAX
+
 /* ---- nodes ------------------------------------------------------------------------------------- */
 
-static void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
-			void *slot)
+static avm_small void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
+				  void *slot)
 {
 	atomic_store_explicit(&node->slot[i], slot, memory_order_release);
 	atomic_store_explicit(&node->end[i], end, memory_order_relaxed);
@@ -50,11 +53,12 @@ static void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t end, ui
 	vnode_store(node, i, end, gap, slot);
 }
 
-static void vnode_remove(struct avm_vma_node *node, uint32_t i)
+/* @n entries from @i on. */
+static void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t n)
 {
-	for (uint32_t j = i + 1; j < node->count; j++)
-		vnode_copy(node, j - 1, node, j);
-	vnode_set_count(node, node->count - 1u);
+	for (uint32_t j = i + n; j < node->count; j++)
+		vnode_copy(node, j - n, node, j);
+	vnode_set_count(node, node->count - n);
 }
 
 /* The last @n entries of @left become the first of @right. */
@@ -128,9 +132,14 @@ static void reserve_shrink(struct avm_vma_tree *tree, uint32_t keep)
  * two entries then: it, and those that grow out of it, split again only after SLOTS - 2 further
  * insertions each. (With n / 4 for n / (SLOTS / 2) there is some to spare.)
  */
+static uint64_t nodes_for(const struct avm_vma_tree *tree, uint32_t inserts)
+{
+	return (uint64_t)inserts * tree->height + 1 + inserts / 4;
+}
+
 int avm_vma_tree_reserve(struct avm_vma_tree *tree, uint32_t inserts)
 {
-	uint64_t need = (uint64_t)inserts * tree->height + 1 + inserts / 4;
+	uint64_t need = nodes_for(tree, inserts);
 	uint32_t before = tree->nr_reserve;
 
 	if (!inserts)
@@ -152,6 +161,11 @@ int avm_vma_tree_reserve(struct avm_vma_tree *tree, uint32_t inserts)
 void avm_vma_tree_trim(struct avm_vma_tree *tree)
 {
 	reserve_shrink(tree, 0);
+}
+
+void avm_vma_tree_keep(struct avm_vma_tree *tree, uint32_t inserts)
+{
+	reserve_shrink(tree, (uint32_t)nodes_for(tree, inserts));
 }
 
 static struct avm_vma_node *new_vnode(struct avm_vma_tree *tree, uint32_t level)
@@ -223,15 +237,28 @@ static avm_addr_t descend(const struct avm_vma_tree *tree, avm_addr_t key,
 	}
 }
 
-/* The entry that stands for path->node[level] in its parent becomes true again. */
-static bool refresh_parent(struct avm_vma_path *path, uint32_t level)
+static uint64_t max_gap(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/*
+ * The entry that stands for path->node[level] in its parent becomes true again. Gaps have gone from the node, of which
+ * @lost was the largest, and come, of which @won is; ANY_GAP: who knows. Only where the largest may have gone are the
+ * others looked at.
+ */
+static bool refresh_parent(struct avm_vma_path *path, uint32_t level, uint64_t lost, uint64_t won)
 {
 	const struct avm_vma_node *node = path->node[level];
 	struct avm_vma_node *parent = path->node[level + 1];
 	uint32_t i = path->index[level + 1];
 	uint64_t end = avm_vma_node_last_end(node);
-	uint64_t gap = avm_vma_node_max_gap(node);
+	uint64_t gap = parent->gap[i];
 
+	if (AVM_FAST && lost != ANY_GAP && won >= gap)
+		gap = won;
+	else if (!AVM_FAST || lost >= gap)
+		gap = avm_vma_node_max_gap(node);
 	if (avm_vma_node_end(parent, i) == end && parent->gap[i] == gap)
 		return false;
 	atomic_store_explicit(&parent->end[i], end, memory_order_relaxed);
@@ -239,10 +266,18 @@ static bool refresh_parent(struct avm_vma_path *path, uint32_t level)
 	return true;
 }
 
-static void refresh_up(const struct avm_vma_tree *tree, struct avm_vma_path *path, uint32_t level)
+static void refresh_up(const struct avm_vma_tree *tree, struct avm_vma_path *path, uint32_t level,
+		       uint64_t lost, uint64_t won)
 {
-	while (level + 1 < tree->height && refresh_parent(path, level))
-		level++;
+	for (; level + 1 < tree->height; level++) {
+		const uint64_t *gap = &path->node[level + 1]->gap[path->index[level + 1]];
+		uint64_t before = *gap;
+
+		if (!refresh_parent(path, level, lost, won))
+			return;
+		lost = before;
+		won = *gap;
+	}
 }
 
 /* ---- insert ------------------------------------------------------------------------------------ */
@@ -277,12 +312,14 @@ static void grow_root(struct avm_vma_tree *tree, struct avm_vma_path *path)
 	set_root(tree, root, tree->height + 1);
 }
 
+/* @lost, @won: what else has happened to gaps of the leaf, for refresh_parent(). */
 static void insert_entry(struct avm_vma_tree *tree, struct avm_vma_path *path, uint64_t end,
-			 uint64_t gap, void *slot)
+			 uint64_t gap, void *slot, uint64_t lost, uint64_t won)
 {
 	uint32_t level = 0;
 	uint32_t i = path->index[0];
 
+	won = max_gap(won, gap);
 	while (path->node[level]->count == SLOTS) {
 		struct avm_vma_node *node = path->node[level];
 		struct avm_vma_node *right = split_vnode(tree, node, i);
@@ -293,17 +330,19 @@ static void insert_entry(struct avm_vma_tree *tree, struct avm_vma_path *path, u
 			vnode_insert(node, i, end, gap, slot);
 		if (level + 1 == tree->height)
 			grow_root(tree, path);
-		refresh_parent(path, level);
+		refresh_parent(path, level, ANY_GAP, 0);
 
 		/* Now the parent gets the new neighbour. */
 		end = avm_vma_node_last_end(right);
 		gap = avm_vma_node_max_gap(right);
 		slot = right;
+		lost = ANY_GAP;
+		won = 0;
 		level++;
 		i = path->index[level] + 1;
 	}
 	vnode_insert(path->node[level], i, end, gap, slot);
-	refresh_up(tree, path, level);
+	refresh_up(tree, path, level, lost, won);
 }
 
 void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
@@ -317,6 +356,7 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 	struct avm_vma_node *leaf = path.node[0];
 	uint32_t i = path.index[0];
 	struct avm_list *behind = &tree->list;
+	uint64_t lost = 0, won = 0;
 
 	/* The list needs both neighbours: miss the cache on both at once. */
 	if (i)
@@ -327,13 +367,32 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 		struct avm_vma *next = avm_vma_node_slot(leaf, i);
 
 		behind = &next->link;
-		leaf->gap[i] = avm_vma_tree_gap(tree, vma->end, next->start, next->flags);
+		lost = leaf->gap[i];
+		leaf->gap[i] = won = avm_vma_tree_gap(tree, vma->end, next->start, next->flags);
 	}
 	avm_list_add_tail(&vma->link, behind);
 	tree->count++;
 	insert_entry(tree, &path, vma->end, avm_vma_tree_gap(tree, floor, vma->start, vma->flags),
-		     vma);
+		     vma, lost, won);
 }
+
+#if AVM_FAST
+
+/* The upper part of a VMA: right behind it, with no gap in between, so nothing changes further up. */
+void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *upper)
+{
+	struct avm_vma_path path;
+
+	descend(tree, vma->end - 1, &path);
+	upper->end = vma->end;
+	vma->end = upper->start;
+	atomic_store_explicit(&path.node[0]->end[path.index[0]++], vma->end, memory_order_relaxed);
+	avm_list_add(&upper->link, &vma->link);
+	tree->count++;
+	insert_entry(tree, &path, upper->end, 0, upper, 0, 0);
+}
+
+#endif
 
 /* ---- erase ------------------------------------------------------------------------------------- */
 
@@ -341,7 +400,8 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
  * path->node[level] has too few entries: it merges with a neighbour, or takes some of its. Returns
  * whether the parent has lost an entry.
  */
-static bool feed_vnode(struct avm_vma_tree *tree, struct avm_vma_path *path, uint32_t level)
+static avm_small bool feed_vnode(struct avm_vma_tree *tree, struct avm_vma_path *path,
+				 uint32_t level)
 {
 	struct avm_vma_node *parent = path->node[level + 1];
 	uint32_t i = path->index[level + 1];
@@ -364,15 +424,15 @@ static bool feed_vnode(struct avm_vma_tree *tree, struct avm_vma_path *path, uin
 
 	path->index[level + 1] = (uint8_t)i;
 	path->node[level] = left;
-	refresh_parent(path, level);
+	refresh_parent(path, level, ANY_GAP, 0);
 	if (merge) {
-		vnode_remove(parent, i + 1);
+		vnode_remove(parent, i + 1, 1);
 		free_vnode(tree, right);
 		return true;
 	}
 	path->index[level + 1] = (uint8_t)(i + 1);
 	path->node[level] = right;
-	refresh_parent(path, level);
+	refresh_parent(path, level, ANY_GAP, 0);
 	return false;
 }
 
@@ -384,19 +444,22 @@ static void drop_root(struct avm_vma_tree *tree, struct avm_vma_node *successor)
 	free_vnode(tree, root);
 }
 
-static void erase_entry(struct avm_vma_tree *tree, struct avm_vma_path *path)
+/* Entries have gone from the leaf of the path. @lost, @won: as in insert_entry(). */
+static void shrunk(struct avm_vma_tree *tree, struct avm_vma_path *path, uint64_t lost,
+		   uint64_t won)
 {
 	uint32_t level = 0;
 
-	vnode_remove(path->node[0], path->index[0]);
 	while (level + 1 < tree->height && path->node[level]->count < MIN) {
 		bool merged = feed_vnode(tree, path, level);
 
+		lost = ANY_GAP;
+		won = 0;
 		level++;
 		if (!merged)
 			break;
 	}
-	refresh_up(tree, path, level);
+	refresh_up(tree, path, level, lost, won);
 
 	struct avm_vma_node *root = avm_vma_tree_root(tree);
 
@@ -411,8 +474,12 @@ static void set_floor(struct avm_vma_tree *tree, const struct avm_vma *vma, avm_
 		      struct avm_vma_path *path)
 {
 	descend(tree, vma->end - 1, path);
-	path->node[0]->gap[path->index[0]] = avm_vma_tree_gap(tree, floor, vma->start, vma->flags);
-	refresh_up(tree, path, 0);
+
+	uint64_t *gap = &path->node[0]->gap[path->index[0]];
+	uint64_t lost = *gap;
+
+	*gap = avm_vma_tree_gap(tree, floor, vma->start, vma->flags);
+	refresh_up(tree, path, 0, lost, *gap);
 }
 
 void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
@@ -426,17 +493,65 @@ void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 	avm_addr_t floor = descend(tree, vma->end - 1, &path);
 	struct avm_vma_node *leaf = path.node[0];
 	uint32_t i = path.index[0];
+	uint64_t lost = leaf->gap[i], won = 0;
 
 	avm_list_del(&vma->link);
 	tree->count--;
 	if (next && i + 1u < leaf->count) {
-		leaf->gap[i + 1] = avm_vma_tree_gap(tree, floor, next->start, next->flags);
+		lost = max_gap(lost, leaf->gap[i + 1]);
+		won = avm_vma_tree_gap(tree, floor, next->start, next->flags);
+		leaf->gap[i + 1] = won;
 		next = NULL;
 	}
-	erase_entry(tree, &path);
+	vnode_remove(leaf, i, 1);
+	shrunk(tree, &path, lost, won);
 	if (next)
 		set_floor(tree, next, floor, &path);
 }
+
+#if AVM_FAST
+
+/* avm_vma_tree_join() where all are in one leaf. False: they are not. */
+static bool join_in_leaf(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *last)
+{
+	struct avm_vma_path path;
+	struct avm_vma_node *leaf;
+	uint32_t i, n = 0;
+	uint64_t lost = 0;
+
+	descend(tree, vma->end - 1, &path);
+	leaf = path.node[0];
+	i = path.index[0];
+	do {
+		if (i + ++n == leaf->count)
+			return false;
+		lost = max_gap(lost, leaf->gap[i + n]);
+	} while (avm_vma_node_slot(leaf, i + n) != last);
+	vma->end = last->end;
+	atomic_store_explicit(&leaf->end[i], last->end, memory_order_relaxed);
+	vma->link.next = last->link.next;
+	vma->link.next->prev = &vma->link;
+	tree->count -= n;
+	vnode_remove(leaf, i + 1, n);
+	shrunk(tree, &path, lost, 0);
+	return true;
+}
+
+void avm_vma_tree_join(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *last)
+{
+	avm_addr_t end = last->end;
+	struct avm_vma *next;
+
+	if (join_in_leaf(tree, vma, last))
+		return;
+	do {
+		next = avm_vma_tree_next(tree, vma);
+		avm_vma_tree_erase(tree, next);
+	} while (next != last);
+	avm_vma_tree_set_range(tree, vma, vma->start, end);
+}
+
+#endif
 
 /* ---- change and find --------------------------------------------------------------------------- */
 
@@ -454,16 +569,22 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 	avm_addr_t floor = descend(tree, vma->end - 1, &path);
 	struct avm_vma_node *leaf = path.node[0];
 	uint32_t i = path.index[0];
+	uint64_t lost = leaf->gap[i];
+	uint64_t won = avm_vma_tree_gap(tree, floor, start, vma->flags);
 
 	vma->start = start;
 	vma->end = end;
 	atomic_store_explicit(&leaf->end[i], end, memory_order_relaxed);
-	leaf->gap[i] = avm_vma_tree_gap(tree, floor, start, vma->flags);
+	leaf->gap[i] = won;
 	if (next && i + 1u < leaf->count) {
-		leaf->gap[i + 1] = avm_vma_tree_gap(tree, end, next->start, next->flags);
+		uint64_t *gap = &leaf->gap[i + 1];
+
+		lost = max_gap(lost, *gap);
+		*gap = avm_vma_tree_gap(tree, end, next->start, next->flags);
+		won = max_gap(won, *gap);
 		next = NULL;
 	}
-	refresh_up(tree, &path, 0);
+	refresh_up(tree, &path, 0, lost, won);
 	if (next)
 		set_floor(tree, next, end, &path);
 }

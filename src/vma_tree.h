@@ -50,8 +50,24 @@ int avm_vma_tree_reserve(struct avm_vma_tree *tree, uint32_t inserts);
 /* Gives back what is reserved and not used. */
 void avm_vma_tree_trim(struct avm_vma_tree *tree);
 
+/* The same, but for what so many insertions can need: they find it there. */
+void avm_vma_tree_keep(struct avm_vma_tree *tree, uint32_t inserts);
+
 /* pre: reserved; start < end; disjoint from all others. Links into the list as well. */
 void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma);
+
+/*
+ * Two steps for many: only where AVM_FAST says so, elsewhere set_range(), insert() and erase() do the same.
+ *
+ * @upper enters as the upper part of @vma, which keeps what is below upper->start. pre: reserved; @vma is in @tree and
+ * upper->start in the middle of it. Sets both ends.
+ */
+void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *upper);
+
+/*
+ * @vma grows to the end of @last, a VMA above it that goes, and so do those in between. pre: both are in @tree.
+ */
+void avm_vma_tree_join(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *last);
 
 /* pre: @vma is in @tree. Takes it off the list as well. */
 void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma);

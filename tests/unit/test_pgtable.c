@@ -448,8 +448,8 @@ static void freed_frames_are_with_the_port_only_after_the_flush(void **state)
 	frames = sim_frames_used(w.s);
 	flushes = event(&w, AVM_EV_TLB_FLUSH);
 	avm_gather_begin(&g, w.mm);
-	assert_int_equal(w.m->gathers_open, 1);
 	avm_tables_free(&g, BASE, BASE + PAGE, 0, w.mm->task_size);
+	assert_int_equal(w.m->gathers_open, 1);
 	assert_int_equal(tables(&w), 1);
 	assert_int_equal(sim_frames_used(w.s), frames);
 	assert_int_equal(event(&w, AVM_EV_TLB_FLUSH), flushes);
