@@ -72,7 +72,8 @@ static struct avm_vma *usable_vma(const struct way *w, avm_addr_t addr)
  * contents.
  * => mmap_lock; table not locked.
  */
-static bool copy_in_page(const struct way *w, avm_addr_t addr, void *buf, size_t n, bool *bad)
+static avm_small bool copy_in_page(const struct way *w, avm_addr_t addr, void *buf, size_t n,
+				   bool *bad)
 {
 	struct avm *m = w->mm->machine;
 	size_t offset = (size_t)(addr & ~AVM_PAGE_MASK);

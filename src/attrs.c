@@ -94,10 +94,11 @@ int avm_attrs_make(struct avm_mm *mm, const struct avm_attrs_plan *plan,
 		if (changes(&s))
 			flush |= change_one(mm, &pool, &s, change);
 	} while (s.at.end < plan->last && next_step(mm, &s, plan->last, change, &known));
-	if (flush)
-		avm_tlb_flush(mm, first, plan->last);
-	if (change->follow)
+	if (change->follow) {
+		if (flush || !AVM_FAST)
+			avm_tlb_flush(mm, first, plan->last);
 		avm_notify_end(mm, first, plan->last);
+	}
 	avm_pool_drain(mm, &pool);
 	return 0;
 }

@@ -172,7 +172,7 @@ static uint64_t copy_table(struct copy *k, struct avm_ptc *from, struct avm_ptc 
 }
 
 /* Table by table; the locks are dropped for each page that has to be copied. 0 or -ENOMEM. */
-static int copy_whole_table(struct copy *k, struct avm_ptc *from, struct avm_ptc *to)
+static avm_small int copy_whole_table(struct copy *k, struct avm_ptc *from, struct avm_ptc *to)
 {
 	uint64_t n = (from->stop - from->addr) >> AVM_PAGE_SHIFT, i = 0;
 

@@ -127,7 +127,7 @@ bool avm_access_ok(const struct avm_vma *vma, enum avm_access access, enum avm_f
 	return (vma->flags & (AVM_VM_SHARED | AVM_VM_MAYWRITE)) == AVM_VM_MAYWRITE;
 }
 
-static unsigned dispatch(struct avm_fault_ctx *f)
+static avm_small unsigned dispatch(struct avm_fault_ctx *f)
 {
 	if (!avm_access_ok(f->vma, f->access, f->force))
 		return AVM_FAULT_ACCERR;

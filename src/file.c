@@ -89,7 +89,7 @@ void avm_file_done_page(struct avm_file *f, struct avm_page *page)
 	avm_page_put(f->machine, page);
 }
 
-static void drop_cache(struct avm_file *f)
+static avm_small void drop_cache(struct avm_file *f)
 {
 	struct avm_page *page;
 	uint64_t index = 0;

@@ -172,7 +172,7 @@ static int unswap_file(struct avm_file *f, const struct avm_swap_device *d)
 }
 
 /* The file behind `f` on the list (NULL: the first), held; puts `f`. Those that are ending empty themselves. */
-static struct avm_file *next_file(struct avm *m, struct avm_file *f)
+static avm_small struct avm_file *next_file(struct avm *m, struct avm_file *f)
 {
 	struct avm_file *next = NULL;
 	struct avm_list *at;

@@ -71,7 +71,7 @@ int64_t avm_file_readahead(struct avm_file *f, uint64_t first, uint64_t n)
 /* ---- read and write -------------------------------------------------------------------------- */
 
 /* Writers may race: the size only grows here. */
-static void grow_size(struct avm_file *f, uint64_t size)
+static avm_small void grow_size(struct avm_file *f, uint64_t size)
 {
 	uint64_t old = atomic_load_explicit(&f->size, memory_order_relaxed);
 
@@ -81,7 +81,7 @@ static void grow_size(struct avm_file *f, uint64_t size)
 			return;
 }
 
-static size_t part_of_page(uint64_t offset, uint64_t len)
+static avm_small size_t part_of_page(uint64_t offset, uint64_t len)
 {
 	uint64_t room = AVM_PAGE_SIZE - (offset & ~AVM_PAGE_MASK);
 

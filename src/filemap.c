@@ -57,7 +57,7 @@ static void map_cached(struct avm_vma *vma, struct avm_ptc *c, struct avm_page *
  * Maps one page if that can be done without waiting. Under the table lock, so the page lock is only
  * tried; a page that is being read, truncated or written back is left to a fault of its own.
  */
-static bool map_if_ready(struct avm_vma *vma, struct avm_ptc *c, struct avm_page *page)
+static avm_small bool map_if_ready(struct avm_vma *vma, struct avm_ptc *c, struct avm_page *page)
 {
 	struct avm *m = vma->mm->machine;
 	bool ready;
@@ -200,7 +200,7 @@ int64_t avm_map_cached(struct avm_mm *mm, avm_addr_t addr, uint64_t len)
 /* ---- one page -------------------------------------------------------------------------------- */
 
 /* What the fault becomes when it is done: `read` is what avm_file_get_page() said. */
-static unsigned done_bits(int read, bool lost)
+static avm_small unsigned done_bits(int read, bool lost)
 {
 	return (read ? AVM_FAULT_MAJOR : AVM_FAULT_MINOR) | (lost ? AVM_FAULT_SPURIOUS : 0u);
 }

@@ -17,7 +17,10 @@
 
 #define NOT_INHERITED (AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)
 
-/* Promises for all that the child will have; 0 or -ENOMEM. *vmas: how many VMAs that is. */
+/*
+ * Promises for all that the child will have; 0 or -ENOMEM. *vmas: how many VMAs that is. Begins to lock them: all have the
+ * fence at the end.
+ */
 static int promise(struct avm_mm *parent, uint64_t *pages, uint32_t *vmas)
 {
 	struct avm_vma *vma;
@@ -27,10 +30,14 @@ static int promise(struct avm_mm *parent, uint64_t *pages, uint32_t *vmas)
 	avm_list_for_each_entry(vma, &parent->vmas.list, struct avm_vma, link) {
 		if (vma->flags & AVM_VM_DONTCOPY)
 			continue;
+		if (AVM_FAST)
+			(void)avm_vma_lock_begin(vma);
 		(*vmas)++;
 		if (vma->flags & AVM_VM_ACCOUNT)
 			*pages += avm_vma_pages(vma);
 	}
+	if (AVM_FAST)
+		atomic_thread_fence(memory_order_seq_cst);
 	return avm_commit(parent->machine, *pages);
 }
 
@@ -57,6 +64,17 @@ static struct avm_vma *copy_vma(struct avm_mm *child, struct avm_vma *vma)
 	return copy;
 }
 
+/* What copying the VMA behind this one looks at first. */
+static void prefetch_next(const struct avm_vma *vma)
+{
+	const struct avm_vma *next = avm_vma_next(vma);
+
+	if (!AVM_FAST || !next)
+		return;
+	__builtin_prefetch(&next->chain);
+	__builtin_prefetch(next->link.next);
+}
+
 /* 0 or -ENOMEM with part of it done. *done: pages of the promise that are in the child's VMAs. */
 static int copy_vmas(struct avm_mm *child, struct avm_mm *parent, uint64_t *done)
 {
@@ -67,7 +85,11 @@ static int copy_vmas(struct avm_mm *child, struct avm_mm *parent, uint64_t *done
 
 		if (vma->flags & AVM_VM_DONTCOPY)
 			continue;
-		avm_vma_lock(vma);
+		if (AVM_FAST)
+			avm_vma_lock_end(vma);
+		else
+			avm_vma_lock(vma);
+		prefetch_next(vma);
 		copy = copy_vma(child, vma);
 		if (!copy)
 			return -AVM_ENOMEM;

@@ -33,7 +33,7 @@
 
 #define HASH_FACTOR UINT64_C(0x9e3779b97f4a7c15)
 
-static uint64_t mix(uint64_t hash, uint64_t word)
+static avm_small uint64_t mix(uint64_t hash, uint64_t word)
 {
 	hash = (hash ^ word) * HASH_FACTOR;
 	return hash ^ hash >> 32;

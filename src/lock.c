@@ -150,7 +150,10 @@ AVM_ONE_STEP void write_seq_step(struct avm_mm *mm)
 {
 	uint32_t seq = atomic_load_explicit(&mm->write_seq, memory_order_relaxed);
 
-	atomic_store_explicit(&mm->write_seq, seq + 1, memory_order_release);
+	if (AVM_FAST)
+		atomic_store_explicit(&mm->write_seq, seq + 1, memory_order_release);
+	else
+		atomic_fetch_add_explicit(&mm->write_seq, 1, memory_order_release);
 }
 
 int avm_mmap_write_lock(struct avm_mm *mm)

@@ -52,7 +52,8 @@ void avm_lru_add(struct avm *m, struct avm_page *page)
 {
 	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
 	AVM_BUG_ON(m, avm_page_test(page, AVM_PG_LRU | AVM_PG_ISOLATED));
-	avm_page_clear(page, AVM_PG_ACTIVE);
+	if (!AVM_FAST || avm_page_test(page, AVM_PG_ACTIVE))
+		avm_page_clear(page, AVM_PG_ACTIVE);
 	link_page(m, page);
 	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
 }

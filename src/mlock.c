@@ -97,7 +97,7 @@ void avm_mlock_release(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 }
 
 /* The access that makes a page of such a VMA stay: a private page must be the process's own. */
-static enum avm_access populating_access(uint64_t flags)
+static avm_small enum avm_access populating_access(uint64_t flags)
 {
 	if ((flags & (AVM_VM_WRITE | AVM_VM_SHARED)) == AVM_VM_WRITE)
 		return AVM_ACCESS_WRITE;

@@ -58,7 +58,7 @@ int avm_map_range(struct avm_mm *mm, struct avm_range *r)
 	}
 	if (taken) {
 		avm_unmap_commit(mm, &pool, r->start, r->end);
-		next = avm_mm_find(mm, r->start);
+		next = NULL;
 	}
 	avm_vma_add(mm, &pool, r, next);
 	avm_mm_account(mm, r->flags, (int64_t)pages);

@@ -20,9 +20,10 @@ void avm_gather_begin(struct avm_gather *g, struct avm_mm *mm)
 	g->mm = mm;
 	g->nr = 0;
 	range_reset(g);
-	g->open = !AVM_FAST;
 	avm_list_init(&g->tables);
-	if (!AVM_FAST)
+	if (AVM_FAST)
+		g->open = false;
+	else
 		atomic_fetch_add_explicit(&mm->machine->gathers_open, 1, memory_order_relaxed);
 }
 

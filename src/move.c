@@ -49,7 +49,7 @@ static bool move_piece(struct avm_ptc *src, struct avm_ptc *dst, avm_addr_t end)
 	return moved;
 }
 
-static void move_table(struct avm_ptc *src, avm_addr_t shift)
+static avm_small void move_table(struct avm_ptc *src, avm_addr_t shift)
 {
 	struct avm_mm *mm = src->mm;
 	struct avm_ptc dst;

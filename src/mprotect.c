@@ -101,7 +101,7 @@ static void change_absent(const struct avm_vma *vma, struct avm_ptc *c, avm_pte_
 }
 
 /* True: something was mapped. */
-static avm_small bool change_entries(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+static bool change_entries(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
 	bool any = false;
 	struct avm_ptc c;
@@ -120,7 +120,7 @@ static avm_small bool change_entries(struct avm_vma *vma, avm_addr_t start, avm_
 			if (writable_at_once(vma, pte))
 				pte = avm_pte_mkwrite(pte);
 			avm_ptc_set(&c, pte);
-			any = true;
+			any = AVM_FAST;
 		}
 		avm_ptc_unlock(&c);
 	}

@@ -238,7 +238,7 @@ static avm_noinline struct avm_vma *make_target(const struct request *q, struct 
 		r.pgoff = q->new_addr >> AVM_PAGE_SHIFT;
 	r.start = q->new_addr;
 	r.end = q->new_addr + q->new_len;
-	target = avm_vma_add(q->mm, pool, &r, avm_mm_find(q->mm, r.start));
+	target = avm_vma_add(q->mm, pool, &r, NULL);
 	if (faulted && !avm_vma_anon(target)) {
 		avm_family_lock_vma(src);
 		avm_family_clone(target, src, &pool->avcs);

@@ -37,6 +37,7 @@ static void watch_level(struct avm *m)
 
 struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use)
 {
+	uint32_t flags = AVM_PG_INUSE;
 	struct avm_page *page;
 	avm_pfn_t pfn;
 
@@ -54,11 +55,11 @@ struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use)
 	if (use == AVM_FRAME_TABLE) {
 		page->u.table.level = 0;
 		page->u.table.used = 0;
-		avm_page_set(page, AVM_PG_INUSE | AVM_PG_TABLE);
+		flags |= AVM_PG_TABLE;
 		atomic_fetch_add_explicit(&m->tables_used, 1, memory_order_relaxed);
-	} else {
-		avm_page_set(page, AVM_PG_INUSE);
 	}
+	/* Without a reference it is nobody's, and nobody changes a flag beside us. */
+	atomic_store_explicit(&page->flags, flags, memory_order_relaxed);
 	atomic_fetch_add_explicit(&m->frames_used, 1, memory_order_relaxed);
 	/* A stale reader that gets a reference from here on sees a page that is whole. */
 	atomic_store_explicit(&page->refcount, 1, memory_order_release);

@@ -18,7 +18,7 @@ static uint32_t slot_of(uint64_t index, uint32_t level)
 }
 
 /* The largest index of a tree of @height levels, at least 1. */
-static uint64_t max_index(uint32_t height)
+static avm_small uint64_t max_index(uint32_t height)
 {
 	return height >= MAX_HEIGHT ? UINT64_MAX : (UINT64_C(1) << (height * BITS)) - 1;
 }
@@ -28,13 +28,13 @@ static bool covers(const struct avm_radix *radix, uint64_t index)
 	return radix->height && index <= max_index(radix->height);
 }
 
-static void rnode_set(struct avm_radix_node *node, uint32_t i, void *pointer)
+static avm_small void rnode_set(struct avm_radix_node *node, uint32_t i, void *pointer)
 {
 	node->slot[i] = pointer;
 	node->used |= UINT64_C(1) << i;
 }
 
-static void rnode_clear(struct avm_radix_node *node, uint32_t i)
+static avm_small void rnode_clear(struct avm_radix_node *node, uint32_t i)
 {
 	node->slot[i] = NULL;
 	node->used &= ~(UINT64_C(1) << i);

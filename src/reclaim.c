@@ -128,7 +128,7 @@ static bool is_shmem(const struct avm_page *page)
  * What has to be before the page is unmapped: a slot for the entries of anonymous memory. False: it stays.
  * => page locked.
  */
-static bool has_somewhere_to_go(struct avm *m, struct avm_page *page)
+static avm_small bool has_somewhere_to_go(struct avm *m, struct avm_page *page)
 {
 	if (!avm_page_is_anon(page) || avm_page_in_swap(page) || is_lazy(page))
 		return true;

@@ -47,7 +47,8 @@ enum avm_rss avm_page_rss(const struct avm_page *page);
 
 static inline void avm_rss_add(struct avm_mm *mm, enum avm_rss which, int64_t n)
 {
-	atomic_fetch_add_explicit(&mm->rss[which], (uint64_t)n, memory_order_relaxed);
+	if (n)
+		atomic_fetch_add_explicit(&mm->rss[which], (uint64_t)n, memory_order_relaxed);
 }
 
 /*

@@ -68,7 +68,7 @@ int avm_swap_register(struct avm *m, struct avm_swap_device *d)
 	return err;
 }
 
-static void set_device(struct avm *m, uint32_t number, struct avm_swap_device *d)
+static avm_small void set_device(struct avm *m, uint32_t number, struct avm_swap_device *d)
 {
 	avm_spin_lock(m, &m->swap_lock, AVM_LOCK_LEAF);
 	m->swap[number] = d;

@@ -49,7 +49,7 @@ static bool names_device(avm_pte_t pte, const struct avm_swap_device *d)
 }
 
 /* The first entry of the device at or behind the cursor in its table; AVM_PTE_EMPTY: none. */
-static avm_pte_t next_entry(struct avm_ptc *c, const struct avm_swap_device *d)
+static avm_small avm_pte_t next_entry(struct avm_ptc *c, const struct avm_swap_device *d)
 {
 	avm_pte_t found = AVM_PTE_EMPTY;
 

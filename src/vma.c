@@ -128,8 +128,6 @@ int avm_pool_fill(struct avm_mm *mm, struct avm_pool *pool, unsigned vmas, uint6
 	return 0;
 fail:
 	pool_trim_vmas(mm, pool, before);
-	if (!before)
-		avm_vma_tree_trim(&mm->vmas);
 	return -AVM_ENOMEM;
 }
 
@@ -488,6 +486,8 @@ static struct avm_vma *add_between(struct avm_mm *mm, struct avm_pool *pool,
 struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const struct avm_range *r,
 			    struct avm_vma *next)
 {
+	if (!AVM_FAST || !next) /* behind all, or not looked for */
+		next = avm_mm_find(mm, r->start);
 	return add_between(mm, pool, r, avm_vma_before(mm, next), next);
 }
 
@@ -546,7 +546,11 @@ void avm_vma_resize(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 
 void avm_vma_enter(struct avm_vma *vma)
 {
-	avm_vma_lock(vma);
+	/* No fence: who looks at what the object was before finds another range, or all of this one. */
+	if (AVM_FAST)
+		(void)avm_vma_lock_begin(vma);
+	else
+		avm_vma_lock(vma);
 	avm_vma_tree_insert(&vma->mm->vmas, vma);
 	link_file(vma);
 	file_opened(vma);

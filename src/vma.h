@@ -47,7 +47,7 @@ struct avm_range {
 struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
 
 /*
- * Adds a free range, in front of `next` (NULL: behind all), as a VMA, merging as R2 says. Needs a pool of 1 VMA and 1 chain entry. Takes
+ * Adds a free range as a VMA, merging as R2 says. `next`: the VMA behind it; NULL: who knows. Needs a pool of 1 VMA and 1 chain entry. Takes
  * a reference on the file, if it becomes a VMA of its own. Cannot fail. The VMA is unfaulted unless a neighbour
  * takes the range: of r->anon_vma, which mremap gives, only merging takes notice.
  * Accounting (total_vm and so on) is the caller's. Returns the VMA that holds the range now.

@@ -114,10 +114,8 @@ void avm_zap_range(struct avm_gather *g, struct avm_vma *vma, avm_addr_t start, 
 			zap_table(&z, &c);
 		}
 	}
-	for (int i = 0; i < AVM_NR_RSS; i++) {
-		if (z.rss[i])
-			avm_rss_add(vma->mm, (enum avm_rss)i, z.rss[i]);
-	}
+	for (int i = 0; i < AVM_NR_RSS; i++)
+		avm_rss_add(vma->mm, (enum avm_rss)i, z.rss[i]);
 }
 
 static void zap_mapping(struct avm_vma *vma, uint64_t first, uint64_t last, enum avm_zap_what what)

@@ -335,7 +335,7 @@ static void measure_fork(const struct space *ours, const struct space *host, dou
 	}
 	print_row(&a[0], &b[0], "fork, %s", what);
 	print_row(&a[1], &b[1], "  fork again, nothing written");
-	print_row(&x[0], &y[0], "  exit of the child");
+	print_row(&x[0], NULL, "  exit of the child");
 }
 
 static void measure_fork_pages(void)

@@ -90,6 +90,7 @@ static int sim_start(struct sim *s)
 static void sim_free(struct sim *s)
 {
 	sim_frames_fini(s);
+	sim_meta_fini(s);
 	sim_locks_fini(s);
 	if (s->pages)
 		munmap(s->pages, s->frames.count * sizeof(*s->pages));

@@ -253,14 +253,45 @@ bool avm_port_frame_same(struct avm *m, avm_pfn_t a, avm_pfn_t b)
 
 /* ---- metadata ------------------------------------------------------------------------------------------ */
 
+/* Kept for the next one, as that of tables; in debug builds tools watch who uses it after the end. */
+static void **spare_meta(struct sim *s, size_t size)
+{
+#ifndef AVM_DEBUG
+	for (size_t i = 0; i < SIM_META_SIZES; i++)
+		if (size == (size_t)AVM_META_MIN << i)
+			return &s->spare_meta[i];
+#endif
+	(void)s;
+	(void)size;
+	return NULL;
+}
+
+void sim_meta_fini(struct sim *s)
+{
+	for (size_t i = 0; i < SIM_META_SIZES; i++) {
+		while (s->spare_meta[i]) {
+			void **p = s->spare_meta[i];
+
+			s->spare_meta[i] = *p;
+			free(p);
+		}
+	}
+}
+
 void *avm_port_meta_alloc(struct avm *m, size_t size)
 {
 	struct sim *s = sim_of(m);
+	void **spares = spare_meta(s, size);
 	void *p;
 
 	if (s->config.meta_limit && s->meta_bytes + size > s->config.meta_limit)
 		return NULL;
-	p = aligned_alloc(size, size);
+	if (spares && *spares) {
+		p = *spares;
+		*spares = *(void **)p;
+	} else {
+		p = aligned_alloc(size, size);
+	}
 	if (p)
 		s->meta_bytes += size;
 	return p;
@@ -268,6 +299,14 @@ void *avm_port_meta_alloc(struct avm *m, size_t size)
 
 void avm_port_meta_free(struct avm *m, void *ptr, size_t size)
 {
-	free(ptr);
-	sim_of(m)->meta_bytes -= size;
+	struct sim *s = sim_of(m);
+	void **spares = spare_meta(s, size);
+
+	s->meta_bytes -= size;
+	if (!spares) {
+		free(ptr);
+		return;
+	}
+	*(void **)ptr = *spares;
+	*spares = ptr;
 }

@@ -9,6 +9,7 @@
 #include "avm_port.h"
 #include "sim.h"
 
+#define SIM_META_SIZES 4 /* powers of two from AVM_META_MIN on: chunks that are kept */
 #define SIM_FIRST_PFN 1 /* 0 stays what it is in real life: a bug */
 
 /* ---- sparse pages: the backing store of a file; frames of devices ------------------------------------ */
@@ -90,6 +91,7 @@ struct sim {
 	struct sim_file_list files;
 	struct sim_swap_list swaps;
 	uint64_t meta_bytes;
+	void *spare_meta[SIM_META_SIZES]; /* lists through the first word of each */
 
 	uint64_t allocs, allocs_failed;
 	uint64_t fail_first, fail_count; /* by number of allocation; first 0: none fails */
@@ -128,6 +130,7 @@ void *sim_host_alloc(size_t size);
 
 int sim_frames_init(struct sim *s);
 void sim_frames_fini(struct sim *s);
+void sim_meta_fini(struct sim *s);
 /* content bytes of any frame, a device's included. */
 unsigned char *sim_contents(struct sim *s, avm_pfn_t pfn);
 bool sim_frame_is_free(const struct sim *s, avm_pfn_t pfn);
