@@ -162,7 +162,7 @@ file(GLOB port_check_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/ports/check
 if(AVM_CORE_SOURCES AND check_sources AND NOT AVM_AMALGAMATION)
 	# Who only looks, at a machine at rest, need not be watched.
 	set(observers ${AVM_CORE_SOURCES})
-	list(FILTER observers INCLUDE REGEX "src/(verify|dump|graph|stats)")
+	list(FILTER observers INCLUDE REGEX "src/(verify|dump|graph|stats|[a-z_]+_check)")
 	set(watched ${AVM_CORE_SOURCES})
 	list(REMOVE_ITEM watched ${observers})
 	add_library(avm_observers_check OBJECT ${observers})
