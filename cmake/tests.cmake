@@ -33,7 +33,7 @@ function(avm_test_program name)
 		RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
 	target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
 	# tests/check are about the checker's port, which has a core of its own.
-	if(ARGV1 MATCHES "/tests/check/")
+	if(ARGV1 MATCHES "tests/check/")
 		target_link_libraries(${name} PRIVATE avm_core_check avm_port_check)
 	else()
 		target_link_libraries(${name} PRIVATE ${AVM_LIBRARIES})

@@ -109,10 +109,15 @@ void avm_family_unlock_vma(struct avm_vma *vma)
 		family_unlock(vma->mm->machine, avm_family_root(av));
 }
 
+static inline __attribute__((unused)) bool is_held(const struct avm_anon_vma *av)
+{
+	return atomic_load_explicit(&av->refcount, memory_order_relaxed);
+}
+
 /* => somebody holds av: it was pinned, or an item names it (gallery 11). */
 void avm_family_lock_read(struct avm *m, struct avm_anon_vma *av)
 {
-	AVM_ASSERT(m, atomic_load_explicit(&av->refcount, memory_order_relaxed));
+	AVM_ASSERT(m, is_held(av));
 	while (avm_rw_read(m, &avm_family_root(av)->lock, AVM_LOCK_FAMILY))
 		;
 }
