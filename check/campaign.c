@@ -5,6 +5,7 @@
  * They run in a child, which ends with the first finding: what a broken core leaves behind cannot be used, and a crash is
  * a finding like any other. What is being run stands in shared memory.
  */
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,7 @@ static _Noreturn void child(const struct campaign *g, struct shared *s)
 
 	if (!c)
 		_exit(2);
+	mallopt(M_TRIM_THRESHOLD, 64 << 20); /* each machine takes back what the last one gave */
 	for (uint64_t k = g->shard; !is_over(g, s, begin); k += g->shards) {
 		program_make(&s->now.program, g->seed + k, &g->programs);
 		s->tally.programs++;

@@ -190,28 +190,46 @@ static bool parse_options(int argc, char **argv, struct options *o)
 
 /* ---- what is said -------------------------------------------------------------------------------------------------------- */
 
-static void print_tally(const struct options *o, const struct tally *t, const struct finding *f)
+#if AVM_HAVE_JANSSON
+static void print_json(const struct options *o, const struct tally *t, const struct finding *f,
+		       unsigned operations)
+{
+	json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:i}", "seed",
+			      (json_int_t)o->campaign.seed, "executions",
+			      (json_int_t)t->executions, "programs", (json_int_t)t->programs,
+			      "points", (json_int_t)t->points, "repeated",
+			      (json_int_t)t->repeated, "diverged", (json_int_t)t->diverged,
+			      "seconds", t->seconds, "findings", f ? 1 : 0);
+
+	if (f) {
+		json_object_set_new(j, "finding", json_string(f->result.finding));
+		json_object_set_new(j, "program", json_integer((json_int_t)f->program.seed));
+		json_object_set_new(j, "operations", json_integer(operations));
+		json_object_set_new(j, "shrunk",
+				    json_pack("{s:i, s:i, s:i}", "operations",
+					      (int)program_size(&f->program), "threads",
+					      (int)f->program.nr_threads, "switches",
+					      (int)f->schedule.nr_switches));
+	}
+	json_dumpf(j, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	putchar('\n');
+	json_decref(j);
+}
+#endif
+
+/* f: what was found, NULL for nothing; `operations`: of its program, before that was made smaller. */
+static void print_tally(const struct options *o, const struct tally *t, const struct finding *f,
+			unsigned operations)
 {
 	double rate = t->seconds > 0 ? (double)t->executions / t->seconds : 0;
 
 #if AVM_HAVE_JANSSON
 	if (o->json) {
-		json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:i}", "seed",
-				      (json_int_t)o->campaign.seed, "executions",
-				      (json_int_t)t->executions, "programs",
-				      (json_int_t)t->programs, "points", (json_int_t)t->points,
-				      "repeated", (json_int_t)t->repeated, "diverged",
-				      (json_int_t)t->diverged, "seconds", t->seconds, "findings",
-				      f ? 1 : 0);
-
-		if (f)
-			json_object_set_new(j, "finding", json_string(f->result.finding));
-		json_dumpf(j, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-		putchar('\n');
-		json_decref(j);
+		print_json(o, t, f, operations);
 		return;
 	}
 #endif
+	(void)operations;
 	printf("%llu executions of %llu programs from seed %llu, %.0f points each, %.1f s, %.0f executions/s; "
 	       "%llu run twice, %llu otherwise; %s\n",
 	       (ull)t->executions, (ull)t->programs, (ull)o->campaign.seed,
@@ -235,14 +253,16 @@ static int search(const struct options *o)
 {
 	static struct finding f;
 	struct tally t;
+	unsigned operations;
 
 	if (!campaign_run(&o->campaign, &t, &f)) {
-		print_tally(o, &t, NULL);
+		print_tally(o, &t, NULL, 0);
 		return EXIT_CLEAN;
 	}
+	operations = program_size(&f.program);
 	if (o->shrink)
 		finding_shrink(&f, o->campaign.progress);
-	print_tally(o, &t, &f);
+	print_tally(o, &t, &f, operations);
 	keep(o, &f);
 	if (!o->json)
 		finding_report(&f, stdout);

@@ -87,17 +87,62 @@ static enum op_kind draw_kind(struct rng *r, const struct features *f)
 	}
 }
 
-/* Threads meet where few places are: most of a program happens on the first pages. */
-static struct op draw_op(struct rng *r, enum op_kind kind)
-{
-	struct op op = { .kind = (uint8_t)kind, .p = below(r, 2) };
+/* Where a program happens, for the most part: threads meet where few places are. */
+struct focus {
+	uint8_t p, page, len;
+};
 
-	if (!below(r, 4))
-		op.p = below(r, PROCS);
-	op.page = below(r, below(r, 3) ? 4 : PAGES);
-	op.len = (uint8_t)(1 + below(r, below(r, 3) ? 3 : 6));
+static struct focus draw_focus(struct rng *r)
+{
+	struct focus at;
+
+	at.p = !below(r, 4);
+	at.page = below(r, 8);
+	at.len = (uint8_t)(1 + below(r, below(r, 2) ? 3 : 8));
+	return at;
+}
+
+/* Some of the focus, all of it, more than it; or anything. */
+static void draw_range(struct rng *r, const struct focus *at, struct op *op)
+{
+	op->page = at->page;
+	op->len = at->len;
+	switch (below(r, 8)) {
+	case 0:
+		op->page = below(r, PAGES);
+		op->len = (uint8_t)(1 + below(r, 6));
+		break;
+	case 1:
+		op->page = 0;
+		op->len = PAGES;
+		break;
+	case 2:
+	case 3:
+	case 4:
+		op->page = (uint8_t)(at->page + below(r, at->len));
+		op->len = 1;
+		break;
+	default:
+		break;
+	}
+	if (op->page + op->len > PAGES)
+		op->len = (uint8_t)(PAGES - op->page);
+}
+
+static struct op draw_op(struct rng *r, enum op_kind kind, const struct focus *at)
+{
+	struct op op = { .kind = (uint8_t)kind, .p = at->p };
+
+	if (!below(r, 3))
+		op.p = below(r, below(r, 2) ? 2 : PROCS);
+	draw_range(r, at, &op);
 	op.arg = below(r, 2);
 	switch (kind) {
+	case OP_READ:
+	case OP_WRITE:
+		op.page = (uint8_t)(op.page + below(r, op.len));
+		op.len = 1;
+		break;
 	case OP_MREMAP:
 		op.arg = below(r, PAGES);
 		break;
@@ -110,33 +155,62 @@ static struct op draw_op(struct rng *r, enum op_kind kind)
 	case OP_TRUNCATE:
 		op.arg = below(r, 6);
 		break;
+	case OP_COMPACT:
+		op.page = below(r, 4);
+		break;
 	default:
 		break;
 	}
-	if (op.page + op.len > PAGES)
-		op.len = (uint8_t)(PAGES - op.page);
 	return op;
 }
 
-/* Memory that is there, and somebody who shares it. */
-static void make_setup(struct rng *r, struct program *pr, const struct features *f)
+/* Memory that is there, and somebody who shares it; or memory that nobody has touched yet. */
+static void make_setup(struct rng *r, struct program *pr, const struct features *f,
+		       const struct focus *at)
 {
-	unsigned n = 4 + below(r, MAX_SETUP - 4);
+	unsigned n = 2 + below(r, below(r, 2) ? 4 : MAX_SETUP - 2);
 
-	pr->setup[0] = (struct op){ OP_MMAP, 0, 0, 8, 0 };
-	pr->setup[1] = (struct op){ OP_WRITE, 0, below(r, 4), 1, 0 };
-	pr->nr_setup = 2;
-	if (f->files)
+	pr->setup[0] = (struct op){ OP_MMAP, 0, at->page, at->len, 0 };
+	pr->nr_setup = 1;
+	if (f->files && below(r, 2))
 		pr->setup[pr->nr_setup++] = (struct op){ OP_MAP_FILE, 0, 8, 4, below(r, 2) };
 	if (below(r, 3))
+		pr->setup[pr->nr_setup++] = draw_op(r, OP_WRITE, at);
+	if (at->p || !below(r, 3))
 		pr->setup[pr->nr_setup++] = (struct op){ OP_FORK, 0, 0, 1, 1 };
 	while (pr->nr_setup < n) {
-		struct op op = draw_op(r, draw_kind(r, f));
+		struct op op = draw_op(r, draw_kind(r, f), at);
 
 		if (op.kind == OP_EXIT && !op.p)
 			continue;
 		pr->setup[pr->nr_setup++] = op;
 	}
+}
+
+/* Who works on pages, from their side, and who takes away what they belong to: the first two threads, in half of the programs. */
+static enum op_kind draw_first(struct rng *r, const struct features *f, unsigned thread)
+{
+	static const uint8_t from_pages[] = { OP_SHRINK, OP_COMPACT, OP_KSM, OP_SHRINK };
+	static const uint8_t from_below[] = { OP_MUNMAP, OP_EXIT, OP_MMAP, OP_WRITE };
+	const uint8_t *kinds = thread ? from_below : from_pages;
+	unsigned i = below(r, 4);
+
+	for (unsigned n = 0; n < 4; n++, i++) {
+		if (allowed((enum op_kind)kinds[i % 4], f))
+			return (enum op_kind)kinds[i % 4];
+	}
+	return draw_kind(r, f);
+}
+
+static void make_thread(struct rng *r, struct program *pr, unsigned t, const struct features *f,
+			const struct focus *at, const struct settings *s)
+{
+	bool paired = t < 2 && pr->seed % 2;
+
+	pr->nr_ops[t] = s->ops ? s->ops : (uint8_t)(1 + below(r, 3));
+	for (unsigned i = 0; i < pr->nr_ops[t]; i++)
+		pr->ops[t][i] = draw_op(
+			r, paired && i == 0 ? draw_first(r, f, t) : draw_kind(r, f), at);
 }
 
 void program_make(struct program *pr, uint64_t seed, const struct settings *s)
@@ -145,19 +219,17 @@ void program_make(struct program *pr, uint64_t seed, const struct settings *s)
 	uint64_t bits = next(&r);
 	const struct features f = { bits & 1,  bits & 2,  bits & 4,  bits & 8,
 				    bits & 16, bits & 32, bits & 192 };
+	const struct focus at = draw_focus(&r);
 
-	*pr = (struct program){ .seed = seed, .frames = (uint8_t)(40 + below(&r, 40)) };
+	*pr = (struct program){ .seed = seed, .frames = (uint8_t)(32 + below(&r, 40)) };
 	pr->family = below(&r, 3) ? AVM_FAMILY_REUSE :
 		     below(&r, 2) ? AVM_FAMILY_CHAIN :
 				    AVM_FAMILY_FLAT;
 	pr->slots = f.swap ? (uint8_t)(8 + below(&r, 40)) : 0;
-	pr->nr_threads = s->threads ? s->threads : (uint8_t)(2 + below(&r, 2));
-	make_setup(&r, pr, &f);
-	for (unsigned t = 0; t < pr->nr_threads; t++) {
-		pr->nr_ops[t] = s->ops ? s->ops : (uint8_t)(1 + below(&r, 3));
-		for (unsigned i = 0; i < pr->nr_ops[t]; i++)
-			pr->ops[t][i] = draw_op(&r, draw_kind(&r, &f));
-	}
+	pr->nr_threads = s->threads ? s->threads : (uint8_t)(2 + !below(&r, 3));
+	make_setup(&r, pr, &f, &at);
+	for (unsigned t = 0; t < pr->nr_threads; t++)
+		make_thread(&r, pr, t, &f, &at, s);
 }
 
 unsigned program_size(const struct program *pr)

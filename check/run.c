@@ -5,6 +5,7 @@
  * A store writes a value that names the page it is for. A load must find such a value for its own page, or nothing,
  * where no operation of the program moves memory or maps it twice.
  */
+#include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -328,6 +329,16 @@ static void watch_switch(void *context, unsigned from, unsigned to, const void *
 	w->observer(w->context, from, to, op, site);
 }
 
+/* The core stops in the set-up, or at the end: no thread is there to be left alone with it. */
+static jmp_buf stopped;
+static char stopped_by[256];
+
+static void stop(const char *what)
+{
+	snprintf(stopped_by, sizeof(stopped_by), "%s", what);
+	longjmp(stopped, 1);
+}
+
 void program_run(struct check *c, const struct program *pr, struct check_schedule *schedule,
 		 struct result *r)
 {
@@ -338,14 +349,19 @@ void program_run_observed(struct check *c, const struct program *pr,
 			  struct check_schedule *schedule, struct result *r, run_observer *observer,
 			  void *context)
 {
+	static struct world w;
 	static FILE *nowhere;
 	struct thread threads[CHECK_THREADS];
 	struct watch watch = { observer, context, threads, pr->nr_threads };
-	struct world w;
 
 	*r = (struct result){ 0 };
 	if (!nowhere)
 		nowhere = fopen("/dev/null", "w");
+	if (setjmp(stopped)) {
+		memcpy(r->finding, stopped_by, sizeof(stopped_by));
+		return;
+	}
+	check_set_panic(stop);
 	if (!nowhere || !open_world(&w, pr, nowhere)) {
 		snprintf(r->finding, sizeof(r->finding), "no machine");
 		return;

@@ -176,7 +176,7 @@ if(AVM_CORE_SOURCES AND check_sources AND NOT AVM_AMALGAMATION AND NOT AVM_SANIT
    AND NOT AVM_COVERAGE)
 	# Who only looks, at a machine at rest, need not be watched.
 	set(observers ${AVM_CORE_SOURCES})
-	list(FILTER observers INCLUDE REGEX "src/(verify|dump|graph|stats)")
+	list(FILTER observers INCLUDE REGEX "src/(verify|dump|graph|stats|[a-z_]+_check)")
 	set(watched ${AVM_CORE_SOURCES})
 	list(REMOVE_ITEM watched ${observers})
 	add_library(avm_observers_check OBJECT ${observers})

@@ -109,8 +109,15 @@ void avm_family_unlock_vma(struct avm_vma *vma)
 		family_unlock(vma->mm->machine, avm_family_root(av));
 }
 
+static inline __attribute__((unused)) bool is_held(const struct avm_anon_vma *av)
+{
+	return atomic_load_explicit(&av->refcount, memory_order_relaxed);
+}
+
+/* => somebody holds av: it was pinned, or an item names it (gallery 11). */
 void avm_family_lock_read(struct avm *m, struct avm_anon_vma *av)
 {
+	AVM_ASSERT(m, is_held(av));
 	while (avm_rw_read(m, &avm_family_root(av)->lock, AVM_LOCK_FAMILY))
 		;
 }
@@ -523,6 +530,7 @@ static int resolve_slowly(struct avm *m, struct avm_page *page, uintptr_t mappin
 		}
 	}
 	/* While the page is mapped and the family locked the tree is not empty: never the last reference. */
+	AVM_ASSERT(m, !root || !avm_itree_empty(&av->tree));
 	avm_anon_vma_put(m, av);
 	return root ? 0 : -AVM_ENOENT;
 }
@@ -555,6 +563,8 @@ int avm_family_resolve(struct avm *m, struct avm_page *page, enum avm_resolve_mo
 	*out = av;
 	return err;
 out:
+	/* Who maps the page is in the tree, and cannot leave it now: av is alive, and the page's. */
+	AVM_ASSERT(m, err || !avm_itree_empty(&av->tree));
 	avm_rcu_exit(m, rcu);
 	*out = av;
 	return err;

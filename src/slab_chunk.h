@@ -14,6 +14,8 @@
 #ifndef AVM_SLAB_CHUNK_H
 #define AVM_SLAB_CHUNK_H
 
+#include <string.h>
+
 #include "interval_tree.h"
 #include "slab.h"
 
@@ -66,11 +68,8 @@ static inline struct avm_slab_guard *avm_slab_guard_of(void *object)
 
 static inline bool avm_slab_filled_with(const uint8_t *p, size_t n, uint8_t byte)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (p[i] != byte)
-			return false;
-	}
-	return true;
+	/* Each as the one before it. */
+	return !n || (p[0] == byte && !memcmp(p, p + 1, n - 1));
 }
 
 static inline size_t avm_slab_tail_bytes(const struct avm_cache *c)

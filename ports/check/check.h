@@ -81,6 +81,9 @@ check_current(const struct check *c); /* number of the thread that runs; CHECK_T
 uint64_t check_trace(const struct check *c); /* a hash of all points in their order */
 uint32_t check_thread_points(const struct check *c, unsigned thread);
 
+/* Told when the core stops outside of check_run(); must not return (longjmp). NULL: the process ends. */
+void check_set_panic(void (*panic)(const char *what));
+
 /* A finding of the caller, in a thread or outside. In a thread it does not return. */
 void check_fail(const char *what);
 

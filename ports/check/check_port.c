@@ -6,12 +6,21 @@
 
 #include "check_priv.h"
 
+static void (*outside)(const char *what);
+
+void check_set_panic(void (*panic)(const char *what))
+{
+	outside = panic;
+}
+
 _Noreturn void avm_port_panic(struct avm *m, const char *why)
 {
 	char text[256];
 
 	snprintf(text, sizeof(text), "panic: %s", why);
 	check_fail(text);
+	if (outside)
+		outside(text);
 	fprintf(sim_of(m)->config.log, "%s\n", text);
 	abort();
 }

@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "sim_priv.h"
 
@@ -78,12 +77,9 @@ static int sim_start(struct sim *s)
 	err = avm_init(&s->machine, &core);
 	if (err)
 		return err;
-	s->pages = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (s->pages == MAP_FAILED) {
-		s->pages = NULL;
+	s->pages = sim_reserve(size);
+	if (!s->pages)
 		return -AVM_ENOMEM;
-	}
 	return avm_add_frames(&s->machine, &s->region, SIM_FIRST_PFN, s->frames.count, s->pages);
 }
 
@@ -92,8 +88,7 @@ static void sim_free(struct sim *s)
 	sim_frames_fini(s);
 	sim_meta_fini(s);
 	sim_locks_fini(s);
-	if (s->pages)
-		munmap(s->pages, s->frames.count * sizeof(*s->pages));
+	sim_unreserve(s->pages, s->frames.count * sizeof(*s->pages));
 	free(s);
 }
 

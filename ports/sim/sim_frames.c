@@ -15,10 +15,19 @@
 
 /* ---- frames -------------------------------------------------------------------------------------------- */
 
-static void *reserve(uint64_t size)
+/* Whoever makes a small machine makes many: not by asking the kernel each time. */
+#define SMALL (64u << 10)
+
+void *sim_reserve(uint64_t size)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p;
+
+	if (size <= SMALL) {
+		p = aligned_alloc(64, (size + 63) & ~UINT64_C(63));
+		return p ? memset(p, 0, size) : NULL;
+	}
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		 -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }
@@ -30,20 +39,22 @@ int sim_frames_init(struct sim *s)
 	f->count = s->config.frames;
 	f->content = s->config.contents == SIM_BYTES ? AVM_PAGE_SIZE : sizeof(uint64_t);
 	f->devices.page_size = f->content;
-	f->free = reserve(f->count * sizeof(*f->free));
-	f->state = reserve(f->count);
-	f->contents = reserve(f->count * f->content);
+	f->free = sim_reserve(f->count * sizeof(*f->free));
+	f->state = sim_reserve(f->count);
+	f->contents = sim_reserve(f->count * f->content);
 	if (s->config.contents == SIM_STAMPS)
-		f->tables = reserve(f->count * sizeof(*f->tables));
+		f->tables = sim_reserve(f->count * sizeof(*f->tables));
 	if (!f->free || !f->state || !f->contents ||
 	    (s->config.contents == SIM_STAMPS && !f->tables))
 		return -AVM_ENOMEM;
 	return 0;
 }
 
-static void unreserve(void *p, uint64_t size)
+void sim_unreserve(void *p, uint64_t size)
 {
-	if (p)
+	if (size <= SMALL)
+		free(p);
+	else if (p)
 		munmap(p, size);
 }
 
@@ -59,10 +70,10 @@ void sim_frames_fini(struct sim *s)
 		f->spare_tables = *spare;
 		free(spare);
 	}
-	unreserve(f->free, f->count * sizeof(*f->free));
-	unreserve(f->state, f->count);
-	unreserve(f->contents, f->count * f->content);
-	unreserve(f->tables, f->count * sizeof(*f->tables));
+	sim_unreserve(f->free, f->count * sizeof(*f->free));
+	sim_unreserve(f->state, f->count);
+	sim_unreserve(f->contents, f->count * f->content);
+	sim_unreserve(f->tables, f->count * sizeof(*f->tables));
 	sim_store_fini(&f->devices);
 }
 

@@ -128,6 +128,9 @@ void sim_explain(struct sim *s, const char *format, ...) __attribute__((format(p
 /* Ends the program when the host has no memory: failures to be tested are injected. */
 void *sim_host_alloc(size_t size);
 
+/* Zeroes; for what may be large, and mostly unused. NULL: none. */
+void *sim_reserve(uint64_t size);
+void sim_unreserve(void *p, uint64_t size);
 int sim_frames_init(struct sim *s);
 void sim_frames_fini(struct sim *s);
 void sim_meta_fini(struct sim *s);
