@@ -532,7 +532,7 @@ struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct 
 	if (end < vma->end)
 		avm_vma_split(mm, pool, vma, end);
 	avm_vma_lock(vma);
-	vma->flags = attrs->flags;
+	avm_vma_set_flags(vma, attrs->flags);
 	vma->policy = attrs->policy;
 	vma->name = attrs->name;
 	return vma;
