@@ -57,7 +57,7 @@ static void draw_schedule(const struct campaign *g, const struct program *pr, un
 
 	bits = (bits ^ bits >> 31) * UINT64_C(0xbf58476d1ce4e5b9);
 	bits ^= bits >> 29;
-	*s = (struct check_schedule){ .seed = bits, .length = length };
+	*s = (struct check_schedule){ .seed = bits, .length = length, .no_races = g->no_races };
 	s->late = bits >> 8 & 1;
 	if (i < pr->nr_threads)
 		s->first = (uint8_t)i;

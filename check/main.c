@@ -40,6 +40,7 @@ static const char help[] =
 	"  --strategy NAME          walk, sticky or pct (default: a portfolio)\n"
 	"  --shard I/N              the I-th of N parts of the programs, from 1 on\n"
 	"  --keep FILE              write what is found there\n"
+	"  --no-races               plain accesses without order are no findings\n"
 	"  --no-shrink              as it was found\n"
 	"  --replay FILE            run a finding again\n"
 	"  --json                   figures as JSON\n"
@@ -132,6 +133,8 @@ static bool parse_option(int c, struct options *o)
 	case 'r':
 		o->replay = optarg;
 		return true;
+	case 'R':
+		return g->no_races = true;
 	case 'n':
 		o->shrink = false;
 		return true;
@@ -158,6 +161,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
 		{ "shard", required_argument, NULL, 'd' },
 		{ "keep", required_argument, NULL, 'k' },
 		{ "replay", required_argument, NULL, 'r' },
+		{ "no-races", no_argument, NULL, 'R' },
 		{ "no-shrink", no_argument, NULL, 'n' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "quiet", no_argument, NULL, 'q' },
@@ -262,6 +266,7 @@ static int search(const struct options *o)
 	operations = program_size(&f.program);
 	if (o->shrink)
 		finding_shrink(&f, o->campaign.progress);
+	finding_name(&f);
 	print_tally(o, &t, &f, operations);
 	keep(o, &f);
 	if (!o->json)
@@ -286,7 +291,9 @@ static int replay(const struct options *o)
 		fprintf(stderr, "anonvm: check: %s:%u: %s\n", o->replay, line, wrong);
 		return EXIT_USAGE;
 	}
+	f.schedule.no_races |= o->campaign.no_races;
 	run_apart(&f.program, &f.schedule, &again);
+	finding_name(&again);
 	if (!again.result.finding[0]) {
 		printf("nothing found; it was: %s\n", f.result.finding);
 		return EXIT_CLEAN;

@@ -98,6 +98,7 @@ struct campaign {
 	double seconds; /* 0: no limit */
 	int strategy; /* enum check_strategy; -1: all */
 	struct settings programs;
+	bool no_races;
 	FILE *progress; /* NULL: none */
 };
 
@@ -131,6 +132,8 @@ void finding_write(const struct finding *f, FILE *out);
 /* NULL: good; else what is wrong, and in which line. */
 const char *finding_read(struct finding *f, FILE *in, unsigned *line);
 void finding_report(const struct finding *f, FILE *out);
+/* Names of functions and lines for the sites in the text. */
+void finding_name(struct finding *f);
 bool op_parse(const char *text, struct op *op);
 
 #endif

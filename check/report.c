@@ -17,7 +17,8 @@ void finding_write(const struct finding *f, FILE *out)
 {
 	fprintf(out, "%s\nfinding %s\n", head, f->result.finding);
 	program_print(&f->program, out);
-	fprintf(out, "schedule first T%u%s\n", f->schedule.first, f->schedule.late ? " late" : "");
+	fprintf(out, "schedule first T%u%s%s\n", f->schedule.first, f->schedule.late ? " late" : "",
+		f->schedule.no_races ? " no-races" : "");
 	for (uint32_t i = 0; i < f->schedule.nr_switches; i++) {
 		const struct check_switch *s = &f->schedule.switches[i];
 
@@ -92,6 +93,7 @@ static bool read_line(struct finding *f, const char *line, bool *scheduled)
 	if (sscanf(line, "schedule first T%u", &n) == 1) {
 		f->schedule.first = (uint8_t)(n % CHECK_THREADS);
 		f->schedule.late = strstr(line, " late") != NULL;
+		f->schedule.no_races = strstr(line, " no-races") != NULL;
 		*scheduled = true;
 		return true;
 	}
@@ -142,6 +144,28 @@ static void name_site(const void *site, char *name, size_t size)
 	pclose(p);
 }
 
+/* The text of a race has places as they are quick to write. */
+void finding_name(struct finding *f)
+{
+	char *text = f->result.finding, from[sizeof(f->result.finding)];
+	size_t n = 0;
+
+	memcpy(from, text, sizeof(from));
+	for (const char *p = from; *p && n < sizeof(from) - 1;) {
+		const void *site = *p == '@' ? check_spelled_site(p + 1) : NULL;
+		char name[400];
+
+		if (!site) {
+			text[n++] = *p++;
+			continue;
+		}
+		name_site(site, name, sizeof(name));
+		n += (size_t)snprintf(text + n, sizeof(from) - n, "%s", name);
+		p += 1 + 8;
+	}
+	text[n < sizeof(from) ? n : sizeof(from) - 1] = '\0';
+}
+
 struct table {
 	FILE *out;
 	const struct program *pr;
@@ -180,6 +204,7 @@ void finding_report(const struct finding *f, FILE *out)
 {
 	struct table t = { out, &f->program };
 	struct check_schedule s = f->schedule;
+	struct finding again = { .crashed = false };
 	struct check *c = check_new();
 	struct result r;
 
@@ -204,5 +229,8 @@ void finding_report(const struct finding *f, FILE *out)
 			row(&t, i, text);
 		}
 	}
-	fprintf(out, "  => %s\n", r.finding[0] ? r.finding : "nothing is found this time");
+	again.result = r;
+	finding_name(&again);
+	fprintf(out, "  => %s\n",
+		again.result.finding[0] ? again.result.finding : "nothing is found this time");
 }

@@ -51,6 +51,7 @@ static struct sim_proc *get(struct world *w, unsigned p)
 	if (!w->procs[p] || w->dying[p])
 		return NULL;
 	w->users[p]++;
+	check_acquire(&w->procs[p]);
 	return w->procs[p];
 }
 
@@ -58,10 +59,12 @@ static void put(struct world *w, unsigned p)
 {
 	struct sim_proc *proc = w->procs[p];
 
+	check_release(&w->users[p]);
 	if (--w->users[p] || !w->dying[p])
 		return;
 	w->procs[p] = NULL;
 	w->dying[p] = false;
+	check_acquire(&w->users[p]);
 	sim_proc_exit(proc);
 }
 
@@ -74,6 +77,7 @@ static void do_fork(struct world *w, struct sim_proc *parent, unsigned child)
 	w->reserved[child] = true;
 	if (!sim_proc_fork(parent, &proc))
 		w->procs[child] = proc;
+	check_release(&w->procs[child]);
 	w->reserved[child] = false;
 }
 
@@ -200,8 +204,10 @@ static bool do_machine(struct world *w, const struct op *op)
 			struct avm_swap_device *d = w->swap;
 
 			w->swap = NULL; /* one at a time */
+			check_acquire(&w->swap);
 			if (sim_swap_remove(w->sim, d))
 				w->swap = d;
+			check_release(&w->swap);
 		}
 		return true;
 	default:

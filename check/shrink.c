@@ -49,6 +49,7 @@ static bool still_fails(struct finding *f, const struct program *pr)
 			.length = again.result.points,
 			.first = (uint8_t)(i % pr->nr_threads),
 			.late = f->schedule.late,
+			.no_races = f->schedule.no_races,
 		};
 	}
 	return false;

@@ -169,7 +169,7 @@ install(FILES ${PROJECT_SOURCE_DIR}/completions/anonvm.bash RENAME anonvm
 
 # The checker: a core of its own, whose memory accesses call us (see ports/check/check_access.c). That is the
 # instrumentation of one sanitizer, which goes with no other.
-set(AVM_CHECK_FLAGS -fsanitize=thread)
+set(AVM_CHECK_FLAGS -fsanitize=thread $<$<C_COMPILER_ID:GNU>:-Wno-tsan>) # of fences, which we are told of
 file(GLOB check_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/check/*.c)
 file(GLOB port_check_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/ports/check/*.c)
 if(AVM_CORE_SOURCES AND check_sources AND NOT AVM_AMALGAMATION AND NOT AVM_SANITIZE
@@ -186,7 +186,8 @@ if(AVM_CORE_SOURCES AND check_sources AND NOT AVM_AMALGAMATION AND NOT AVM_SANIT
 	set_target_properties(avm_observers_check PROPERTIES C_EXTENSIONS OFF)
 	avm_library(avm_core_check ${watched} $<TARGET_OBJECTS:avm_observers_check>)
 	target_compile_definitions(avm_core_check PUBLIC AVM_DEBUG=1 AVM_CHECK=1)
-	target_compile_options(avm_core_check PRIVATE ${AVM_CHECK_FLAGS} -g)
+	target_compile_options(avm_core_check PRIVATE ${AVM_CHECK_FLAGS} -g
+		-include ${PROJECT_SOURCE_DIR}/ports/check/check_memory.h)
 	target_include_directories(avm_core_check PUBLIC ${PROJECT_SOURCE_DIR}/ports/sim)
 	target_link_libraries(avm_core_check PUBLIC anonvm_arch_soft)
 

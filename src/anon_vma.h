@@ -76,6 +76,20 @@ AVM_ONE_STEP struct avm_anon_vma *avm_vma_anon(const struct avm_vma *vma)
 	return atomic_load_explicit(&vma->anon_vma, memory_order_acquire);
 }
 
+/*
+ * A walker of the reverse map looks at the flags with the tree's lock, which a change of flags alone does not take: it may
+ * find the old ones or the new ones. Everybody else reads them plainly, under mmap_lock.
+ */
+AVM_ONE_STEP uint64_t avm_vma_peek_flags(const struct avm_vma *vma)
+{
+	return atomic_load_explicit((const _Atomic uint64_t *)&vma->flags, memory_order_relaxed);
+}
+
+AVM_ONE_STEP void avm_vma_set_flags(struct avm_vma *vma, uint64_t flags)
+{
+	atomic_store_explicit((_Atomic uint64_t *)&vma->flags, flags, memory_order_relaxed);
+}
+
 AVM_ONE_STEP struct avm_anon_vma *avm_family_root(const struct avm_anon_vma *av)
 {
 	return atomic_load_explicit(&av->root, memory_order_relaxed);

@@ -163,7 +163,7 @@ static bool protect_entry(struct avm_rmap_walk *w)
 {
 	bool writable = avm_pte_write(avm_ptc_get(&w->c)), ok;
 
-	if (!(w->vma->flags & AVM_VM_MERGEABLE))
+	if (!(avm_vma_peek_flags(w->vma) & AVM_VM_MERGEABLE))
 		return false;
 	ok = !writable || avm_rmap_tell(w);
 	if (atomic_load_explicit(&w->page->pins, memory_order_relaxed))

@@ -321,7 +321,7 @@ unsigned avm_rmap_referenced(struct avm *m, struct avm_page *page, uint64_t *vm_
 	while (avm_rmap_next(&w)) {
 		avm_pte_t pte = avm_ptc_get(&w.c);
 
-		*vm_flags |= w.vma->flags;
+		*vm_flags |= avm_vma_peek_flags(w.vma);
 		if (!avm_pte_young(pte))
 			continue;
 		/* No flush: a translation that stays cached hides an access or two, no more. */

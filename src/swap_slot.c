@@ -177,8 +177,9 @@ void avm_slot_free(struct avm_swap_device *d, uint32_t slot)
 	avm_spin_lock(m, &d->lock, AVM_LOCK_LEAF);
 	d->slots[slot].next = d->first_free;
 	d->first_free = slot;
-	atomic_fetch_sub_explicit(&d->used, 1, memory_order_relaxed);
 	avm_spin_unlock(m, &d->lock, AVM_LOCK_LEAF);
+	/* Our last step on the device: whoever finds no slot in use may take it away. */
+	atomic_fetch_sub_explicit(&d->used, 1, memory_order_release);
 	atomic_fetch_sub_explicit(&m->swap_used, 1, memory_order_relaxed);
 }
 

@@ -146,9 +146,10 @@ static bool make_room(struct avm *m, struct avm_swap_device *d, uint64_t *refuse
 	return avm_shrink(m, ROOM);
 }
 
+/* None: whoever freed the last one is done with the device. */
 static uint32_t used(const struct avm_swap_device *d)
 {
-	return atomic_load_explicit(&d->used, memory_order_relaxed);
+	return atomic_load_explicit(&d->used, memory_order_acquire);
 }
 
 /*

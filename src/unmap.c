@@ -31,7 +31,8 @@ static bool may_go(const struct unmap *u, const struct avm_vma *vma, avm_pte_t p
 
 	if (atomic_load_explicit(&u->page->pins, memory_order_relaxed))
 		return false;
-	if ((u->to == AVM_UNMAP_TO_NOTHING || u->to == AVM_UNMAP_TO_SWAP) && (vma->flags & keeps))
+	if ((u->to == AVM_UNMAP_TO_NOTHING || u->to == AVM_UNMAP_TO_SWAP) &&
+	    (avm_vma_peek_flags(vma) & keeps))
 		return false;
 	/* R13.2: written after MADV_FREE, so it is wanted. */
 	if (u->to == AVM_UNMAP_TO_NOTHING && avm_page_is_anon(u->page) && avm_pte_dirty(pte)) {
@@ -155,11 +156,11 @@ int avm_rmap_take(struct avm_taken *t, struct avm *m, struct avm_page *page)
  * May the entry be writable at once? It was; the VMA may have changed since. A private page only if it is exclusive, as
  * ever; a shared one only as long as it is dirty, so that its file hears of the next write otherwise.
  */
-static bool may_write(const struct avm_vma *vma, const struct avm_page *page, avm_pte_t entry)
+static bool may_write(uint64_t vm_flags, const struct avm_page *page, avm_pte_t entry)
 {
-	if (!avm_pte_entry_write(entry) || !(vma->flags & AVM_VM_WRITE))
+	if (!avm_pte_entry_write(entry) || !(vm_flags & AVM_VM_WRITE))
 		return false;
-	if (vma->flags & AVM_VM_SHARED)
+	if (vm_flags & AVM_VM_SHARED)
 		return avm_page_test(page, AVM_PG_DIRTY);
 	return avm_pte_entry_exclusive(entry);
 }
@@ -168,8 +169,9 @@ static bool may_write(const struct avm_vma *vma, const struct avm_page *page, av
 static avm_noinline void give_entry(struct avm_rmap_walk *w, struct avm_page *to)
 {
 	struct avm_vma *vma = w->vma;
+	uint64_t vm_flags = avm_vma_peek_flags(vma);
 	avm_pte_t entry = avm_ptc_get(&w->c);
-	avm_pte_t pte = avm_pte_make(to->pfn, vma->flags);
+	avm_pte_t pte = avm_pte_make(to->pfn, vm_flags);
 
 	avm_page_get(to);
 	if (avm_page_is_anon(to)) {
@@ -179,11 +181,11 @@ static avm_noinline void give_entry(struct avm_rmap_walk *w, struct avm_page *to
 	} else {
 		avm_rmap_add_file(to, 1, vma);
 	}
-	if (may_write(vma, to, entry))
-		pte = avm_pte_mkwrite((vma->flags & AVM_VM_SHARED) ? avm_pte_mkdirty(pte) : pte);
+	if (may_write(vm_flags, to, entry))
+		pte = avm_pte_mkwrite((vm_flags & AVM_VM_SHARED) ? avm_pte_mkdirty(pte) : pte);
 	avm_ptc_set(&w->c, pte);
 	/* The old page has heard of every mlock and munlock so far: they take this lock, too. */
-	if (to != w->page && (vma->flags & AVM_VM_LOCKED) &&
+	if (to != w->page && (vm_flags & AVM_VM_LOCKED) &&
 	    avm_page_test(w->page, AVM_PG_UNEVICTABLE))
 		avm_lru_set_unevictable(w->machine, to, true);
 }

@@ -603,7 +603,7 @@ struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct 
 		return give_away(pool, vma, &r, plan, prev, next);
 	vma = carve(mm, pool, vma, start, end);
 	avm_vma_lock(vma);
-	vma->flags = attrs->flags;
+	avm_vma_set_flags(vma, attrs->flags);
 	vma->policy = attrs->policy;
 	vma->name = attrs->name;
 	return vma;

@@ -42,7 +42,7 @@ struct avm_swap_device {
 	struct avm_spinlock lock; /* leaf: covers what follows */
 	struct avm_swap_slot *slots;
 	uint32_t first_free; /* AVM_SWAP_NO_SLOT: full */
-	_Atomic uint32_t used; /* changed under the lock */
+	_Atomic uint32_t used; /* one more under the lock, one less after it */
 };
 #define AVM_SWAP_NO_SLOT UINT32_MAX
 

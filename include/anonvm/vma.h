@@ -13,7 +13,8 @@
 /*
  * Who may touch what (docs/locking.md has the whole table):
  *   start, end, flags, pgoff:   read under mmap_lock (any mode), or the vma lock after revalidation;
- *				 start, end, pgoff also under the lock of a tree the VMA is in;
+ *				 start, end, pgoff also under the lock of a tree the VMA is in, and flags
+ *				 too, atomically: old or new;
  *				 changed under mmap_lock write + vma lock write + those trees' locks
  *   anon_vma:		 NULL -> x once, by prepare (mmap_lock read + family lock + page_table_lock,
  *				 looked at again under them), or under mmap_lock write. Read by acquire.

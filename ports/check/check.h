@@ -49,6 +49,7 @@ struct check_schedule {
 	uint32_t rate;
 	uint32_t length; /* expected points of an execution */
 	uint8_t first; /* thread that begins */
+	bool no_races; /* plain accesses are not judged */
 	bool late; /* grace periods end as late as they may: when all threads are done */
 	uint32_t budget; /* points of one execution; 0: a million */
 	uint32_t nr_switches; /* replay: given. Otherwise: found, for a replay */
@@ -86,5 +87,15 @@ void check_set_panic(void (*panic)(const char *what));
 
 /* A finding of the caller, in a thread or outside. In a thread it does not return. */
 void check_fail(const char *what);
+
+/*
+ * For what a caller's threads hand to each other without the core: what was before a release of the object is before what
+ * comes after a later acquire.
+ */
+void check_release(const void *object);
+void check_acquire(const void *object);
+
+/* The text of a race names a place of the program as '@' and eight letters, which this reads: for people, a name is better. */
+const void *check_spelled_site(const char *letters);
 
 #endif

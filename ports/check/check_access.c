@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * check_access.c - what the compiler calls for each memory access of the core (-fsanitize=thread): a scheduling point before
- * each atomic one, and the access itself. With one thread at a time on one CPU the order asked for is always had.
+ * each atomic one, a word to the detector of races (check_race.c), and the access itself. With one thread at a time on one CPU
+ * the order asked for is always had.
  *
  * The names and shapes of these functions are the compiler's.
  */
 #include "check_priv.h"
+
+#include <string.h>
+
+#include "check_memory.h"
+#undef memset
+#undef memcpy
 
 #define SITE __builtin_return_address(0)
 
@@ -28,63 +35,76 @@ void __tsan_func_exit(void)
 
 /* ---- plain accesses ------------------------------------------------------------------------------------------------- */
 
-#define PLAIN(name) \
+#define PLAIN(name, size, write) \
 	void __tsan_##name(void *at); \
 	void __tsan_##name(void *at) \
 	{ \
-		(void)at; \
+		check_plain(at, size, write, SITE); \
 	}
 
-PLAIN(read1)
-PLAIN(read2)
-PLAIN(read4)
-PLAIN(read8)
-PLAIN(read16)
-PLAIN(write1)
-PLAIN(write2)
-PLAIN(write4)
-PLAIN(write8)
-PLAIN(write16)
-PLAIN(unaligned_read2)
-PLAIN(unaligned_read4)
-PLAIN(unaligned_read8)
-PLAIN(unaligned_read16)
-PLAIN(unaligned_write2)
-PLAIN(unaligned_write4)
-PLAIN(unaligned_write8)
-PLAIN(unaligned_write16)
-PLAIN(volatile_read1)
-PLAIN(volatile_read2)
-PLAIN(volatile_read4)
-PLAIN(volatile_read8)
-PLAIN(volatile_write1)
-PLAIN(volatile_write2)
-PLAIN(volatile_write4)
-PLAIN(volatile_write8)
+PLAIN(read1, 1, false)
+PLAIN(read2, 2, false)
+PLAIN(read4, 4, false)
+PLAIN(read8, 8, false)
+PLAIN(read16, 16, false)
+PLAIN(write1, 1, true)
+PLAIN(write2, 2, true)
+PLAIN(write4, 4, true)
+PLAIN(write8, 8, true)
+PLAIN(write16, 16, true)
+PLAIN(unaligned_read2, 2, false)
+PLAIN(unaligned_read4, 4, false)
+PLAIN(unaligned_read8, 8, false)
+PLAIN(unaligned_read16, 16, false)
+PLAIN(unaligned_write2, 2, true)
+PLAIN(unaligned_write4, 4, true)
+PLAIN(unaligned_write8, 8, true)
+PLAIN(unaligned_write16, 16, true)
+PLAIN(volatile_read1, 1, false)
+PLAIN(volatile_read2, 2, false)
+PLAIN(volatile_read4, 4, false)
+PLAIN(volatile_read8, 8, false)
+PLAIN(volatile_write1, 1, true)
+PLAIN(volatile_write2, 2, true)
+PLAIN(volatile_write4, 4, true)
+PLAIN(volatile_write8, 8, true)
 
 void __tsan_read_range(void *at, unsigned long size);
 void __tsan_write_range(void *at, unsigned long size);
 
 void __tsan_read_range(void *at, unsigned long size)
 {
-	(void)at;
-	(void)size;
+	check_plain(at, size, false, SITE);
 }
 
 void __tsan_write_range(void *at, unsigned long size)
 {
-	(void)at;
-	(void)size;
+	check_plain(at, size, true, SITE);
+}
+
+/* The compiler tells nothing of these (check_memory.h). */
+void *check_memset(void *at, int value, size_t size)
+{
+	check_plain(at, size, true, SITE);
+	return memset(at, value, size);
+}
+
+void *check_memcpy(void *to, const void *from, size_t size)
+{
+	check_plain(from, size, false, SITE);
+	check_plain(to, size, true, SITE);
+	return memcpy(to, from, size);
 }
 
 /* ---- atomic accesses -------------------------------------------------------------------------------------------------- */
 
+/* Nobody else runs between the access and the word about it. */
 #define UPDATE(bits, type, name) \
 	type __tsan_atomic##bits##_fetch_##name(volatile type *at, type value, int order); \
 	type __tsan_atomic##bits##_fetch_##name(volatile type *at, type value, int order) \
 	{ \
-		(void)order; \
 		check_point(at, true, SITE); \
+		check_atomic(at, sizeof(type), CHECK_UPDATE, order, SITE); \
 		return __atomic_fetch_##name(at, value, __ATOMIC_SEQ_CST); \
 	}
 
@@ -94,11 +114,14 @@ void __tsan_write_range(void *at, unsigned long size)
 	int __tsan_atomic##bits##_compare_exchange_##name(volatile type *at, type *expected, \
 							  type value, int order, int failed) \
 	{ \
-		(void)order; \
-		(void)failed; \
+		int done; \
+\
 		check_point(at, true, SITE); \
-		return __atomic_compare_exchange_n(at, expected, value, 0, __ATOMIC_SEQ_CST, \
+		done = __atomic_compare_exchange_n(at, expected, value, 0, __ATOMIC_SEQ_CST, \
 						   __ATOMIC_SEQ_CST); \
+		check_atomic(at, sizeof(type), done ? CHECK_UPDATE : CHECK_LOAD, \
+			     done ? order : failed, SITE); \
+		return done; \
 	}
 
 #define ATOMIC(bits, type) \
@@ -107,20 +130,20 @@ void __tsan_write_range(void *at, unsigned long size)
 	type __tsan_atomic##bits##_exchange(volatile type *at, type value, int order); \
 	type __tsan_atomic##bits##_load(const volatile type *at, int order) \
 	{ \
-		(void)order; \
 		check_point(at, false, SITE); \
+		check_atomic(at, sizeof(type), CHECK_LOAD, order, SITE); \
 		return __atomic_load_n(at, __ATOMIC_SEQ_CST); \
 	} \
 	void __tsan_atomic##bits##_store(volatile type *at, type value, int order) \
 	{ \
-		(void)order; \
 		check_point(at, true, SITE); \
+		check_atomic(at, sizeof(type), CHECK_STORE, order, SITE); \
 		__atomic_store_n(at, value, __ATOMIC_SEQ_CST); \
 	} \
 	type __tsan_atomic##bits##_exchange(volatile type *at, type value, int order) \
 	{ \
-		(void)order; \
 		check_point(at, true, SITE); \
+		check_atomic(at, sizeof(type), CHECK_UPDATE, order, SITE); \
 		return __atomic_exchange_n(at, value, __ATOMIC_SEQ_CST); \
 	} \
 	UPDATE(bits, type, add) \
@@ -161,7 +184,7 @@ void __tsan_atomic_signal_fence(int order);
 
 void __tsan_atomic_thread_fence(int order)
 {
-	(void)order;
+	check_fence(order);
 }
 
 void __tsan_atomic_signal_fence(int order)

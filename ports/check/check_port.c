@@ -50,17 +50,26 @@ static uint32_t readers(const struct check *c)
 	return threads;
 }
 
+/* On behalf of nobody: what the call has seen, the thread that happens to run it has not. */
+static void call(struct check *c, const struct check_grace *g)
+{
+	struct check_clock before = check_call_begin(c, &g->seen);
+
+	g->deferred->call(g->deferred);
+	check_call_end(c, &before);
+}
+
 static void run_graces(struct check *c)
 {
 	for (uint32_t i = 0; i < c->nr_graces;) {
-		struct avm_deferred *d = c->graces[i].deferred;
+		const struct check_grace g = c->graces[i];
 
-		if (c->graces[i].threads) {
+		if (g.threads) {
 			i++;
 			continue;
 		}
 		c->graces[i] = c->graces[--c->nr_graces];
-		d->call(d);
+		call(c, &g);
 	}
 }
 
@@ -83,6 +92,7 @@ void avm_port_irq_restore(struct avm *m, uintptr_t saved)
 		sim_run_deferred(s);
 		return;
 	}
+	check_section_left(c);
 	for (uint32_t i = 0; i < c->nr_graces; i++)
 		c->graces[i].threads &= ~(1u << c->current);
 	if (!c->schedule->late)
@@ -117,16 +127,16 @@ static void defer_till_end(struct sim *s, struct avm_deferred *d)
 void avm_port_defer(struct avm *m, struct avm_deferred *d)
 {
 	struct check *c = check_running;
-	uint32_t threads;
+	struct check_grace g = { .deferred = d };
 
 	if (!c || c->schedule->late || c->nr_graces == CHECK_GRACES) {
 		defer_till_end(sim_of(m), d);
 		return;
 	}
-	threads = readers(c);
-	if (!threads) {
-		d->call(d);
-		return;
-	}
-	c->graces[c->nr_graces++] = (struct check_grace){ d, threads };
+	g.threads = readers(c);
+	check_deferred(c, &g.seen);
+	if (!g.threads)
+		call(c, &g);
+	else
+		c->graces[c->nr_graces++] = g;
 }

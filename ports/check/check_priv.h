@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "check_coroutine.h"
+#include "check_race.h"
 #include "sim_priv.h"
 
 enum check_state {
@@ -27,12 +28,14 @@ struct check_thread {
 	/* What the simulated machine keeps for the thread that runs. */
 	unsigned irq_depth;
 	struct sim_locks *locks;
+	struct check_course course;
 };
 
 /* A call that waits for the read sections of these threads. */
 struct check_grace {
 	struct avm_deferred *deferred;
 	uint32_t threads; /* a bit for each */
+	struct check_clock seen; /* before the call */
 };
 #define CHECK_GRACES 256u
 
@@ -51,6 +54,7 @@ struct check {
 	uint32_t lowest; /* CHECK_PCT */
 	uint32_t nr_graces;
 	struct check_grace graces[CHECK_GRACES];
+	struct check_races *races;
 	check_observer *observer;
 	void *observer_context;
 	char finding[512];

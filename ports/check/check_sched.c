@@ -37,8 +37,9 @@ struct check *check_new(void)
 
 	if (!c)
 		return NULL;
+	c->races = check_races_new();
 	for (unsigned i = 0; i < CHECK_THREADS; i++) {
-		if (!check_coroutine_init(&c->threads[i].coroutine)) {
+		if (!c->races || !check_coroutine_init(&c->threads[i].coroutine)) {
 			check_free(c);
 			return NULL;
 		}
@@ -52,6 +53,7 @@ void check_free(struct check *c)
 		return;
 	for (unsigned i = 0; i < CHECK_THREADS; i++)
 		check_coroutine_fini(&c->threads[i].coroutine);
+	check_races_free(c->races);
 	free(c);
 }
 
@@ -74,6 +76,7 @@ static void draw_places(struct check *c, const struct check_schedule *s)
 void check_begin(struct check *c, struct sim *s, struct check_schedule *schedule)
 {
 	c->sim = s;
+	s->handed = check_handed;
 	c->schedule = schedule;
 	c->nr_threads = 0;
 	c->current = CHECK_THREADS;
@@ -83,6 +86,7 @@ void check_begin(struct check *c, struct sim *s, struct check_schedule *schedule
 	c->next_switch = c->replayed = c->nr_graces = 0;
 	c->lowest = 0;
 	c->finding[0] = '\0';
+	check_races_begin(c);
 	c->at[0] = UINT32_MAX;
 	if (schedule->strategy == CHECK_STICKY || schedule->strategy == CHECK_PCT)
 		draw_places(c, schedule);
@@ -460,6 +464,7 @@ bool check_run(struct check *c)
 
 void check_end(struct check *c)
 {
+	c->sim->handed = NULL;
 	c->sim = NULL;
 	c->schedule = NULL;
 }

@@ -13,6 +13,24 @@
 
 #define GARBAGE 0xdb
 
+/* ---- from one owner to the next -------------------------------------------------------------------------- */
+
+static void handed(struct sim *s, const void *memory, size_t size, enum sim_handing how)
+{
+	if (s->handed)
+		s->handed(memory, size, how);
+}
+
+static void handed_frame(struct sim *s, avm_pfn_t pfn, enum sim_handing how)
+{
+	uint64_t i = pfn - SIM_FIRST_PFN;
+
+	handed(s, &s->pages[i], sizeof(*s->pages), how);
+	if (s->frames.tables && s->frames.tables[i])
+		handed(s, s->frames.tables[i], AVM_PAGE_SIZE,
+		       how == SIM_FRAME_GIVEN ? SIM_GIVEN : SIM_TAKEN_BACK);
+}
+
 /* ---- frames -------------------------------------------------------------------------------------------- */
 
 /* Whoever makes a small machine makes many: not by asking the kernel each time. */
@@ -139,6 +157,7 @@ avm_pfn_t avm_port_frame_alloc(struct avm *m, enum avm_frame_use use)
 		f->tables[pfn - SIM_FIRST_PFN] = table;
 	f->state[pfn - SIM_FIRST_PFN] = use == AVM_FRAME_TABLE ? SIM_FRAME_TABLE : SIM_FRAME_USER;
 	f->used++;
+	handed_frame(s, pfn, SIM_FRAME_GIVEN);
 	return pfn;
 }
 
@@ -156,6 +175,7 @@ void avm_port_frame_free(struct avm *m, avm_pfn_t pfn)
 		sim_error(s, "frame %#llx is freed twice", (unsigned long long)pfn);
 		return;
 	}
+	handed_frame(s, pfn, SIM_FRAME_TAKEN_BACK);
 	if (f->tables && f->state[pfn - SIM_FIRST_PFN] == SIM_FRAME_TABLE) {
 		table_keep(f, f->tables[pfn - SIM_FIRST_PFN]);
 		f->tables[pfn - SIM_FIRST_PFN] = NULL;
@@ -303,8 +323,10 @@ void *avm_port_meta_alloc(struct avm *m, size_t size)
 	} else {
 		p = aligned_alloc(size, size);
 	}
-	if (p)
-		s->meta_bytes += size;
+	if (!p)
+		return NULL;
+	s->meta_bytes += size;
+	handed(s, p, size, SIM_GIVEN);
 	return p;
 }
 
@@ -313,6 +335,7 @@ void avm_port_meta_free(struct avm *m, void *ptr, size_t size)
 	struct sim *s = sim_of(m);
 	void **spares = spare_meta(s, size);
 
+	handed(s, ptr, size, SIM_TAKEN_BACK);
 	s->meta_bytes -= size;
 	if (!spares) {
 		free(ptr);

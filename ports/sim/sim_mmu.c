@@ -33,6 +33,8 @@ struct sim_proc {
 static void proc_free(struct sim_proc *p)
 {
 	free(p->tlb);
+	if (p->sim->handed)
+		p->sim->handed(p, sizeof(*p), SIM_TAKEN_BACK);
 	free(p);
 }
 
@@ -48,6 +50,8 @@ static struct sim_proc *proc_new(struct sim *s)
 {
 	struct sim_proc *p = sim_host_alloc(sizeof(*p));
 
+	if (s->handed)
+		s->handed(p, sizeof(*p), SIM_GIVEN);
 	p->sim = s;
 	if (s->config.no_tlb)
 		return p;

@@ -76,6 +76,14 @@ struct sim_frames {
 	struct sim_store devices; /* contents of frames that are not ours */
 };
 
+/* Of a frame the memory is its descriptor, which the core may look at while the frame is free. */
+enum sim_handing {
+	SIM_GIVEN,
+	SIM_TAKEN_BACK,
+	SIM_FRAME_GIVEN,
+	SIM_FRAME_TAKEN_BACK,
+};
+
 struct sim_locks;
 LIST_HEAD(sim_proc_list, sim_proc);
 LIST_HEAD(sim_file_list, sim_file);
@@ -92,6 +100,8 @@ struct sim {
 	struct sim_swap_list swaps;
 	uint64_t meta_bytes;
 	void *spare_meta[SIM_META_SIZES]; /* lists through the first word of each */
+	/* Told of memory that goes from one owner to the next; NULL: nobody. */
+	void (*handed)(const void *memory, size_t size, enum sim_handing how);
 
 	uint64_t allocs, allocs_failed;
 	uint64_t fail_first, fail_count; /* by number of allocation; first 0: none fails */
