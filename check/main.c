@@ -186,7 +186,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
 	if (o->json)
 		return bad("json", "built without jansson");
 #endif
-	if (!o->campaign.seconds && !o->campaign.executions)
+	if (o->campaign.seconds <= 0 && !o->campaign.executions)
 		o->campaign.seconds = 10;
 	o->campaign.progress = !o->quiet && isatty(2) ? stderr : NULL;
 	return true;
