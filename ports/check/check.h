@@ -95,7 +95,7 @@ void check_fail(const char *what);
 void check_release(const void *object);
 void check_acquire(const void *object);
 
-/* The text of a race names a place of the program as '@' and eight letters, which this reads: for people, a name is better. */
-const void *check_spelled_site(const char *letters);
+/* The text of a race names a place of the program as '@' and eight letters, which this reads (behind the @): for people, a name is better. */
+const void *check_spelled_site(const char *text);
 
 #endif
