@@ -39,7 +39,7 @@ static void config_defaults(struct avm_config *c)
 }
 
 /* pre: defaults are in. Fault-around stays within one page table. */
-static bool config_valid(const struct avm_config *c)
+avm_noinline static bool config_valid(const struct avm_config *c)
 {
 	if ((unsigned)c->family > AVM_FAMILY_FLAT || (unsigned)c->commit > AVM_COMMIT_STRICT)
 		return false;
