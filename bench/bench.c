@@ -40,7 +40,7 @@ static const char help[] =
 	"exit status: 0 measured; 1 it could not be; 2 bad usage\n";
 
 /* In the order of the table. */
-static const struct bench_work *const works[] = { bench_vma, bench_fault, bench_fork,
+static const struct bench_work *const works[] = { bench_vma,	  bench_fault,	  bench_fork,
 						  bench_metadata, bench_families, bench_replay };
 #define NR_TABLES (sizeof(works) / sizeof(works[0]))
 

@@ -91,7 +91,8 @@ static inline bool stays_alone(const struct avm_page *page)
 }
 
 /* The child gets a copy of its own, now instead of at the first write. => both tables locked; there is a spare. */
-avm_noinline static avm_pte_t copy_early(struct copy *k, const struct avm_page *page, avm_addr_t addr)
+avm_noinline static avm_pte_t copy_early(struct copy *k, const struct avm_page *page,
+					 avm_addr_t addr)
 {
 	struct avm_page *copy = k->spare;
 	avm_pte_t pte = avm_pte_mkdirty(avm_pte_make(copy->pfn, k->child->flags));

@@ -96,7 +96,7 @@ int avm_swap_unregister(struct avm *m, struct avm_swap_device *d)
 
 bool avm_swap_close(struct avm_swap_device *d)
 {
-	return !atomic_exchange_explicit(&d->closing, true, memory_order_relaxed);
+	return !atomic_exchange_explicit(&d->closing, true, memory_order_seq_cst);
 }
 
 void avm_swap_reopen(struct avm_swap_device *d)
@@ -130,24 +130,30 @@ static avm_noinline struct avm_swap_device *device_with_room(struct avm *m)
 	return best;
 }
 
-/* A free slot with one count, that of `page`. */
+/*
+ * A free slot with one count, that of `page`. It is counted as used before we look whether the device is being closed;
+ * swapoff closes it, and then looks whether one is used. One of the two sees the other.
+ */
 static bool take_slot(struct avm_swap_device *d, struct avm_page *page, uint32_t *slot)
 {
 	bool taken;
 
 	avm_spin_lock(d->machine, &d->lock, AVM_LOCK_LEAF);
+	atomic_fetch_add_explicit(&d->used, 1, memory_order_seq_cst);
 	*slot = d->first_free;
 	taken = *slot != AVM_SWAP_NO_SLOT &&
-		!atomic_load_explicit(&d->closing, memory_order_relaxed);
+		!atomic_load_explicit(&d->closing, memory_order_seq_cst);
 	if (taken) {
 		struct avm_swap_slot *s = &d->slots[*slot];
 
 		d->first_free = s->next;
-		atomic_fetch_add_explicit(&d->used, 1, memory_order_relaxed);
 		s->page = page;
 		s->count = 1;
 	}
 	avm_spin_unlock(d->machine, &d->lock, AVM_LOCK_LEAF);
+	/* Our last step on it, as in avm_slot_free(). */
+	if (!taken)
+		atomic_fetch_sub_explicit(&d->used, 1, memory_order_release);
 	return taken;
 }
 

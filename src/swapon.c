@@ -149,7 +149,7 @@ static bool make_room(struct avm *m, struct avm_swap_device *d, uint64_t *refuse
 /* None: whoever freed the last one is done with the device. */
 static uint32_t used(const struct avm_swap_device *d)
 {
-	return atomic_load_explicit(&d->used, memory_order_acquire);
+	return atomic_load_explicit(&d->used, memory_order_seq_cst);
 }
 
 /*

@@ -180,7 +180,8 @@ static const struct {
 	{ offsetof(struct diff_can, names),
 	  "names of anonymous memory: the kernel was built without" },
 	{ offsetof(struct diff_can, policies), "memory policies: mbind is refused" },
-	{ offsetof(struct diff_can, lock_all), "mlockall: the process is too large (a sanitizer?)" },
+	{ offsetof(struct diff_can, lock_all),
+	  "mlockall: the process is too large (a sanitizer?)" },
 	{ offsetof(struct diff_can, force), "forced accesses: /proc/self/mem refuses them" },
 };
 #define NR_ABILITIES (sizeof(abilities) / sizeof(abilities[0]))

@@ -160,18 +160,18 @@ ATOMIC(32, uint32_t)
 ATOMIC(64, uint64_t)
 
 /* Another shape of the same: what was found is returned. */
-#define EXCHANGE_VALUE(bits, type)                                                                     \
-	type __tsan_atomic##bits##_compare_exchange_val(volatile type *at, type expected, type value, \
-							int order, int failed);                       \
-	type __tsan_atomic##bits##_compare_exchange_val(volatile type *at, type expected, type value, \
-							int order, int failed)                        \
-	{                                                                                             \
-		(void)order;                                                                          \
-		(void)failed;                                                                         \
-		check_point(at, true, SITE);                                                          \
-		__atomic_compare_exchange_n(at, &expected, value, 0, __ATOMIC_SEQ_CST,                \
-					    __ATOMIC_SEQ_CST);                                        \
-		return expected;                                                                      \
+#define EXCHANGE_VALUE(bits, type) \
+	type __tsan_atomic##bits##_compare_exchange_val(volatile type *at, type expected, \
+							type value, int order, int failed); \
+	type __tsan_atomic##bits##_compare_exchange_val(volatile type *at, type expected, \
+							type value, int order, int failed) \
+	{ \
+		(void)order; \
+		(void)failed; \
+		check_point(at, true, SITE); \
+		__atomic_compare_exchange_n(at, &expected, value, 0, __ATOMIC_SEQ_CST, \
+					    __ATOMIC_SEQ_CST); \
+		return expected; \
 	}
 
 EXCHANGE_VALUE(8, uint8_t)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "states.h"
+#include "vma_tree.h"
 
 #define MOST_FAILURES 3000
 #define TRIES 3 /* operations of each kind in each state */
@@ -96,8 +97,11 @@ static void snapshot(struct world *w, struct snapshot *s, bool forgiving)
 	struct avm_stats st;
 
 	*s = (struct snapshot){ .text = { .sink = { .line = append }, .forgiving = forgiving } };
-	while ((mm = avm_next_mm(m, mm)))
+	while ((mm = avm_next_mm(m, mm))) {
+		/* A tree keeps what it has reserved for its next operation: bounded, and given back with the tree. */
+		avm_vma_tree_trim(&mm->vmas);
 		avm_dump_mm(mm, &s->text.sink);
+	}
 	avm_stats(m, &st);
 	s->counts[0] = st.mms;
 	s->counts[1] = st.vmas;
