@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "error.h"
 #include "random.h"
 #include "vma_node.h"
 
@@ -260,72 +261,6 @@ static void random_set_range(struct world *w)
 	assert_true(vma->start == start && vma->end == end);
 }
 
-/* A VMA loses its upper part. What that one has been given as its end is of no account. */
-static void world_split(struct world *w, size_t i, uint64_t addr)
-{
-	struct avm_vma *vma = w->model[i], *upper = calloc(1, sizeof(*upper));
-	uint64_t start = vma->start, end = vma->end;
-
-	assert_non_null(upper);
-	assert_true(w->n < w->capacity && start < addr && addr < end);
-	upper->start = addr;
-	upper->end = rng_below(&w->rng, 2) ? end : UINT64_MAX;
-	upper->flags = vma->flags;
-	memmove(&w->model[i + 2], &w->model[i + 1], (w->n - i - 1) * sizeof(struct avm_vma *));
-	w->model[i + 1] = upper;
-	w->n++;
-	avm_vma_tree_split(&w->tree, vma, upper);
-	assert_true(vma->start == start && vma->end == addr);
-	assert_true(upper->start == addr && upper->end == end);
-}
-
-/* A VMA grows over the @more behind it, and over the room between them. */
-static void world_join(struct world *w, size_t i, size_t more)
-{
-	struct avm_vma *vma = w->model[i], *last = w->model[i + more];
-	uint64_t start = vma->start, end = last->end;
-
-	assert_true(more && i + more < w->n);
-	avm_vma_tree_join(&w->tree, vma, last);
-	assert_true(vma->start == start && vma->end == end);
-	for (size_t k = i + 1; k <= i + more; k++)
-		free(w->model[k]);
-	w->n -= more;
-	memmove(&w->model[i + 1], &w->model[i + more + 1],
-		(w->n - i - 1) * sizeof(struct avm_vma *));
-}
-
-/* Once, or again and again at one place, as mprotect page by page does. */
-static void random_split(struct world *w)
-{
-	uint32_t splits = 1 + (uint32_t)rng_below(&w->rng, 8);
-	size_t i;
-
-	if (!w->n || !world_reserve(w, splits))
-		return;
-	i = (size_t)rng_below(&w->rng, w->n);
-	while (splits--) {
-		uint64_t start = w->model[i]->start, len = w->model[i]->end - start;
-
-		if (len < 2)
-			return;
-		world_split(w, i, start + 1 + rng_below(&w->rng, len - 1));
-		i += (size_t)rng_below(&w->rng, 2);
-	}
-}
-
-/* Mostly of one or two, which merges are; sometimes over several leaves. */
-static void random_join(struct world *w)
-{
-	size_t i, more;
-
-	if (w->n < 2)
-		return;
-	i = (size_t)rng_below(&w->rng, w->n - 1);
-	more = 1 + (size_t)rng_below(&w->rng, rng_below(&w->rng, 32) ? 2 : 100);
-	world_join(w, i, more < w->n - i ? more : w->n - 1 - i);
-}
-
 static void random_find(struct world *w)
 {
 	uint64_t at = rng_below(&w->rng, w->limit + 2);
@@ -524,6 +459,76 @@ static void large_address_space_agrees_with_model(void **state)
 	run_model(UINT64_C(1) << 32, 256, 8000, 509, 5, 3);
 }
 
+/* ---- two steps for many, where AVM_FAST says so --------------------------------------------------- */
+
+#if AVM_FAST
+
+/* A VMA loses its upper part. What that one has been given as its end is of no account. */
+static void world_split(struct world *w, size_t i, uint64_t addr)
+{
+	struct avm_vma *vma = w->model[i], *upper = calloc(1, sizeof(*upper));
+	uint64_t start = vma->start, end = vma->end;
+
+	assert_non_null(upper);
+	assert_true(w->n < w->capacity && start < addr && addr < end);
+	upper->start = addr;
+	upper->end = rng_below(&w->rng, 2) ? end : UINT64_MAX;
+	upper->flags = vma->flags;
+	memmove(&w->model[i + 2], &w->model[i + 1], (w->n - i - 1) * sizeof(struct avm_vma *));
+	w->model[i + 1] = upper;
+	w->n++;
+	avm_vma_tree_split(&w->tree, vma, upper);
+	assert_true(vma->start == start && vma->end == addr);
+	assert_true(upper->start == addr && upper->end == end);
+}
+
+/* A VMA grows over the @more behind it, and over the room between them. */
+static void world_join(struct world *w, size_t i, size_t more)
+{
+	struct avm_vma *vma = w->model[i], *last = w->model[i + more];
+	uint64_t start = vma->start, end = last->end;
+
+	assert_true(more && i + more < w->n);
+	avm_vma_tree_join(&w->tree, vma, last);
+	assert_true(vma->start == start && vma->end == end);
+	for (size_t k = i + 1; k <= i + more; k++)
+		free(w->model[k]);
+	w->n -= more;
+	memmove(&w->model[i + 1], &w->model[i + more + 1],
+		(w->n - i - 1) * sizeof(struct avm_vma *));
+}
+
+/* Once, or again and again at one place, as mprotect page by page does. */
+static void random_split(struct world *w)
+{
+	uint32_t splits = 1 + (uint32_t)rng_below(&w->rng, 8);
+	size_t i;
+
+	if (!w->n || !world_reserve(w, splits))
+		return;
+	i = (size_t)rng_below(&w->rng, w->n);
+	while (splits--) {
+		uint64_t start = w->model[i]->start, len = w->model[i]->end - start;
+
+		if (len < 2)
+			return;
+		world_split(w, i, start + 1 + rng_below(&w->rng, len - 1));
+		i += (size_t)rng_below(&w->rng, 2);
+	}
+}
+
+/* Mostly of one or two, which merges are; sometimes over several leaves. */
+static void random_join(struct world *w)
+{
+	size_t i, more;
+
+	if (w->n < 2)
+		return;
+	i = (size_t)rng_below(&w->rng, w->n - 1);
+	more = 1 + (size_t)rng_below(&w->rng, rng_below(&w->rng, 32) ? 2 : 100);
+	world_join(w, i, more < w->n - i ? more : w->n - 1 - i);
+}
+
 /* Few others, to leave room between VMAs again, over which joins go, and guards. */
 static void random_split_or_join(struct world *w, bool grow)
 {
@@ -575,6 +580,10 @@ static void splits_and_joins_agree_with_model(void **state)
 	}
 	assert_true(highest >= 4);
 }
+
+#endif
+
+/* ---- addresses, reserves --------------------------------------------------------------------------- */
 
 /* Addresses of the largest size: nothing may wrap. */
 static void top_of_the_address_space_is_usable(void **state)
@@ -806,7 +815,9 @@ int main(void)
 		cmocka_unit_test(small_address_space_agrees_with_model_at_every_step),
 		cmocka_unit_test(small_address_space_without_guard_agrees_with_model),
 		cmocka_unit_test(large_address_space_agrees_with_model),
+#if AVM_FAST
 		cmocka_unit_test(splits_and_joins_agree_with_model),
+#endif
 		cmocka_unit_test(top_of_the_address_space_is_usable),
 		cmocka_unit_test(reserve_covers_a_split_of_every_level),
 		cmocka_unit_test(one_reserve_covers_many_ordered_inserts),
