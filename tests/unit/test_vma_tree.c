@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "error.h"
 #include "random.h"
 #include "vma_node.h"
 
@@ -389,6 +390,12 @@ static void assert_same(struct world *w)
 	assert_null(vma);
 }
 
+static void fill(struct world *w, size_t n)
+{
+	while (w->n < n)
+		random_insert(w);
+}
+
 /* Phases of growth and of decay, so that nodes split and merge on every level. */
 static void run_model(uint64_t limit, uint64_t guard, size_t most, unsigned int check_every,
 		      unsigned int gap_percent, uint64_t seed)
@@ -451,6 +458,132 @@ static void large_address_space_agrees_with_model(void **state)
 	(void)state;
 	run_model(UINT64_C(1) << 32, 256, 8000, 509, 5, 3);
 }
+
+/* ---- two steps for many, where AVM_FAST says so --------------------------------------------------- */
+
+#if AVM_FAST
+
+/* A VMA loses its upper part. What that one has been given as its end is of no account. */
+static void world_split(struct world *w, size_t i, uint64_t addr)
+{
+	struct avm_vma *vma = w->model[i], *upper = calloc(1, sizeof(*upper));
+	uint64_t start = vma->start, end = vma->end;
+
+	assert_non_null(upper);
+	assert_true(w->n < w->capacity && start < addr && addr < end);
+	upper->start = addr;
+	upper->end = rng_below(&w->rng, 2) ? end : UINT64_MAX;
+	upper->flags = vma->flags;
+	memmove(&w->model[i + 2], &w->model[i + 1], (w->n - i - 1) * sizeof(struct avm_vma *));
+	w->model[i + 1] = upper;
+	w->n++;
+	avm_vma_tree_split(&w->tree, vma, upper);
+	assert_true(vma->start == start && vma->end == addr);
+	assert_true(upper->start == addr && upper->end == end);
+}
+
+/* A VMA grows over the @more behind it, and over the room between them. */
+static void world_join(struct world *w, size_t i, size_t more)
+{
+	struct avm_vma *vma = w->model[i], *last = w->model[i + more];
+	uint64_t start = vma->start, end = last->end;
+
+	assert_true(more && i + more < w->n);
+	avm_vma_tree_join(&w->tree, vma, last);
+	assert_true(vma->start == start && vma->end == end);
+	for (size_t k = i + 1; k <= i + more; k++)
+		free(w->model[k]);
+	w->n -= more;
+	memmove(&w->model[i + 1], &w->model[i + more + 1],
+		(w->n - i - 1) * sizeof(struct avm_vma *));
+}
+
+/* Once, or again and again at one place, as mprotect page by page does. */
+static void random_split(struct world *w)
+{
+	uint32_t splits = 1 + (uint32_t)rng_below(&w->rng, 8);
+	size_t i;
+
+	if (!w->n || !world_reserve(w, splits))
+		return;
+	i = (size_t)rng_below(&w->rng, w->n);
+	while (splits--) {
+		uint64_t start = w->model[i]->start, len = w->model[i]->end - start;
+
+		if (len < 2)
+			return;
+		world_split(w, i, start + 1 + rng_below(&w->rng, len - 1));
+		i += (size_t)rng_below(&w->rng, 2);
+	}
+}
+
+/* Mostly of one or two, which merges are; sometimes over several leaves. */
+static void random_join(struct world *w)
+{
+	size_t i, more;
+
+	if (w->n < 2)
+		return;
+	i = (size_t)rng_below(&w->rng, w->n - 1);
+	more = 1 + (size_t)rng_below(&w->rng, rng_below(&w->rng, 32) ? 2 : 100);
+	world_join(w, i, more < w->n - i ? more : w->n - 1 - i);
+}
+
+/* Few others, to leave room between VMAs again, over which joins go, and guards. */
+static void random_split_or_join(struct world *w, bool grow)
+{
+	unsigned int dice = (unsigned int)rng_below(&w->rng, 100);
+
+	if (dice < 3)
+		random_insert(w);
+	else if (dice < 10 && w->n > 1)
+		world_erase(w, (size_t)rng_below(&w->rng, w->n));
+	else if (dice < (grow ? 70u : 35u))
+		random_split(w);
+	else
+		random_join(w);
+}
+
+/*
+ * Trees of each size from one leaf to four levels, kept near it by splits and joins: every level splits, feeds and
+ * merges by them. The checker looks at all of a tree that is small after each step.
+ */
+static void splits_and_joins_agree_with_model(void **state)
+{
+	static const size_t sizes[] = { 4, 20, 60, 250, 900, 4000 };
+	uint32_t highest = 0;
+
+	(void)state;
+	for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
+		struct world w;
+		unsigned int turns = 0;
+		bool grow = false;
+
+		world_init(&w, UINT64_C(1) << 32, 256, 100 + k);
+		fill(&w, sizes[k]);
+		w.arena.fail_percent = 1;
+		for (unsigned int op = 0; op < 20000; op++) {
+			random_split_or_join(&w, grow);
+			random_find(&w);
+			if (grow ? w.n > sizes[k] : w.n <= sizes[k] / 2) {
+				grow = !grow;
+				turns++;
+			}
+			highest = w.tree.height > highest ? w.tree.height : highest;
+			if (w.n > 300 && op % 64)
+				continue;
+			assert_sound(&w);
+			assert_same(&w);
+		}
+		assert_true(turns > 4);
+		world_exit(&w);
+	}
+	assert_true(highest >= 4);
+}
+
+#endif
+
+/* ---- addresses, reserves --------------------------------------------------------------------------- */
 
 /* Addresses of the largest size: nothing may wrap. */
 static void top_of_the_address_space_is_usable(void **state)
@@ -579,12 +712,6 @@ static struct avm_vma_node *node_at(struct world *w, uint32_t level)
 		assert_sound(w); \
 	} while (0)
 
-static void fill(struct world *w, size_t n)
-{
-	while (w->n < n)
-		random_insert(w);
-}
-
 static void checker_reports_every_kind_of_damage(void **state)
 {
 	struct world w;
@@ -688,6 +815,9 @@ int main(void)
 		cmocka_unit_test(small_address_space_agrees_with_model_at_every_step),
 		cmocka_unit_test(small_address_space_without_guard_agrees_with_model),
 		cmocka_unit_test(large_address_space_agrees_with_model),
+#if AVM_FAST
+		cmocka_unit_test(splits_and_joins_agree_with_model),
+#endif
 		cmocka_unit_test(top_of_the_address_space_is_usable),
 		cmocka_unit_test(reserve_covers_a_split_of_every_level),
 		cmocka_unit_test(one_reserve_covers_many_ordered_inserts),
