@@ -126,18 +126,22 @@ int avm_rw_write_slow(struct avm *m, struct avm_rwsem *l)
 	return rw_acquire(m, l, AVM_RW_WRITER);
 }
 
-/* The bit goes before the wake: whoever comes later sets it again, and sleeps on the new word. */
-void avm_rw_wake(struct avm *m, struct avm_rwsem *l)
-{
-	atomic_fetch_and_explicit(&l->word, ~AVM_RW_WAITERS, memory_order_relaxed);
-	avm_word_wake(m, &l->word);
-}
-
+/*
+ * Whoever leaves it free, or to a single reader, wakes all that wait; who cannot go on sets the bit again, and sleeps on the
+ * new word. The address is all that the port is told: there may be no lock behind it any more.
+ */
 void avm_rw_release_slow(struct avm *m, struct avm_rwsem *l, uint32_t held)
 {
-	if (atomic_fetch_sub_explicit(&l->word, held, memory_order_release) ==
-	    (AVM_RW_WAITERS | held))
-		avm_rw_wake(m, l);
+	uint32_t w = atomic_load_explicit(&l->word, memory_order_relaxed), left;
+
+	do {
+		left = w - held;
+		if ((left & ~AVM_RW_WAITERS) <= 1)
+			left &= ~AVM_RW_WAITERS;
+	} while (!atomic_compare_exchange_weak_explicit(&l->word, &w, left, memory_order_release,
+							memory_order_relaxed));
+	if (left != w - held)
+		avm_word_wake(m, &l->word);
 }
 
 /* ---- mmap_lock and the VMA locks under it ---------------------------------------------------- */
@@ -190,11 +194,8 @@ void avm_mmap_downgrade(struct avm_mm *mm)
 
 	avm_port_lock_event(m, AVM_LOCK_EV_DOWNGRADE, AVM_LOCK_MMAP, &mm->mmap_lock);
 	write_seq_step(mm);
-	/* One step from (writer) to (one reader): the waiters' bit, below both, is not touched. */
-	if (atomic_fetch_sub_explicit(&mm->mmap_lock.word, AVM_RW_WRITER - 1,
-				      memory_order_release) &
-	    AVM_RW_WAITERS)
-		avm_rw_wake(m, &mm->mmap_lock);
+	/* One step from (writer) to (one reader). */
+	avm_rw_release_slow(m, &mm->mmap_lock, AVM_RW_WRITER - 1);
 }
 
 /*

@@ -41,7 +41,6 @@ void avm_spin_slow(struct avm *m, struct avm_spinlock *l);
 int avm_rw_read_slow(struct avm *m, struct avm_rwsem *l);
 int avm_rw_write_slow(struct avm *m, struct avm_rwsem *l);
 void avm_rw_release_slow(struct avm *m, struct avm_rwsem *l, uint32_t held);
-void avm_rw_wake(struct avm *m, struct avm_rwsem *l);
 
 /*
  * The first try stands inline where speed is asked for; at -Os a lock is one call. So all of these are inline functions
@@ -137,16 +136,17 @@ inline bool avm_rw_try_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_cl
 }
 
 /*
- * `held` is set: taking it away is one instruction where clearing it would be a loop. Whoever leaves the word free but
- * for the waiters wakes them.
+ * Once the word says that the lock is free it is not ours to touch: whoever takes it next may free what it lies in. So the
+ * waiters' bit goes in the same step.
  */
 inline void avm_rw_release(struct avm *m, struct avm_rwsem *l, uint32_t held)
 {
-	if (!AVM_LOCK_INLINE)
+	uint32_t w = held;
+
+	if (!AVM_LOCK_INLINE ||
+	    !atomic_compare_exchange_strong_explicit(&l->word, &w, 0, memory_order_release,
+						     memory_order_relaxed))
 		avm_rw_release_slow(m, l, held);
-	else if (atomic_fetch_sub_explicit(&l->word, held, memory_order_release) ==
-		 (AVM_RW_WAITERS | held))
-		avm_rw_wake(m, l);
 }
 
 inline void avm_rw_unlock_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)

@@ -86,8 +86,9 @@ uintptr_t avm_port_irq_save(struct avm *m);
 void avm_port_irq_restore(struct avm *m, uintptr_t saved);
 
 /*
- * Sleep while *word == value; may return early for no reason. wake() wakes every sleeper on the word.
- * (The shape of a futex.) wait() returns 0, or -EINTR where the port allows a wait to be given up.
+ * Sleep while *word == value; may return early for no reason. wake() wakes every sleeper on the word, and must not look at
+ * it: what lay there may be gone. (The shape of a futex.) wait() returns 0, or -EINTR where the port allows a wait to be
+ * given up.
  */
 int avm_port_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value);
 void avm_port_wake(struct avm *m, _Atomic uint32_t *word);
