@@ -540,14 +540,15 @@ static bool join_in_leaf(struct avm_vma_tree *tree, struct avm_vma *vma, struct 
 void avm_vma_tree_join(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *last)
 {
 	avm_addr_t end = last->end;
-	struct avm_vma *next;
 
 	if (join_in_leaf(tree, vma, last))
 		return;
-	do {
-		next = avm_vma_tree_next(tree, vma);
-		avm_vma_tree_erase(tree, next);
-	} while (next != last);
+	while (last != vma) {
+		struct avm_vma *before = avm_list_entry(last->link.prev, struct avm_vma, link);
+
+		avm_vma_tree_erase(tree, last);
+		last = before;
+	}
 	avm_vma_tree_set_range(tree, vma, vma->start, end);
 }
 

@@ -115,7 +115,7 @@ static void print_mmap(FILE *out, const struct diff_op *op)
 	put_prot(out, op->prot);
 	fprintf(out, "%s", types[op->flags & 3]);
 	if (op->file)
-		fprintf(out, " file f%u+%llu%s", op->file - 1, (ull)op->to,
+		fprintf(out, " file f%u+%llu%s", op->file - 1u, (ull)op->to,
 			op->read_only ? " open r" : "");
 	fprintf(out, " at 0x%llx", (ull)op->addr);
 	PUT_WORDS(out, op->flags, map_words);
@@ -213,11 +213,11 @@ static void print_attrs(FILE *out, const struct diff_op *op)
 		fprintf(out, "%c: brk 0x%llx", p, (ull)op->addr);
 		break;
 	case DIFF_TRUNCATE:
-		fprintf(out, "truncate f%u", op->file - 1);
+		fprintf(out, "truncate f%u", op->file - 1u);
 		put_len(out, op->len);
 		break;
 	case DIFF_PUNCH:
-		fprintf(out, "punch f%u+%llu", op->file - 1, (ull)(op->addr / DIFF_PAGE));
+		fprintf(out, "punch f%u+%llu", op->file - 1u, (ull)(op->addr / DIFF_PAGE));
 		put_len(out, op->len);
 		break;
 	default:

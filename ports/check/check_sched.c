@@ -388,8 +388,10 @@ void check_relax(struct avm *m)
 {
 	struct check *c = check_running;
 
-	if (!c || c->current == CHECK_THREADS)
+	if (!c || c->current == CHECK_THREADS) {
 		avm_port_panic(m, "deadlock: a spin lock is taken twice");
+		return;
+	}
 	c->threads[c->current].relaxed_at = c->writes - c->threads[c->current].writes;
 	stop_here(c, CHECK_RELAXED);
 }
@@ -400,8 +402,10 @@ int avm_port_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value)
 
 	if (atomic_load_explicit(word, memory_order_relaxed) != value)
 		return 0;
-	if (!c || c->current == CHECK_THREADS)
+	if (!c || c->current == CHECK_THREADS) {
 		avm_port_panic(m, "deadlock: the only thread waits for itself");
+		return -AVM_EINTR;
+	}
 	c->threads[c->current].word = word;
 	stop_here(c, CHECK_WAITING);
 	return 0;
