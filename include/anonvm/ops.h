@@ -74,7 +74,8 @@ int avm_mremap(struct avm_mm *mm, avm_addr_t addr, uint64_t old_len, uint64_t ne
 /*
  * Advice (R13.2). len 0 does nothing.
  * -EINVAL  unaligned; unknown advice; advice that a VMA in the range cannot take (what precedes is done)
- * -ENOMEM  a hole: everything else has been done (POPULATE_* stops there); POPULATE_*: no memory
+ * -ENOMEM  a hole: everything else has been done (POPULATE_* stops there); POPULATE_*: no memory; UNMERGEABLE: none for
+ *	    a page that must be copied, and nothing merges there any more
  * -EAGAIN  flags cannot be changed: no memory to split with, or too many VMAs; nothing has been done
  * -EFAULT  POPULATE_*: a page that cannot be (SIGBUS); -EACCES: REMOVE on a mapping that may not be written to
  * -EOPNOTSUPP  REMOVE on a file that reads its pages from elsewhere (avm_file_punch() is for who can change that)
