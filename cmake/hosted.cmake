@@ -80,8 +80,9 @@ if(AVM_CORE_SOURCES)
 	if(AVM_AMALGAMATION)
 		avm_library(avm_core_sim ${PROJECT_BINARY_DIR}/amalgamation/anonvm.c)
 		add_dependencies(avm_core_sim amalgamation)
-		# In one file, a parameter may have the name of another file's function.
-		target_compile_options(avm_core_sim PRIVATE -Wno-shadow)
+		# In one file, a parameter may have the name of another file's function; and gcc looks into calls, and takes what is
+		# set together with a pointer for unset where it asks about the pointer.
+		target_compile_options(avm_core_sim PRIVATE -Wno-shadow -Wno-maybe-uninitialized)
 	else()
 		avm_library(avm_core_sim ${AVM_CORE_SOURCES})
 	endif()
