@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "diff_probe.h"
@@ -172,6 +173,26 @@ static bool avoid_policy_hole(const struct diff_core *c, const struct diff_op *o
 	return false;
 }
 
+/* ---- brk-below ----------------------------------------------------------------------------------------- */
+
+static bool probe_brk_below(void)
+{
+	if (!diff_worker_heap() || mmap((void *)(uintptr_t)(DIFF_HEAP - DIFF_PAGE), DIFF_PAGE, RW,
+					ANON, -1, 0) == MAP_FAILED)
+		return false;
+	return (uint64_t)syscall(SYS_brk, DIFF_HEAP + DIFF_PAGE) == DIFF_HEAP + DIFF_PAGE &&
+	       count_maps(DIFF_START, DIFF_END) == 2;
+}
+
+/* The first pages of the heap, with something right below. */
+static bool avoid_brk_below(const struct diff_core *c, const struct diff_op *op)
+{
+	const struct avm_mm *mm = sim_mm(c->procs[op->p]);
+
+	return op->kind == DIFF_BRK && op->addr > mm->brk && page_up(mm->brk) == mm->brk_start &&
+	       vma_at(c, op, mm->brk_start - DIFF_PAGE);
+}
+
 /* ---- madvise-not-built ------------------------------------------------------------------------------------------------- */
 
 static bool avoid_not_built(const struct diff_core *c, const struct diff_op *op)
@@ -194,6 +215,9 @@ struct diff_rule diff_rules[] = {
 	{ "policy-hole",
 	  "mbind over a hole is EFAULT and does nothing; ours is ENOMEM, and the rest is done",
 	  probe_policy_hole, avoid_policy_hole, false, 0 },
+	{ "brk-below",
+	  "the first pages of the heap do not join a mapping that ends where it begins",
+	  probe_brk_below, avoid_brk_below, false, 0 },
 	{ "madvise-not-built", "a kind of advice that this kernel was built without is EINVAL",
 	  NULL, avoid_not_built, false, 0 },
 };
