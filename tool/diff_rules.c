@@ -193,6 +193,42 @@ static bool avoid_brk_below(const struct diff_core *c, const struct diff_op *op)
 	       vma_at(c, op, mm->brk_start - DIFF_PAGE);
 }
 
+/* ---- write-only ----------------------------------------------------------------------------------------- */
+
+static bool probe_write_only(void)
+{
+	struct diff_worker w = { .pagemap = open("/proc/self/pagemap", O_RDONLY) };
+
+	if (w.pagemap < 0 || !map(0, 4, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE))
+		return false;
+	at_page(0)[0] = 1;
+	/* Page 0 goes from the table, not from the cache; it is locked, but a hole keeps it from being faulted in. */
+	if (munmap(at_page(1), 3 * DIFF_PAGE) || madvise(at_page(0), DIFF_PAGE, MADV_DONTNEED) ||
+	    mprotect(at_page(0), DIFF_PAGE, PROT_WRITE) || !mlock(at_page(0), 2 * DIFF_PAGE))
+		return false;
+	return mremap(at_page(0), DIFF_PAGE, 2 * DIFF_PAGE, 0) == at_page(0) &&
+	       diff_look_entry(&w, DIFF_START) & DIFF_PM_PRESENT;
+}
+
+static bool avoid_write_only(const struct diff_core *c, const struct diff_op *op)
+{
+	struct avm_mm *mm = sim_mm(c->procs[op->p]);
+	struct avm_vma *v;
+
+	if ((op->prot & AVM_PROT_ALL) != AVM_PROT_WRITE)
+		return false;
+	if (op->kind == DIFF_MMAP)
+		return op->flags & AVM_MAP_SHARED;
+	if (op->kind != DIFF_MPROTECT)
+		return false;
+	for (v = avm_find_vma(mm, op->addr); v && v->start < op->addr + op->len;
+	     v = avm_next_vma(mm, v)) {
+		if (v->flags & AVM_VM_SHARED)
+			return true;
+	}
+	return false;
+}
+
 /* ---- madvise-not-built ------------------------------------------------------------------------------------------------- */
 
 static bool avoid_not_built(const struct diff_core *c, const struct diff_op *op)
@@ -218,6 +254,9 @@ struct diff_rule diff_rules[] = {
 	{ "brk-below",
 	  "the first pages of the heap do not join a mapping that ends where it begins",
 	  probe_brk_below, avoid_brk_below, false, 0 },
+	{ "write-only",
+	  "locking shared memory that may only be written to reads it, and maps cached pages around",
+	  probe_write_only, avoid_write_only, false, 0 },
 	{ "madvise-not-built", "a kind of advice that this kernel was built without is EINVAL",
 	  NULL, avoid_not_built, false, 0 },
 };
