@@ -308,7 +308,7 @@ struct diff_counts {
 	uint64_t maperr, accerr, sigbus, outside;
 	uint64_t merges, splits;
 	uint64_t audits, pages, copies, takeovers;
-	uint64_t avoided;
+	uint64_t chance; /* differences that were not there when the program ran again */
 };
 
 struct diff_lab {
