@@ -7,23 +7,15 @@
 #include <string.h>
 
 #include "anonvm/anonvm.h"
+#include "check_random.h"
 
 struct rng {
 	uint64_t state;
 };
 
-static uint64_t next(struct rng *r)
-{
-	uint64_t z = r->state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
 static uint8_t below(struct rng *r, unsigned n)
 {
-	return (uint8_t)(next(r) % n);
+	return (uint8_t)(check_random(&r->state) % n);
 }
 
 /* ---- making ------------------------------------------------------------------------------------------------ */
@@ -216,7 +208,7 @@ static void make_thread(struct rng *r, struct program *pr, unsigned t, const str
 void program_make(struct program *pr, uint64_t seed, const struct settings *s)
 {
 	struct rng r = { seed };
-	uint64_t bits = next(&r);
+	uint64_t bits = check_random(&r.state);
 	const struct features f = { bits & 1,  bits & 2,  bits & 4,  bits & 8,
 				    bits & 16, bits & 32, bits & 192 };
 	const struct focus at = draw_focus(&r);

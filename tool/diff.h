@@ -307,7 +307,7 @@ struct diff_counts {
 	uint64_t errnos[134];
 	uint64_t maperr, accerr, sigbus, outside;
 	uint64_t merges, splits;
-	uint64_t audits, pages, copies, takeovers;
+	uint64_t audits, copies, takeovers;
 	uint64_t chance; /* differences that were not there when the program ran again */
 };
 

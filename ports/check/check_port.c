@@ -99,38 +99,13 @@ void avm_port_irq_restore(struct avm *m, uintptr_t saved)
 		run_graces(c);
 }
 
-/* What nobody holds back: outside of check_run(). */
-void sim_run_deferred(struct sim *s)
-{
-	if (s->irq_depth || s->running_deferred || check_running)
-		return;
-	s->running_deferred = true;
-	while (s->deferred) {
-		struct avm_deferred *d = s->deferred;
-
-		s->deferred = d->next;
-		if (!s->deferred)
-			s->deferred_end = &s->deferred;
-		d->call(d);
-	}
-	s->running_deferred = false;
-}
-
-static void defer_till_end(struct sim *s, struct avm_deferred *d)
-{
-	d->next = NULL;
-	*s->deferred_end = d;
-	s->deferred_end = &d->next;
-	sim_run_deferred(s);
-}
-
 void avm_port_defer(struct avm *m, struct avm_deferred *d)
 {
 	struct check *c = check_running;
 	struct check_grace g = { .deferred = d };
 
 	if (!c || c->schedule->late || c->nr_graces == CHECK_GRACES) {
-		defer_till_end(sim_of(m), d);
+		sim_defer(sim_of(m), d);
 		return;
 	}
 	g.threads = readers(c);

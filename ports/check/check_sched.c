@@ -8,25 +8,15 @@
 #include <string.h>
 
 #include "check_priv.h"
+#include "check_random.h"
 
 #define BUDGET 1000000u
 
 struct check *check_running;
 
-/* ---- random numbers: splitmix64 ---------------------------------------------------------------------------------- */
-
-static uint64_t next_random(struct check *c)
-{
-	uint64_t z = c->random += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
 static uint32_t below(struct check *c, uint32_t n)
 {
-	return (uint32_t)(next_random(c) % n);
+	return (uint32_t)(check_random(&c->random) % n);
 }
 
 /* ---- life of an execution ------------------------------------------------------------------------------------------ */

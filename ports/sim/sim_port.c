@@ -22,6 +22,32 @@ void avm_port_log(struct avm *m, enum avm_log_level level, const char *line)
 	fprintf(sim_of(m)->config.log, "%s%s\n", prefix[level], line);
 }
 
+/* ---- deferred calls that nobody holds back ---------------------------------------------------------------- */
+
+void sim_run_deferred(struct sim *s)
+{
+	if (s->irq_depth || s->running_deferred || s->threads)
+		return;
+	s->running_deferred = true;
+	while (s->deferred) {
+		struct avm_deferred *d = s->deferred;
+
+		s->deferred = d->next;
+		if (!s->deferred)
+			s->deferred_end = &s->deferred;
+		d->call(d);
+	}
+	s->running_deferred = false;
+}
+
+void sim_defer(struct sim *s, struct avm_deferred *d)
+{
+	d->next = NULL;
+	*s->deferred_end = d;
+	s->deferred_end = &d->next;
+	sim_run_deferred(s);
+}
+
 /* ---- somebody else ------------------------------------------------------------------------------------- */
 
 void sim_set_interruption(struct sim *s, sim_interruption *call, void *context)

@@ -151,8 +151,9 @@ bool sim_frame_is_free(const struct sim *s, avm_pfn_t pfn);
 /* R12: a frame that is about to be free must be in no TLB. */
 void sim_check_untranslated(struct sim *s, avm_pfn_t pfn);
 
-/* Runs the deferred calls that no RCU reader holds back. */
+/* Runs the deferred calls that no RCU reader holds back; none while several threads run, who come to their end first. */
 void sim_run_deferred(struct sim *s);
+void sim_defer(struct sim *s, struct avm_deferred *d); /* one more */
 
 /* Somebody else runs (sim_set_interruption), unless he does already. */
 void sim_interrupt(struct sim *s, enum sim_at at);

@@ -43,30 +43,9 @@ void avm_port_irq_restore(struct avm *m, uintptr_t saved)
 	sim_run_deferred(s);
 }
 
-void sim_run_deferred(struct sim *s)
-{
-	if (s->irq_depth || s->running_deferred)
-		return;
-	s->running_deferred = true;
-	while (s->deferred) {
-		struct avm_deferred *d = s->deferred;
-
-		s->deferred = d->next;
-		if (!s->deferred)
-			s->deferred_end = &s->deferred;
-		d->call(d);
-	}
-	s->running_deferred = false;
-}
-
 void avm_port_defer(struct avm *m, struct avm_deferred *d)
 {
-	struct sim *s = sim_of(m);
-
-	d->next = NULL;
-	*s->deferred_end = d;
-	s->deferred_end = &d->next;
-	sim_run_deferred(s);
+	sim_defer(sim_of(m), d);
 }
 
 /* ---- waiting ------------------------------------------------------------------------------------------- */
