@@ -108,20 +108,28 @@ void *check_memcpy(void *to, const void *from, size_t size)
 		return __atomic_fetch_##name(at, value, __ATOMIC_SEQ_CST); \
 	}
 
+/* In each of the shapes that a compiler gives it. */
+#define EXCHANGE_ONCE(bits, type) \
+	static int exchange##bits(volatile type *at, type *expected, type value, int order, \
+				  int failed, const void *site) \
+	{ \
+		int done; \
+\
+		check_point(at, true, site); \
+		done = __atomic_compare_exchange_n(at, expected, value, 0, __ATOMIC_SEQ_CST, \
+						   __ATOMIC_SEQ_CST); \
+		check_atomic(at, sizeof(type), done ? CHECK_UPDATE : CHECK_LOAD, \
+			     done ? order : failed, site); \
+		return done; \
+	}
+
 #define EXCHANGE(bits, type, name) \
 	int __tsan_atomic##bits##_compare_exchange_##name(volatile type *at, type *expected, \
 							  type value, int order, int failed); \
 	int __tsan_atomic##bits##_compare_exchange_##name(volatile type *at, type *expected, \
 							  type value, int order, int failed) \
 	{ \
-		int done; \
-\
-		check_point(at, true, SITE); \
-		done = __atomic_compare_exchange_n(at, expected, value, 0, __ATOMIC_SEQ_CST, \
-						   __ATOMIC_SEQ_CST); \
-		check_atomic(at, sizeof(type), done ? CHECK_UPDATE : CHECK_LOAD, \
-			     done ? order : failed, SITE); \
-		return done; \
+		return exchange##bits(at, expected, value, order, failed, SITE); \
 	}
 
 #define ATOMIC(bits, type) \
@@ -151,6 +159,7 @@ void *check_memcpy(void *to, const void *from, size_t size)
 	UPDATE(bits, type, and) \
 	UPDATE(bits, type, or) \
 	UPDATE(bits, type, xor) \
+	EXCHANGE_ONCE(bits, type) \
 	EXCHANGE(bits, type, strong) \
 	EXCHANGE(bits, type, weak)
 
@@ -166,11 +175,7 @@ ATOMIC(64, uint64_t)
 	type __tsan_atomic##bits##_compare_exchange_val(volatile type *at, type expected, \
 							type value, int order, int failed) \
 	{ \
-		(void)order; \
-		(void)failed; \
-		check_point(at, true, SITE); \
-		__atomic_compare_exchange_n(at, &expected, value, 0, __ATOMIC_SEQ_CST, \
-					    __ATOMIC_SEQ_CST); \
+		exchange##bits(at, &expected, value, order, failed, SITE); \
 		return expected; \
 	}
 
