@@ -21,15 +21,18 @@ static size_t nr_seeds;
 static int add_case(const char *path, const struct stat *st, int type, struct FTW *at)
 {
 	size_t n = strlen(path);
+	struct text script;
 
 	(void)st;
 	(void)at;
 	if (type != FTW_F || n < 4 || strcmp(path + n - 4, ".avm") != 0 || nr_seeds == MAX_SEEDS)
 		return 0;
-	seeds[nr_seeds] = text_read(path, SCRIPT_MAX);
+	script = text_read(path, SCRIPT_MAX);
 	/* A script may say of what a device writes that nobody sees it; changed, it lies, and memory is not what it should be. */
-	if (seeds[nr_seeds].p && !memmem(seeds[nr_seeds].p, seeds[nr_seeds].n, "detached", 8))
-		nr_seeds++;
+	if (!script.p || memmem(script.p, script.n, "detached", 8))
+		free(script.p);
+	else
+		seeds[nr_seeds++] = script;
 	return 0;
 }
 
