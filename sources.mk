@@ -8,6 +8,7 @@ AVM_CORE_SOURCES := \
 	src/page.c \
 	src/lru.c \
 	src/slab.c \
+	src/commit.c \
 	src/swap_slot.c \
 	src/swap_cache.c \
 	src/interval_tree.c \

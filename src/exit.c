@@ -37,6 +37,7 @@ void avm_mm_empty(struct avm_mm *mm)
 	}
 	avm_list_for_each_entry_safe(vma, next, &mm->vmas.list, struct avm_vma, link)
 		release_vma(mm, vma);
+	avm_vma_free_spares(mm);
 	avm_vma_tree_destroy(&mm->vmas);
 	/* Also without any VMA: an operation that failed may have left empty tables behind. */
 	avm_tables_free(&g, 0, mm->task_size, 0, mm->task_size);

@@ -27,6 +27,7 @@
 #include "fault.h"
 
 #include "anon_vma.h"
+#include "commit.h"
 #include "frame.h"
 #include "mm.h"
 #include "page.h"
@@ -203,11 +204,11 @@ static avm_noinline unsigned grow_down(struct avm_vma *vma, avm_addr_t addr)
 
 	if (!may_grow(vma, addr))
 		return AVM_FAULT_MAPERR;
-	if (accounted && avm_commit(mm->machine, pages))
+	if (accounted && avm_commit(mm, pages))
 		return AVM_FAULT_MAPERR;
 	if (avm_family_prepare(vma)) {
 		if (accounted)
-			avm_uncommit(mm->machine, pages);
+			avm_uncommit(mm, pages);
 		return AVM_FAULT_OOM;
 	}
 	avm_vma_resize(vma, addr, vma->end);

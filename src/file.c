@@ -15,6 +15,7 @@
 
 #include <string.h>
 
+#include "commit.h"
 #include "error.h"
 #include "frame.h"
 #include "lock.h"
@@ -117,8 +118,7 @@ void avm_file_put(struct avm_file *f)
 	avm_file_unlist(f);
 	if (f->owned) {
 		/* What its mmap has promised (R1.5). */
-		atomic_fetch_sub_explicit(&m->committed, f->size >> AVM_PAGE_SHIFT,
-					  memory_order_relaxed);
+		avm_uncommit_shared(m, f->size >> AVM_PAGE_SHIFT);
 		avm_cache_free(m, &m->files, f);
 		return;
 	}

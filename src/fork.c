@@ -6,6 +6,7 @@
  * parent's entries, private pages being write-protected in both. A failure anywhere empties the child again, which is
  * the same work as exit; the parent has lost nothing but write permission in entries that a fault gives back.
  */
+#include "commit.h"
 #include "copy.h"
 #include "exit.h"
 #include "file.h"
@@ -21,7 +22,7 @@
  * Promises for all that the child will have; 0 or -ENOMEM. *vmas: how many VMAs that is. Begins to lock them: all have the
  * fence at the end.
  */
-static int promise(struct avm_mm *parent, uint64_t *pages, uint32_t *vmas)
+static int promise(struct avm_mm *child, struct avm_mm *parent, uint64_t *pages, uint32_t *vmas)
 {
 	struct avm_vma *vma;
 
@@ -38,7 +39,7 @@ static int promise(struct avm_mm *parent, uint64_t *pages, uint32_t *vmas)
 	}
 	if (AVM_FAST)
 		atomic_thread_fence(memory_order_seq_cst);
-	return avm_commit(parent->machine, *pages);
+	return avm_commit(child, *pages);
 }
 
 /*
@@ -108,7 +109,7 @@ static int fork_locked(struct avm_mm *parent, struct avm_mm *child)
 {
 	uint64_t promised, done = 0;
 	uint32_t vmas;
-	int err = promise(parent, &promised, &vmas);
+	int err = promise(child, parent, &promised, &vmas);
 
 	if (err)
 		return err;
@@ -126,7 +127,7 @@ static int fork_locked(struct avm_mm *parent, struct avm_mm *child)
 		return 0;
 	}
 	avm_mm_empty(child); /* takes back the promises in its VMAs */
-	avm_uncommit(parent->machine, promised - done);
+	avm_uncommit(child, promised - done);
 	return err;
 }
 

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "commit.h"
 #include "mmu_gather.h"
 #include "page.h"
 #include "pgtable.h"
@@ -219,50 +220,6 @@ int avm_mm_place(struct avm_mm *mm, avm_addr_t hint, uint64_t len, avm_addr_t *o
 
 /* ---- promises and limits ------------------------------------------------------------------------------------ */
 
-uint64_t avm_commit_limit(struct avm *m)
-{
-	uint64_t frames = atomic_load_explicit(&m->frames_total, memory_order_relaxed);
-
-	if (m->config.commit == AVM_COMMIT_OFF)
-		return AVM_NO_LIMIT;
-	frames += atomic_load_explicit(&m->swap_slots, memory_order_relaxed);
-	return frames > m->config.commit_reserve ? frames - m->config.commit_reserve : 0;
-}
-
-bool avm_commit_needs(struct avm *m, uint64_t pages)
-{
-	uint64_t limit = avm_commit_limit(m);
-
-	return m->config.commit == AVM_COMMIT_STRICT &&
-	       (limit < pages ||
-		atomic_load_explicit(&m->committed, memory_order_relaxed) > limit - pages);
-}
-
-int avm_commit_instead(struct avm *m, uint64_t pages, uint64_t given_back)
-{
-	uint64_t limit = avm_commit_limit(m);
-	uint64_t now = atomic_load_explicit(&m->committed, memory_order_relaxed);
-
-	if (!pages)
-		return 0;
-	do {
-		if (pages > given_back && (now > limit || pages - given_back > limit - now))
-			return -AVM_ENOMEM;
-	} while (!atomic_compare_exchange_weak_explicit(
-		&m->committed, &now, now + pages, memory_order_relaxed, memory_order_relaxed));
-	return 0;
-}
-
-int avm_commit(struct avm *m, uint64_t pages)
-{
-	return avm_commit_instead(m, pages, 0);
-}
-
-void avm_uncommit(struct avm *m, uint64_t pages)
-{
-	atomic_fetch_sub_explicit(&m->committed, pages, memory_order_relaxed);
-}
-
 uint64_t avm_mm_accounted(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 {
 	return avm_mm_pages_in(mm, start, end, AVM_VM_ACCOUNT);
@@ -299,7 +256,7 @@ void avm_mm_give_back(struct avm_mm *mm, uint64_t flags, uint64_t pages)
 {
 	avm_mm_account(mm, flags, -(int64_t)pages);
 	if (flags & AVM_VM_ACCOUNT)
-		avm_uncommit(mm->machine, pages);
+		avm_uncommit(mm, pages);
 }
 
 void avm_mm_account(struct avm_mm *mm, uint64_t flags, int64_t pages)

@@ -34,6 +34,16 @@ bool avm_range_ok(avm_addr_t addr, uint64_t len, avm_addr_t limit, avm_addr_t *e
 /* First VMA with end > addr, or NULL. => mmap_lock. */
 struct avm_vma *avm_mm_find(struct avm_mm *mm, avm_addr_t addr);
 
+/* The same, for an operation that is about to change the set there. => mmap_lock write. */
+static inline struct avm_vma *avm_mm_find_way(struct avm_mm *mm, avm_addr_t addr)
+{
+#if AVM_FAST
+	return avm_vma_tree_find_way(&mm->vmas, addr);
+#else
+	return avm_mm_find(mm, addr);
+#endif
+}
+
 /* The VMA that addr lies in, or NULL. */
 struct avm_vma *avm_mm_find_exact(struct avm_mm *mm, avm_addr_t addr);
 
@@ -61,16 +71,6 @@ bool avm_mm_free_at(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_
 
 /* R1.4: where a mapping of `len` bytes goes; 0 or -ENOMEM. `hint` 0: none. */
 int avm_mm_place(struct avm_mm *mm, avm_addr_t hint, uint64_t len, avm_addr_t *out);
-
-/* R1.5: promises pages; 0 or -ENOMEM. avm_uncommit cannot fail. */
-int avm_commit(struct avm *m, uint64_t pages);
-/* The same, when `given_back` pages are about to be uncommitted in return. */
-int avm_commit_instead(struct avm *m, uint64_t pages, uint64_t given_back);
-void avm_uncommit(struct avm *m, uint64_t pages);
-uint64_t avm_commit_limit(struct avm *m);
-
-/* Would promises be broken if there were so many pages (of frames or swap) less? */
-bool avm_commit_needs(struct avm *m, uint64_t pages);
 
 /* avm_mm_init() without a second try when frames are short. The layout and the limits are those of `parent`, if any. */
 int avm_mm_setup(struct avm *m, struct avm_mm *mm, const struct avm_mm_config *config,

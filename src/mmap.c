@@ -7,6 +7,7 @@
 #include "anonvm/fault.h"
 #include "anonvm/file.h"
 #include "anonvm/ops.h"
+#include "commit.h"
 #include "error.h"
 #include "file.h"
 #include "mlock.h"
@@ -35,7 +36,7 @@ static int reserve(struct avm_mm *mm, struct avm_pool *pool, const struct avm_ra
 
 int avm_map_range(struct avm_mm *mm, struct avm_range *r)
 {
-	struct avm_vma *next = AVM_FAST ? avm_mm_find(mm, r->start) : NULL;
+	struct avm_vma *next = AVM_FAST ? avm_mm_find_way(mm, r->start) : NULL;
 	bool taken = !AVM_FAST || (next && next->start < r->end);
 	uint64_t pages = (r->end - r->start) >> AVM_PAGE_SHIFT;
 	uint64_t mapped = taken ? avm_mm_pages_in(mm, r->start, r->end, 0) : 0;
@@ -47,13 +48,13 @@ int avm_map_range(struct avm_mm *mm, struct avm_range *r)
 		r->flags |= AVM_VM_ACCOUNT;
 	if (!avm_vma_room(mm, 1) || avm_mm_may_expand(mm, r->flags, pages - mapped))
 		return -AVM_ENOMEM;
-	if (account && avm_commit_instead(mm->machine, pages, accounted))
+	if (account && avm_commit_instead(mm, pages, accounted))
 		return -AVM_ENOMEM;
 	avm_pool_init(&pool);
 	if (reserve(mm, &pool, r, next, taken)) {
 		avm_pool_drain(mm, &pool);
 		if (account)
-			avm_uncommit(mm->machine, pages);
+			avm_uncommit(mm, pages);
 		return -AVM_ENOMEM;
 	}
 	if (taken) {
@@ -189,11 +190,11 @@ static int map_shared_anon(struct avm_mm *mm, struct avm_range *r)
 	uint64_t pages = (r->end - r->start) >> AVM_PAGE_SHIFT;
 	int err;
 
-	if (avm_commit_instead(mm->machine, pages, avm_mm_accounted(mm, r->start, r->end)))
+	if (avm_commit_shared(mm->machine, pages, avm_mm_accounted(mm, r->start, r->end)))
 		return -AVM_ENOMEM;
 	r->file = avm_file_new_shmem(mm->machine, pages << AVM_PAGE_SHIFT);
 	if (!r->file) {
-		avm_uncommit(mm->machine, pages);
+		avm_uncommit_shared(mm->machine, pages);
 		return -AVM_ENOMEM;
 	}
 	r->pgoff = 0;

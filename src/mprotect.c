@@ -8,6 +8,7 @@
  */
 #include "anonvm/ops.h"
 #include "attrs.h"
+#include "commit.h"
 #include "fault.h"
 #include "file.h"
 #include "mm.h"
@@ -157,7 +158,7 @@ static bool follow(const struct avm_attrs_step *s, uint64_t old)
 	bool any;
 
 	if ((old & AVM_VM_ACCOUNT) && !(now & AVM_VM_ACCOUNT))
-		avm_uncommit(s->at.vma->mm->machine, pages_of(s));
+		avm_uncommit(s->at.vma->mm, pages_of(s));
 	any = change_entries(s->at.vma, s->at.start, s->at.end);
 	if (wants_own_pages(old, now))
 		give_own_pages(s->at.vma, s->at.start, s->at.end);
@@ -181,10 +182,10 @@ static avm_noinline int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm
 		return plan.err;
 	if (sum.data && mm->data_vm + sum.data > mm->limits.data >> AVM_PAGE_SHIFT)
 		return -AVM_ENOMEM;
-	if (avm_commit(mm->machine, charge))
+	if (avm_commit(mm, charge))
 		return -AVM_ENOMEM;
 	if (avm_attrs_make(mm, &plan, &p.change)) {
-		avm_uncommit(mm->machine, charge);
+		avm_uncommit(mm, charge);
 		return -AVM_ENOMEM;
 	}
 	return plan.err;

@@ -13,6 +13,7 @@
  * mremap(2) would permit.
  */
 #include "anonvm/ops.h"
+#include "commit.h"
 #include "error.h"
 #include "mlock.h"
 #include "mm.h"
@@ -145,13 +146,13 @@ static avm_noinline int grow(const struct request *q, struct avm_vma *vma)
 	uint64_t pages = pages_of(end - vma->end);
 	struct avm_pool pool;
 
-	if ((vma->flags & AVM_VM_ACCOUNT) && avm_commit(mm->machine, pages))
+	if ((vma->flags & AVM_VM_ACCOUNT) && avm_commit(mm, pages))
 		return -AVM_ENOMEM;
 	avm_pool_init(&pool);
 	/* An entry for the case that one of the two that join is unfaulted. */
 	if (joins && avm_pool_fill(mm, &pool, 0, 1)) {
 		if (vma->flags & AVM_VM_ACCOUNT)
-			avm_uncommit(mm->machine, pages);
+			avm_uncommit(mm, pages);
 		return -AVM_ENOMEM;
 	}
 	avm_mm_account(mm, vma->flags, (int64_t)pages);
@@ -208,14 +209,14 @@ static int reserve(const struct request *q, struct avm_pool *pool, const struct 
 
 	if (is_fixed(q))
 		given_back = avm_mm_accounted(mm, q->new_addr, q->new_addr + q->new_len);
-	if (!room_for_move(q) || avm_commit_instead(mm->machine, promise, given_back))
+	if (!room_for_move(q) || avm_commit_instead(mm, promise, given_back))
 		return -AVM_ENOMEM;
 	if (!reserve_objects(q, pool, src)) {
 		if (!avm_move_reserve(mm, q->addr, q->new_addr, q->kept))
 			return 0;
 		avm_tables_trim(mm, q->new_addr, q->new_addr + q->new_len);
 	}
-	avm_uncommit(mm->machine, promise);
+	avm_uncommit(mm, promise);
 	return -AVM_ENOMEM;
 }
 
@@ -279,15 +280,6 @@ static void leave_source(const struct request *q, struct avm_vma *src, const str
 		avm_family_unlink(src);
 }
 
-/*
- * Unmapping is about to give back what is still wanted: no limit to ask, it has been within it all
- * along.
- */
-static void keep_promise(struct avm *m, uint64_t pages)
-{
-	atomic_fetch_add_explicit(&m->committed, pages, memory_order_relaxed);
-}
-
 /* The old range goes; what it had promised has moved along with the pages. */
 static void drop_source(const struct request *q, struct avm_pool *pool, uint64_t flags)
 {
@@ -296,7 +288,7 @@ static void drop_source(const struct request *q, struct avm_pool *pool, uint64_t
 	if (!len)
 		return;
 	if (flags & AVM_VM_ACCOUNT)
-		keep_promise(q->mm->machine, pages_of(len));
+		avm_recommit(q->mm, pages_of(len)); /* unmapping gives back what is still wanted */
 	avm_unmap_commit(q->mm, pool, q->addr, q->addr + len);
 }
 

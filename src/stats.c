@@ -3,6 +3,7 @@
 #include "anonvm/observe.h"
 
 #include "anon_vma.h"
+#include "commit.h"
 #include "list.h"
 #include "lock.h"
 #include "mm.h"
@@ -89,6 +90,21 @@ static void cache_stats(struct avm *m, struct avm_cache *c, uint64_t *now, uint6
 	avm_spin_unlock(m, &c->lock, AVM_LOCK_LEAF);
 }
 
+/* What address spaces count for themselves. Their spare VMAs are none. */
+static void mm_stats(struct avm *m, struct avm_stats *s)
+{
+	const struct avm_mm *mm;
+
+	s->committed = load(&m->committed);
+	avm_spin_lock(m, &m->mm_lock, AVM_LOCK_LEAF);
+	s->mms = m->nr_mms;
+	avm_list_for_each_entry(mm, &m->mms, struct avm_mm, link) {
+		s->committed += load(&mm->committed);
+		s->vmas -= atomic_load_explicit(&mm->nr_spare, memory_order_relaxed);
+	}
+	avm_spin_unlock(m, &m->mm_lock, AVM_LOCK_LEAF);
+}
+
 void avm_stats(struct avm *m, struct avm_stats *s)
 {
 	uint64_t unused;
@@ -99,7 +115,6 @@ void avm_stats(struct avm *m, struct avm_stats *s)
 		.tables = load(&m->tables_used),
 		.meta_bytes = load(&m->meta_bytes),
 		.meta_bytes_peak = load(&m->meta_bytes_peak),
-		.committed = load(&m->committed),
 		.commit_limit = avm_commit_limit(m),
 		.swap_total = load(&m->swap_slots),
 		.swap_used = load(&m->swap_used),
@@ -115,9 +130,7 @@ void avm_stats(struct avm *m, struct avm_stats *s)
 		s->lru[i] = m->lru_count[i];
 	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
 
-	avm_spin_lock(m, &m->mm_lock, AVM_LOCK_LEAF);
-	s->mms = m->nr_mms;
-	avm_spin_unlock(m, &m->mm_lock, AVM_LOCK_LEAF);
+	mm_stats(m, s);
 
 	for (unsigned i = 0; i < AVM_NR_EVENTS; i++)
 		s->events[i] = load(&m->events[i]);

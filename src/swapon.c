@@ -6,6 +6,7 @@
  * memory through every entry of every address space, and what is left is in nobody's but the cache's. Each page
  * brought back is as if its owner had touched it: if the removal fails half-way, nothing has to be undone.
  */
+#include "commit.h"
 #include "error.h"
 #include "exit.h"
 #include "file.h"

@@ -222,7 +222,8 @@ static void skip_broken(struct avm_cache_check *check, const void *object, const
 static void check_committed(struct avm_verify *v)
 {
 	struct promises shared = { .check = { .each = add_promise, .broken = skip_broken } };
-	uint64_t committed = atomic_load_explicit(&v->m->committed, memory_order_relaxed);
+	uint64_t committed =
+		v->committed + atomic_load_explicit(&v->m->committed, memory_order_relaxed);
 
 	avm_cache_check(v->m, &v->m->files, &shared.check);
 	avm_verify_equal(v, 1, "pages promised to VMAs and files", &nowhere, committed,

@@ -88,6 +88,7 @@ struct avm_verify {
 	enum avm_verify_level level;
 	int64_t violations;
 	uint64_t accounted; /* pages promised by the VMAs met */
+	uint64_t committed; /* and what their address spaces have counted of that themselves */
 	struct avm_record *records; /* a hash table; NULL on level 1 */
 	uint64_t mask; /* slots - 1 */
 	uint64_t nr_records;

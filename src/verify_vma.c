@@ -143,11 +143,11 @@ static void check_tree(struct avm_verify *v, const struct avm_mm *mm)
 /* ---- V1: the list, and what is counted ------------------------------------------------------ */
 
 struct counts {
-	uint64_t vmas, total, data, exec, stack, locked;
+	uint64_t vmas, total, data, exec, stack, locked, accounted;
 };
 
 /* The kinds of pages, as avm_mm documents them. */
-static void count_pages(struct avm_verify *v, struct counts *n, const struct avm_vma *vma)
+static void count_pages(struct counts *n, const struct avm_vma *vma)
 {
 	uint64_t pages = avm_vma_pages(vma);
 	bool stack = vma->flags & AVM_VM_GROWSDOWN;
@@ -164,13 +164,19 @@ static void count_pages(struct avm_verify *v, struct counts *n, const struct avm
 	if (vma->flags & AVM_VM_LOCKED)
 		n->locked += pages;
 	if (vma->flags & AVM_VM_ACCOUNT)
-		v->accounted += pages;
+		n->accounted += pages;
 }
 
 static void check_counts(struct avm_verify *v, const struct avm_mm *mm, const struct counts *n)
 {
 	const struct avm_where where = { .mm = mm };
+	uint64_t committed = atomic_load_explicit(&mm->committed, memory_order_relaxed);
 
+	v->committed += committed;
+	if (committed)
+		avm_verify_equal(v, 1, "pages promised, as it counts them", &where, committed,
+				 n->accounted);
+	v->accounted += n->accounted;
 	avm_verify_equal(v, 1, "number of VMAs", &where, mm->vmas.count, n->vmas);
 	avm_verify_equal(v, 1, "total_vm", &where, mm->total_vm, n->total);
 	avm_verify_equal(v, 1, "data_vm", &where, mm->data_vm, n->data);
@@ -311,6 +317,28 @@ static void check_backing(struct avm_verify *v, const struct avm_mm *mm, const s
 
 /* ---- one address space ---------------------------------------------------------------------- */
 
+/* Kept for the next operation. Those of the list have been reached. */
+static void check_spares(struct avm_verify *v, const struct avm_mm *mm)
+{
+	uint32_t nr = atomic_load_explicit(&mm->nr_spare, memory_order_relaxed);
+	const struct avm_where where = { .mm = mm };
+
+	if (nr > AVM_SPARE_VMAS) {
+		avm_verify_say(v, 1, "more spare VMAs than there can be", &where);
+		return;
+	}
+	for (uint32_t i = 0; i < nr; i++) {
+		const struct avm_record *r = avm_verify_record(v, AVM_IS_VMA, mm->spare[i]);
+
+		if (!avm_verify_owned(v, AVM_IS_VMA, mm->spare[i]))
+			avm_verify_say(v, 1, "a spare VMA is no VMA", &where);
+		else if (r && r->reached)
+			avm_verify_say(v, 1, "a spare VMA is in use", &where);
+		else
+			avm_verify_reach(v, AVM_IS_VMA, mm->spare[i]);
+	}
+}
+
 void avm_verify_vmas(struct avm_verify *v, struct avm_mm *mm)
 {
 	struct counts n = { 0 };
@@ -323,12 +351,13 @@ void avm_verify_vmas(struct avm_verify *v, struct avm_mm *mm)
 		check_range(v, mm, vma, floor);
 		floor = vma->end;
 		check_owner(v, mm, vma);
-		count_pages(v, &n, vma);
+		count_pages(&n, vma);
 		check_vma_locks(v, mm, vma);
 		check_backing(v, mm, vma);
 	}
 	if ((last ? last->link.next : mm->vmas.list.next) != &mm->vmas.list)
 		avm_verify_say(v, 1, "the list of VMAs is broken",
 			       &(struct avm_where){ .mm = mm, .vma = last });
+	check_spares(v, mm);
 	check_counts(v, mm, &n);
 }

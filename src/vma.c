@@ -63,18 +63,52 @@ static void vma_set(struct avm_vma *vma, struct avm_mm *mm, const struct avm_ran
 	vma->spare = 0;
 }
 
-struct avm_vma *avm_vma_alloc(struct avm_mm *mm, const struct avm_range *r)
+/*
+ * Most operations that need a VMA come soon after one that gave one up: so two stay with the address space, out of
+ * reach of the lock of all. Also those are type-stable: who finds one under RCU asks it whose it is.
+ */
+static struct avm_vma *vma_take(struct avm_mm *mm)
 {
-	struct avm_vma *vma = avm_cache_alloc(mm->machine, &mm->machine->vmas);
+	uint32_t nr = AVM_FAST ? atomic_load_explicit(&mm->nr_spare, memory_order_relaxed) : 0;
 
-	if (vma)
-		vma_set(vma, mm, r);
-	return vma;
+	if (!nr)
+		return avm_cache_alloc(mm->machine, &mm->machine->vmas);
+#ifdef AVM_PORT_FAIL
+	if (AVM_PORT_FAIL(mm->machine))
+		return NULL;
+#endif
+	atomic_store_explicit(&mm->nr_spare, --nr, memory_order_relaxed);
+	return mm->spare[nr];
 }
 
 void avm_vma_free(struct avm_mm *mm, struct avm_vma *vma)
 {
-	avm_cache_free(mm->machine, &mm->machine->vmas, vma);
+	uint32_t nr = atomic_load_explicit(&mm->nr_spare, memory_order_relaxed);
+
+	if (!AVM_FAST || nr == AVM_SPARE_VMAS) {
+		avm_cache_free(mm->machine, &mm->machine->vmas, vma);
+		return;
+	}
+	mm->spare[nr] = vma;
+	atomic_store_explicit(&mm->nr_spare, nr + 1, memory_order_relaxed);
+}
+
+void avm_vma_free_spares(struct avm_mm *mm)
+{
+	uint32_t nr = atomic_load_explicit(&mm->nr_spare, memory_order_relaxed);
+
+	atomic_store_explicit(&mm->nr_spare, 0, memory_order_relaxed);
+	while (AVM_FAST && nr)
+		avm_cache_free(mm->machine, &mm->machine->vmas, mm->spare[--nr]);
+}
+
+struct avm_vma *avm_vma_alloc(struct avm_mm *mm, const struct avm_range *r)
+{
+	struct avm_vma *vma = vma_take(mm);
+
+	if (vma)
+		vma_set(vma, mm, r);
+	return vma;
 }
 
 void avm_pool_init(struct avm_pool *pool)
@@ -114,7 +148,7 @@ int avm_pool_fill(struct avm_mm *mm, struct avm_pool *pool, unsigned vmas, uint6
 	unsigned before = pool->nr_vmas;
 
 	for (unsigned i = 0; i < vmas; i++) {
-		struct avm_vma *vma = avm_cache_alloc(mm->machine, &mm->machine->vmas);
+		struct avm_vma *vma = vma_take(mm);
 
 		if (!vma)
 			goto fail;

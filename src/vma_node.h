@@ -9,8 +9,6 @@
 #define AVM_VMA_NODE_SLOTS 21
 /* Every node but the root has at least this many; after it, a quarter full, it looks for a partner. */
 #define AVM_VMA_NODE_MIN 5
-/* Even with the emptiest nodes these are 2 * 5^13 VMAs: more than there is memory for. */
-#define AVM_VMA_TREE_MAX_HEIGHT 14
 #define AVM_VMA_NODE_MAGIC 0x564d4121u
 
 struct avm_vma_node {
@@ -24,12 +22,6 @@ struct avm_vma_node {
 };
 
 _Static_assert(sizeof(struct avm_vma_node) <= AVM_VMA_NODE_BYTES, "a node fits its allocation");
-
-/* The way from a leaf (0) to the root (height - 1): an entry of a node on each level. Lives on the stack. */
-struct avm_vma_path {
-	struct avm_vma_node *node[AVM_VMA_TREE_MAX_HEIGHT];
-	uint8_t index[AVM_VMA_TREE_MAX_HEIGHT];
-};
 
 /*
  * Ends and slots are read by lookups that hold no lock. A slot is published with release, for what

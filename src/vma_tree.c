@@ -97,6 +97,7 @@ void avm_vma_tree_init(struct avm_vma_tree *tree, const struct avm_node_alloc *n
 	tree->nodes = nodes;
 	tree->guard = guard;
 	tree->guard_flags = guard_flags;
+	tree->way_to = 0;
 }
 
 static void reserve_push(struct avm_vma_tree *tree, struct avm_vma_node *node)
@@ -195,6 +196,7 @@ void avm_vma_tree_destroy(struct avm_vma_tree *tree)
 	if (height)
 		way[level] = avm_vma_tree_root(tree);
 	set_root(tree, NULL, 0);
+	tree->way_to = 0;
 	tree->count = 0;
 	avm_list_init(&tree->list);
 
@@ -214,13 +216,13 @@ void avm_vma_tree_destroy(struct avm_vma_tree *tree)
 /* ---- paths ------------------------------------------------------------------------------------- */
 
 /*
- * The way to the first VMA that ends above @key, or behind the last one: then the index in the leaf
- * is its count, and those above are their last. Returns the end of the VMA before (0: there is none).
+ * tree->way becomes the way to the first VMA that ends above @key, or behind the last one: then the index in the leaf is
+ * its count, and those above are their last. Returns the end of the VMA before (0: there is none).
  */
-static avm_addr_t descend(const struct avm_vma_tree *tree, avm_addr_t key,
-			  struct avm_vma_path *path)
+static avm_addr_t descend(struct avm_vma_tree *tree, avm_addr_t key)
 {
 	struct avm_vma_node *node = avm_vma_tree_root(tree);
+	struct avm_vma_path *path = &tree->way;
 	avm_addr_t floor = 0;
 
 	for (uint32_t level = tree->height - 1;; level--) {
@@ -236,6 +238,33 @@ static avm_addr_t descend(const struct avm_vma_tree *tree, avm_addr_t key,
 		node = avm_vma_node_slot(node, i);
 	}
 }
+
+/* The same, for a change, which makes the way wrong. It may have been found before: avm_vma_tree_find_way(). */
+static avm_addr_t walk(struct avm_vma_tree *tree, avm_addr_t key)
+{
+	bool known = key >= tree->way_from && key < tree->way_to;
+
+	tree->way_to = 0;
+	return AVM_FAST && known ? tree->way_from : descend(tree, key);
+}
+
+#if AVM_FAST
+
+struct avm_vma *avm_vma_tree_find_way(struct avm_vma_tree *tree, avm_addr_t addr)
+{
+	const struct avm_vma_node *leaf;
+	uint32_t i;
+
+	if (!tree->height)
+		return NULL;
+	tree->way_from = descend(tree, addr);
+	leaf = tree->way.node[0];
+	i = tree->way.index[0];
+	tree->way_to = i < leaf->count ? avm_vma_node_end(leaf, i) : UINT64_MAX;
+	return i < leaf->count ? avm_vma_node_slot(leaf, i) : NULL;
+}
+
+#endif
 
 static uint64_t max_gap(uint64_t a, uint64_t b)
 {
@@ -347,14 +376,14 @@ static void insert_entry(struct avm_vma_tree *tree, struct avm_vma_path *path, u
 
 void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 {
-	struct avm_vma_path path;
+	struct avm_vma_path *path = &tree->way;
 
 	if (!tree->height)
-		grow_root(tree, &path);
+		grow_root(tree, path);
 
-	avm_addr_t floor = descend(tree, vma->start, &path);
-	struct avm_vma_node *leaf = path.node[0];
-	uint32_t i = path.index[0];
+	avm_addr_t floor = walk(tree, vma->start);
+	struct avm_vma_node *leaf = path->node[0];
+	uint32_t i = path->index[0];
 	struct avm_list *behind = &tree->list;
 	uint64_t lost = 0, won = 0;
 
@@ -372,7 +401,7 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 	}
 	avm_list_add_tail(&vma->link, behind);
 	tree->count++;
-	insert_entry(tree, &path, vma->end, avm_vma_tree_gap(tree, floor, vma->start, vma->flags),
+	insert_entry(tree, path, vma->end, avm_vma_tree_gap(tree, floor, vma->start, vma->flags),
 		     vma, lost, won);
 }
 
@@ -381,15 +410,15 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 /* The upper part of a VMA: right behind it, with no gap in between, so nothing changes further up. */
 void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *upper)
 {
-	struct avm_vma_path path;
+	struct avm_vma_path *path = &tree->way;
 
-	descend(tree, vma->end - 1, &path);
+	walk(tree, vma->end - 1);
 	upper->end = vma->end;
 	vma->end = upper->start;
-	atomic_store_explicit(&path.node[0]->end[path.index[0]++], vma->end, memory_order_relaxed);
+	atomic_store_explicit(&path->node[0]->end[path->index[0]++], vma->end, memory_order_relaxed);
 	avm_list_add(&upper->link, &vma->link);
 	tree->count++;
-	insert_entry(tree, &path, upper->end, 0, upper, 0, 0);
+	insert_entry(tree, path, upper->end, 0, upper, 0, 0);
 }
 
 #endif
@@ -469,11 +498,12 @@ static void shrunk(struct avm_vma_tree *tree, struct avm_vma_path *path, uint64_
 		drop_root(tree, avm_vma_node_slot(root, 0));
 }
 
-/* The VMA in front of @vma ends at @floor now. @path: the caller's, who needs his own no more. */
-static void set_floor(struct avm_vma_tree *tree, const struct avm_vma *vma, avm_addr_t floor,
-		      struct avm_vma_path *path)
+/* The VMA in front of @vma ends at @floor now. */
+static void set_floor(struct avm_vma_tree *tree, const struct avm_vma *vma, avm_addr_t floor)
 {
-	descend(tree, vma->end - 1, path);
+	struct avm_vma_path *path = &tree->way;
+
+	descend(tree, vma->end - 1);
 
 	uint64_t *gap = &path->node[0]->gap[path->index[0]];
 	uint64_t lost = *gap;
@@ -484,15 +514,15 @@ static void set_floor(struct avm_vma_tree *tree, const struct avm_vma *vma, avm_
 
 void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 {
-	struct avm_vma_path path;
+	struct avm_vma_path *path = &tree->way;
 	const struct avm_vma *next = avm_vma_tree_next(tree, vma);
 
 	__builtin_prefetch(vma->link.next, PREFETCH_WRITE);
 	__builtin_prefetch(vma->link.prev, PREFETCH_WRITE);
 
-	avm_addr_t floor = descend(tree, vma->end - 1, &path);
-	struct avm_vma_node *leaf = path.node[0];
-	uint32_t i = path.index[0];
+	avm_addr_t floor = walk(tree, vma->end - 1);
+	struct avm_vma_node *leaf = path->node[0];
+	uint32_t i = path->index[0];
 	uint64_t lost = leaf->gap[i], won = 0;
 
 	avm_list_del(&vma->link);
@@ -504,9 +534,9 @@ void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 		next = NULL;
 	}
 	vnode_remove(leaf, i, 1);
-	shrunk(tree, &path, lost, won);
+	shrunk(tree, path, lost, won);
 	if (next)
-		set_floor(tree, next, floor, &path);
+		set_floor(tree, next, floor);
 }
 
 #if AVM_FAST
@@ -514,14 +544,14 @@ void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 /* avm_vma_tree_join() where all are in one leaf. False: they are not. */
 static bool join_in_leaf(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *last)
 {
-	struct avm_vma_path path;
+	struct avm_vma_path *path = &tree->way;
 	struct avm_vma_node *leaf;
 	uint32_t i, n = 0;
 	uint64_t lost = 0;
 
-	descend(tree, vma->end - 1, &path);
-	leaf = path.node[0];
-	i = path.index[0];
+	walk(tree, vma->end - 1);
+	leaf = path->node[0];
+	i = path->index[0];
 	do {
 		if (i + ++n == leaf->count)
 			return false;
@@ -533,7 +563,7 @@ static bool join_in_leaf(struct avm_vma_tree *tree, struct avm_vma *vma, struct 
 	vma->link.next->prev = &vma->link;
 	tree->count -= n;
 	vnode_remove(leaf, i + 1, n);
-	shrunk(tree, &path, lost, 0);
+	shrunk(tree, path, lost, 0);
 	return true;
 }
 
@@ -559,7 +589,7 @@ void avm_vma_tree_join(struct avm_vma_tree *tree, struct avm_vma *vma, struct av
 void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_addr_t start,
 			    avm_addr_t end)
 {
-	struct avm_vma_path path;
+	struct avm_vma_path *path = &tree->way;
 	const struct avm_vma *next = NULL;
 
 	if (vma->end != end) {
@@ -567,9 +597,9 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 		__builtin_prefetch(next);
 	}
 
-	avm_addr_t floor = descend(tree, vma->end - 1, &path);
-	struct avm_vma_node *leaf = path.node[0];
-	uint32_t i = path.index[0];
+	avm_addr_t floor = walk(tree, vma->end - 1);
+	struct avm_vma_node *leaf = path->node[0];
+	uint32_t i = path->index[0];
 	uint64_t lost = leaf->gap[i];
 	uint64_t won = avm_vma_tree_gap(tree, floor, start, vma->flags);
 
@@ -585,9 +615,9 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 		won = max_gap(won, *gap);
 		next = NULL;
 	}
-	refresh_up(tree, &path, 0, lost, won);
+	refresh_up(tree, path, 0, lost, won);
 	if (next)
-		set_floor(tree, next, end, &path);
+		set_floor(tree, next, end);
 }
 
 /* The height comes from the root itself: without the lock, tree->height may be that of another. */

@@ -83,6 +83,12 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 /* The first VMA that ends above @addr (it covers @addr if it starts there or below), or NULL. */
 struct avm_vma *avm_vma_tree_find(const struct avm_vma_tree *tree, avm_addr_t addr);
 
+/*
+ * The same, for who may change the tree: the way that it takes is kept, and the change that begins there (an insertion
+ * at @addr, a change of the VMA that is found) goes without one. Only where AVM_FAST says so.
+ */
+struct avm_vma *avm_vma_tree_find_way(struct avm_vma_tree *tree, avm_addr_t addr);
+
 /* The first VMA that has a byte in [@start, @end), or NULL. pre: start < end. */
 static inline struct avm_vma *avm_vma_tree_find_intersection(const struct avm_vma_tree *tree,
 							     avm_addr_t start, avm_addr_t end)

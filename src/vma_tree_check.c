@@ -163,6 +163,32 @@ static void check_reserve(struct check *check)
 		complain(check, 0, "VMA tree: the reserve has not as many nodes as it says");
 }
 
+/* What is kept of the way to a change that was about to come. => nothing else is wrong. */
+static void check_way(struct check *check)
+{
+	const struct avm_vma_tree *tree = check->tree;
+	struct avm_vma_node *node = avm_vma_tree_root(tree);
+	avm_addr_t floor = 0, to = UINT64_MAX;
+	bool same = true;
+
+	if (!node || tree->way_from >= tree->way_to)
+		return;
+	for (uint32_t level = tree->height - 1;; level--) {
+		uint32_t i = level ? avm_vma_node_search_clamped(node, tree->way_from) :
+				     avm_vma_node_search(node, tree->way_from);
+
+		same = same && tree->way.node[level] == node && tree->way.index[level] == i;
+		floor = i ? avm_vma_node_end(node, i - 1) : floor;
+		if (!level) {
+			to = i < node->count ? avm_vma_node_end(node, i) : to;
+			break;
+		}
+		node = avm_vma_node_slot(node, i);
+	}
+	if (!same || tree->way_from != floor || tree->way_to != to)
+		complain(check, tree->way_from, "VMA tree: the way kept leads elsewhere");
+}
+
 uint32_t avm_vma_tree_check(const struct avm_vma_tree *tree, uint64_t max_vmas,
 			    avm_vma_tree_report_fn *report, void *context)
 {
@@ -187,5 +213,7 @@ uint32_t avm_vma_tree_check(const struct avm_vma_tree *tree, uint64_t max_vmas,
 	if (check.link && (check.link != &tree->list || tree->list.prev != check.link_before))
 		complain(&check, check.floor, "VMA tree: the list does not end with the tree");
 	check_reserve(&check);
+	if (!check.reports)
+		check_way(&check);
 	return check.reports;
 }

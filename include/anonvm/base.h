@@ -56,6 +56,15 @@ struct avm_vma_node;
  * The VMAs of one address space: a B+-tree by address, and a list in the same order.
  * The lock that protects the set of VMAs protects it all; root alone may be read without.
  */
+/* Even with the emptiest nodes so many levels are 2 * 5^13 VMAs: more than there is memory for. */
+#define AVM_VMA_TREE_MAX_HEIGHT 14
+
+/* The way from a leaf (0) to the root (height - 1): an entry of a node on each level. */
+struct avm_vma_path {
+	struct avm_vma_node *node[AVM_VMA_TREE_MAX_HEIGHT];
+	uint8_t index[AVM_VMA_TREE_MAX_HEIGHT];
+};
+
 struct avm_vma_tree {
 	struct avm_vma_node *_Atomic root; /* NULL when empty */
 	uint32_t height; /* levels, leaves included; 0 when empty */
@@ -66,6 +75,9 @@ struct avm_vma_tree {
 	const struct avm_node_alloc *nodes;
 	uint64_t guard; /* bytes kept free below a VMA that grows down */
 	uint64_t guard_flags; /* any of these in avm_vma.flags: it grows down */
+	/* Of the change that comes, or of the last one: where [way_from, way_to) leads; empty: nowhere any more. */
+	struct avm_vma_path way;
+	avm_addr_t way_from, way_to;
 };
 
 struct avm_radix_node;

@@ -53,6 +53,9 @@ struct avm_notifier {
 	void (*invalidate_end)(struct avm_notifier *n, avm_addr_t start, avm_addr_t end);
 };
 
+/* VMAs that went and wait to come again. An operation splits two at most. */
+#define AVM_SPARE_VMAS 2
+
 struct avm_mm {
 	struct avm *machine;
 	_Atomic uint32_t users; /* avm_mm_get, avm_mm_put */
@@ -63,6 +66,8 @@ struct avm_mm {
 
 	struct avm_vma_tree vmas; /* mmap_lock */
 	struct avm_page *root_table;
+	struct avm_vma *spare[AVM_SPARE_VMAS]; /* for the next operation; mmap_lock write */
+	_Atomic uint32_t nr_spare; /* so many are there, from [0] on; also read by avm_stats() */
 
 	uint64_t default_flags; /* mlockall(MCL_FUTURE): flags for new VMAs; mmap_lock */
 	avm_addr_t lowest, task_size, mmap_base;
@@ -81,6 +86,7 @@ struct avm_mm {
 	uint64_t exec_vm; /* executable, not writable, not stack */
 	uint64_t stack_vm;
 	uint64_t locked_vm;
+	_Atomic uint64_t committed; /* promised to its VMAs, where nothing is refused; else in machine->committed */
 	_Atomic uint64_t rss[AVM_NR_RSS];
 	_Atomic uint64_t tables; /* page tables, the root included */
 

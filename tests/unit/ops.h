@@ -147,7 +147,7 @@ static inline unsigned fail_everywhere(struct world *w, const struct attempt *a)
 	for (unsigned n = 1;; n++) {
 		char *before = dump(w->mm), *after;
 		uint64_t frames = sim_frames_used(w->s);
-		uint64_t committed = atomic_load(&w->m->committed);
+		uint64_t committed = world_committed(w);
 		struct avm_stats old, now;
 		uint64_t failed;
 		int err;
@@ -171,7 +171,7 @@ static inline unsigned fail_everywhere(struct world *w, const struct attempt *a)
 		assert_int_equal(now.avcs, old.avcs);
 		assert_int_equal(now.anon_vmas, old.anon_vmas);
 		assert_int_equal(now.tables, old.tables);
-		assert_int_equal(atomic_load(&w->m->committed), committed);
+		assert_int_equal(world_committed(w), committed);
 		assert_int_equal(sim_frames_used(w->s), frames);
 		world_check(w);
 		free(before);

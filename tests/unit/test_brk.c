@@ -53,7 +53,7 @@ static void the_heap_grows_and_shrinks_by_pages_and_remembers_bytes(void **state
 	assert_int_equal(load(w.a, AT(2)), 0); /* fresh again */
 	assert_int_equal(brk_to(&w, BASE), 0);
 	assert_layout(w.mm, BASE, "");
-	assert_int_equal(atomic_load(&w.m->committed), 0);
+	assert_int_equal(world_committed(&w), 0);
 	world_close(&w);
 }
 
@@ -127,9 +127,9 @@ static void promises_are_kept(void **state)
 	w.mm->brk_start = w.mm->brk = BASE;
 	assert_int_equal(brk_to(&w, AT(11)), -AVM_ENOMEM);
 	assert_int_equal(brk_to(&w, AT(10)), 0);
-	assert_int_equal(atomic_load(&w.m->committed), 10);
+	assert_int_equal(world_committed(&w), 10);
 	assert_int_equal(brk_to(&w, AT(4)), 0);
-	assert_int_equal(atomic_load(&w.m->committed), 4);
+	assert_int_equal(world_committed(&w), 4);
 	world_close(&w);
 }
 

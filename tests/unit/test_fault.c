@@ -422,10 +422,10 @@ static void a_stack_is_committed_as_it_grows(void **state)
 	limit = st.commit_limit;
 	assert_int_equal(fault_write(w.mm, STACK - (limit - committed + 1) * PAGE),
 			 AVM_FAULT_MAPERR);
-	assert_int_equal(atomic_load(&w.m->committed), committed);
+	assert_int_equal(world_committed(&w), committed);
 	assert_null(avm_find_vma(w.mm, STACK)->anon_vma);
 	assert_int_equal(fault_write(w.mm, STACK - 3 * PAGE), AVM_FAULT_MINOR);
-	assert_int_equal(atomic_load(&w.m->committed), committed + 3);
+	assert_int_equal(world_committed(&w), committed + 3);
 	world_close(&w);
 }
 
@@ -448,13 +448,13 @@ static void a_stack_without_memory_stays_as_it_is(void **state)
 		assert_int_equal(sim_proc_create(w.s, NULL, &p), 0);
 		mm = sim_mm(p);
 		map_at(mm, STACK, 1, RW, ANON | AVM_MAP_GROWSDOWN, NULL, 0);
-		committed = atomic_load(&w.m->committed);
+		committed = world_committed(&w);
 		sim_fail_alloc(w.s, i, 1);
 		bits = fault_write(mm, STACK - PAGE);
 		sim_fail_alloc(w.s, 0, 0);
 		grown = (STACK - avm_find_vma(mm, STACK)->start) / PAGE;
 		assert_int_equal(grown, avm_find_vma(mm, STACK)->anon_vma ? 1 : 0);
-		assert_int_equal(atomic_load(&w.m->committed), committed + grown);
+		assert_int_equal(world_committed(&w), committed + grown);
 		assert_int_equal(rss(mm, AVM_RSS_ANON), bits != AVM_FAULT_OOM);
 		world_check(&w);
 		sim_proc_exit(p);

@@ -219,7 +219,7 @@ static void exec_without_memory_leaves_the_address_space_empty(void **state)
 			break;
 		sim_fail_alloc(w.s, 0, 0);
 		assert_layout(w.mm, 0x400000, "");
-		assert_int_equal(atomic_load(&w.m->committed), 0);
+		assert_int_equal(world_committed(&w), 0);
 		world_check(&w);
 	}
 	sim_fail_alloc(w.s, 0, 0);

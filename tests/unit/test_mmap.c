@@ -271,16 +271,16 @@ static void strict_commit_refuses_what_frames_could_not_back(void **state)
 		TRY(.addr = BASE, .len = 101 * PAGE, .prot = 1, .flags = ANON | AVM_MAP_FIXED), 0);
 	assert_int_equal(avm_mprotect(w.mm, BASE, 101 * PAGE, RW), -AVM_ENOMEM);
 	assert_int_equal(avm_mprotect(w.mm, BASE, 60 * PAGE, RW), 0);
-	assert_int_equal(atomic_load(&w.m->committed), 60);
+	assert_int_equal(world_committed(&w), 60);
 	/* Unfaulted and anonymous: losing write gives the promise back; faulted keeps it. (R1.1) */
 	store(w.a, AT(50), 1);
 	assert_int_equal(avm_mprotect(w.mm, BASE, 10 * PAGE, AVM_PROT_READ), 0);
-	assert_int_equal(atomic_load(&w.m->committed), 60);
+	assert_int_equal(world_committed(&w), 60);
 	assert_int_equal(avm_munmap(w.mm, BASE, 60 * PAGE), 0);
-	assert_int_equal(atomic_load(&w.m->committed), 0);
+	assert_int_equal(world_committed(&w), 0);
 	map(&w, 200, 10, RW);
 	assert_int_equal(avm_mprotect(w.mm, AT(200), 4 * PAGE, AVM_PROT_READ), 0);
-	assert_int_equal(atomic_load(&w.m->committed), 6);
+	assert_int_equal(world_committed(&w), 6);
 	world_close(&w);
 }
 
@@ -294,12 +294,12 @@ static void fork_is_promised_whole_or_refused(void **state)
 			&(struct sim_config){ .frames = 100, .core.commit = AVM_COMMIT_STRICT });
 	map(&w, 0, 60, RW);
 	assert_int_equal(sim_proc_fork(w.a, &b), -AVM_ENOMEM);
-	assert_int_equal(atomic_load(&w.m->committed), 60);
+	assert_int_equal(world_committed(&w), 60);
 	assert_int_equal(avm_madvise(w.mm, BASE, 40 * PAGE, AVM_MADV_DONTFORK), 0);
 	assert_int_equal(sim_proc_fork(w.a, &b), 0);
-	assert_int_equal(atomic_load(&w.m->committed), 80);
+	assert_int_equal(world_committed(&w), 80);
 	sim_proc_exit(b);
-	assert_int_equal(atomic_load(&w.m->committed), 60);
+	assert_int_equal(world_committed(&w), 60);
 	world_close(&w);
 }
 
@@ -544,11 +544,11 @@ static void mprotect_without_memory_promises_nothing(void **state)
 	(void)state;
 	world_open(&w);
 	map(&w, 0, 6, AVM_PROT_READ);
-	assert_int_equal(atomic_load(&w.m->committed), 0);
+	assert_int_equal(world_committed(&w), 0);
 	assert_true(fail_everywhere(&w, &(struct attempt){ make_middle_writable, -AVM_ENOMEM }) >=
 		    2);
 	assert_layout(w.mm, BASE, "0+2:r 2+2:rw 4+2:r");
-	assert_int_equal(atomic_load(&w.m->committed), 2);
+	assert_int_equal(world_committed(&w), 2);
 	world_close(&w);
 }
 

@@ -787,22 +787,22 @@ static void promises_follow_the_memory(void **state)
 						  .core = { .commit = AVM_COMMIT_STRICT,
 							    .commit_reserve = 44 } });
 	map(&w, 0, 8, RW);
-	assert_int_equal(atomic_load(&w.m->committed), 8);
+	assert_int_equal(world_committed(&w), 8);
 	assert_int_equal(remap(&w, 0, 8, 10, 0, 0), 0);
-	assert_int_equal(atomic_load(&w.m->committed), 10);
+	assert_int_equal(world_committed(&w), 10);
 	assert_int_equal(move_to(&w, 0, 10, 20), 20); /* 20 in all: it must not count twice */
 	assert_int_equal(move_to(&w, 20, 10, 40), 40);
-	assert_int_equal(atomic_load(&w.m->committed), 10);
+	assert_int_equal(world_committed(&w), 10);
 	assert_int_equal(remap(&w, 40, 10, 21, 0, 0), -AVM_ENOMEM);
 	assert_int_equal(remap(&w, 40, 10, 21, FIXED, 80), -AVM_ENOMEM);
-	assert_int_equal(atomic_load(&w.m->committed), 10);
+	assert_int_equal(world_committed(&w), 10);
 	assert_int_equal(remap(&w, 40, 10, 12, FIXED, 80), 80);
-	assert_int_equal(atomic_load(&w.m->committed), 12);
+	assert_int_equal(world_committed(&w), 12);
 	assert_int_equal(remap(&w, 80, 12, 12, DONTUNMAP, 0), -AVM_ENOMEM);
 	assert_int_equal(remap(&w, 80, 12, 4, FIXED, 20), 20);
-	assert_int_equal(atomic_load(&w.m->committed), 4);
+	assert_int_equal(world_committed(&w), 4);
 	assert_int_equal(remap(&w, 20, 4, 4, DONTUNMAP | AVM_MREMAP_FIXED, 40), 40);
-	assert_int_equal(atomic_load(&w.m->committed), 8);
+	assert_int_equal(world_committed(&w), 8);
 	world_close(&w);
 }
 

@@ -142,6 +142,15 @@ static inline uint64_t rss(struct avm_mm *mm, enum avm_rss which)
 	return atomic_load(&mm->rss[which]);
 }
 
+/* Pages promised, in the whole machine. */
+static inline uint64_t world_committed(struct world *w)
+{
+	struct avm_stats stats;
+
+	avm_stats(w->m, &stats);
+	return stats.committed;
+}
+
 static inline uint64_t event(struct world *w, enum avm_event e)
 {
 	return atomic_load(&w->m->events[e]);
