@@ -71,12 +71,8 @@ foreach(dir IN LISTS dirs)
 	endif()
 	foreach(test IN LISTS tests)
 		get_filename_component(name ${test} NAME_WE)
-		# A file of the core compiled into the test stands in for that of the library, which the
-		# amalgamation has in one piece.
+		# A file of the core compiled into the test stands in for that of the library.
 		file(STRINGS ${test} own REGEX "^#include \"\\.\\./\\.\\./src/.*\\.c\"")
-		if(own AND AVM_AMALGAMATION)
-			continue()
-		endif()
 		avm_test_program(${name} ${test} ${common})
 		if(own)
 			target_link_libraries(${name} PRIVATE avm_measured)

@@ -129,51 +129,47 @@ void avm_family_unlock_read(struct avm *m, struct avm_anon_vma *av)
 
 /* ---- chains ---------------------------------------------------------------------------------------- */
 
-void avm_avc_pool_init(struct avm_avc_pool *pool)
+static avm_small struct avm_anon_vma_chain *pool_take(struct avm_avc_pool *pool)
 {
-	avm_list_init(&pool->free);
-	pool->nr = 0;
+	struct avm_list *first = pool->first;
+
+	pool->first = first->next;
+	pool->nr--;
+	return avm_list_entry(first, struct avm_anon_vma_chain, same_vma);
 }
 
 static avm_small void pool_put(struct avm_avc_pool *pool, struct avm_anon_vma_chain *avc)
 {
-	avm_list_add(&avc->same_vma, &pool->free);
+	avc->same_vma.next = pool->first;
+	pool->first = &avc->same_vma;
 	pool->nr++;
 }
 
-static avm_small struct avm_anon_vma_chain *pool_take(struct avm_avc_pool *pool)
+static avm_small void pool_trim(struct avm *m, struct avm_avc_pool *pool, uint64_t keep)
 {
-	struct avm_anon_vma_chain *avc =
-		avm_list_first(&pool->free, struct avm_anon_vma_chain, same_vma);
-
-	avm_list_del(&avc->same_vma);
-	pool->nr--;
-	return avc;
+	while (pool->nr > keep)
+		avm_cache_free(m, &m->avcs, pool_take(pool));
 }
 
 int avm_avc_pool_fill(struct avm *m, struct avm_avc_pool *pool, uint64_t nr)
 {
-	struct avm_avc_pool fresh;
+	uint64_t before = pool->nr;
 
-	avm_avc_pool_init(&fresh);
-	while (fresh.nr < nr) {
+	while (pool->nr < before + nr) {
 		struct avm_anon_vma_chain *avc = avm_cache_alloc(m, &m->avcs);
 
 		if (!avc) {
-			avm_avc_pool_drain(m, &fresh);
+			pool_trim(m, pool, before);
 			return -AVM_ENOMEM;
 		}
-		pool_put(&fresh, avc);
+		pool_put(pool, avc);
 	}
-	avm_list_splice(&fresh.free, &pool->free);
-	pool->nr += fresh.nr;
 	return 0;
 }
 
 void avm_avc_pool_drain(struct avm *m, struct avm_avc_pool *pool)
 {
-	while (pool->nr)
-		avm_cache_free(m, &m->avcs, pool_take(pool));
+	pool_trim(m, pool, 0);
 }
 
 static void chain_len_add(struct avm_vma *vma, uint32_t n)
@@ -459,12 +455,11 @@ static int found_branch(struct avm_vma *child, struct avm_anon_vma *parent)
 int avm_family_fork(struct avm_vma *child, struct avm_vma *parent)
 {
 	struct avm *m = child->mm->machine;
-	struct avm_avc_pool pool;
+	struct avm_avc_pool pool = { 0 };
 	int err;
 
 	if (!avm_vma_anon(parent))
 		return 0;
-	avm_avc_pool_init(&pool);
 	err = avm_avc_pool_fill(m, &pool,
 				atomic_load_explicit(&parent->chain_len, memory_order_relaxed));
 	if (err)

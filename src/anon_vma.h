@@ -119,12 +119,11 @@ enum avm_refusal avm_family_refusal(const struct avm_anon_vma *a, bool a_child,
 				    const struct avm_anon_vma *b, bool b_child);
 
 /* Chain entries allocated before any lock is taken, to be drawn from where nothing may fail (R4.2). */
-struct avm_avc_pool {
-	struct avm_list free; /* by same_vma */
+struct avm_avc_pool { /* begins as zero */
+	struct avm_list *first; /* by same_vma.next */
 	uint64_t nr;
 };
 
-void avm_avc_pool_init(struct avm_avc_pool *pool);
 int avm_avc_pool_fill(struct avm *m, struct avm_avc_pool *pool,
 		      uint64_t nr); /* adds; -ENOMEM: adds none */
 void avm_avc_pool_drain(struct avm *m, struct avm_avc_pool *pool);

@@ -81,11 +81,10 @@ int avm_attrs_make(struct avm_mm *mm, const struct avm_attrs_plan *plan,
 {
 	struct avm_attrs_step s = plan->first;
 	avm_addr_t first = s.at.start;
-	struct avm_pool pool;
+	struct avm_pool pool = { 0 };
 	bool flush = false;
 	int known; /* from the look */
 
-	avm_pool_init(&pool);
 	if (avm_vma_modify_reserve(mm, &pool, s.at.vma, first, plan->last, &s.attrs))
 		return -AVM_ENOMEM;
 	if (change->follow)

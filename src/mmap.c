@@ -42,7 +42,7 @@ int avm_map_range(struct avm_mm *mm, struct avm_range *r)
 	uint64_t mapped = taken ? avm_mm_pages_in(mm, r->start, r->end, 0) : 0;
 	uint64_t accounted = taken ? avm_mm_accounted(mm, r->start, r->end) : 0;
 	bool account = avm_flags_accountable(r->flags);
-	struct avm_pool pool;
+	struct avm_pool pool = { 0 };
 
 	if (account)
 		r->flags |= AVM_VM_ACCOUNT;
@@ -50,7 +50,6 @@ int avm_map_range(struct avm_mm *mm, struct avm_range *r)
 		return -AVM_ENOMEM;
 	if (account && avm_commit_instead(mm, pages, accounted))
 		return -AVM_ENOMEM;
-	avm_pool_init(&pool);
 	if (reserve(mm, &pool, r, next, taken)) {
 		avm_pool_drain(mm, &pool);
 		if (account)

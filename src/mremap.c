@@ -144,11 +144,10 @@ static avm_noinline int grow(const struct request *q, struct avm_vma *vma)
 	const struct avm_vma *next = avm_vma_next(vma);
 	bool joins = next && next->start == end;
 	uint64_t pages = pages_of(end - vma->end);
-	struct avm_pool pool;
+	struct avm_pool pool = { 0 };
 
 	if ((vma->flags & AVM_VM_ACCOUNT) && avm_commit(mm, pages))
 		return -AVM_ENOMEM;
-	avm_pool_init(&pool);
 	/* An entry for the case that one of the two that join is unfaulted. */
 	if (joins && avm_pool_fill(mm, &pool, 0, 1)) {
 		if (vma->flags & AVM_VM_ACCOUNT)
@@ -324,10 +323,9 @@ static void change(const struct request *q, struct avm_pool *pool)
 
 static int move(const struct request *q, const struct avm_vma *src)
 {
-	struct avm_pool pool;
+	struct avm_pool pool = { 0 };
 	int err;
 
-	avm_pool_init(&pool);
 	err = reserve(q, &pool, src);
 	if (!err)
 		change(q, &pool);

@@ -139,12 +139,11 @@ void avm_tables_trim(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 int avm_unmap_range(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 {
 	struct avm_vma *first = AVM_FAST && start < end ? avm_mm_find_way(mm, start) : NULL;
-	struct avm_pool pool;
+	struct avm_pool pool = { 0 };
 	int err;
 
 	if (first && first->start >= end)
 		first = NULL;
-	avm_pool_init(&pool);
 	err = AVM_FAST ? reserve(mm, &pool, first, start, end) :
 			 avm_unmap_reserve(mm, &pool, start, end);
 	if (!err && AVM_FAST)

@@ -111,11 +111,13 @@ struct avm_vma *avm_vma_alloc(struct avm_mm *mm, const struct avm_range *r)
 	return vma;
 }
 
-void avm_pool_init(struct avm_pool *pool)
+static avm_small struct avm_vma *pool_take(struct avm_pool *pool)
 {
-	avm_list_init(&pool->vmas);
-	pool->nr_vmas = 0;
-	avm_avc_pool_init(&pool->avcs);
+	struct avm_list *first = pool->vmas;
+
+	pool->vmas = first->next;
+	pool->nr_vmas--;
+	return avm_list_entry(first, struct avm_vma, link);
 }
 
 static avm_small struct avm_vma *pool_take_vma(struct avm_pool *pool, struct avm_mm *mm,
@@ -124,9 +126,7 @@ static avm_small struct avm_vma *pool_take_vma(struct avm_pool *pool, struct avm
 	struct avm_vma *vma;
 
 	AVM_BUG_ON(mm->machine, !pool->nr_vmas);
-	vma = avm_list_first(&pool->vmas, struct avm_vma, link);
-	avm_list_del(&vma->link);
-	pool->nr_vmas--;
+	vma = pool_take(pool);
 	vma_set(vma, mm, r);
 	return vma;
 }
@@ -134,13 +134,8 @@ static avm_small struct avm_vma *pool_take_vma(struct avm_pool *pool, struct avm
 /* Frees VMAs of the pool until `keep` are left. */
 static avm_small void pool_trim_vmas(struct avm_mm *mm, struct avm_pool *pool, unsigned keep)
 {
-	while (pool->nr_vmas > keep) {
-		struct avm_vma *vma = avm_list_first(&pool->vmas, struct avm_vma, link);
-
-		avm_list_del(&vma->link);
-		pool->nr_vmas--;
-		avm_vma_free(mm, vma);
-	}
+	while (pool->nr_vmas > keep)
+		avm_vma_free(mm, pool_take(pool));
 }
 
 int avm_pool_fill(struct avm_mm *mm, struct avm_pool *pool, unsigned vmas, uint64_t avcs)
@@ -152,12 +147,13 @@ int avm_pool_fill(struct avm_mm *mm, struct avm_pool *pool, unsigned vmas, uint6
 
 		if (!vma)
 			goto fail;
-		avm_list_add(&vma->link, &pool->vmas);
+		vma->link.next = pool->vmas;
+		pool->vmas = &vma->link;
 		pool->nr_vmas++;
 	}
 	if (vmas && avm_vma_tree_reserve(&mm->vmas, pool->nr_vmas))
 		goto fail;
-	if (avm_avc_pool_fill(mm->machine, &pool->avcs, avcs))
+	if (avcs && avm_avc_pool_fill(mm->machine, &pool->avcs, avcs))
 		goto fail;
 	return 0;
 fail:
@@ -168,7 +164,8 @@ fail:
 void avm_pool_drain(struct avm_mm *mm, struct avm_pool *pool)
 {
 	pool_trim_vmas(mm, pool, 0);
-	avm_avc_pool_drain(mm->machine, &pool->avcs);
+	if (!AVM_FAST || pool->avcs.nr)
+		avm_avc_pool_drain(mm->machine, &pool->avcs);
 	avm_vma_tree_keep(&mm->vmas, KEPT_INSERTS);
 }
 
@@ -574,8 +571,9 @@ struct avm_vma *avm_vma_split(struct avm_mm *mm, struct avm_pool *pool, struct a
 void avm_vma_resize(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
 	struct part part = { vma, start, end, false };
+	struct avm_pool none = { 0 };
 
-	relayout(vma->mm, NULL, &part, 1);
+	relayout(vma->mm, &none, &part, 1);
 }
 
 void avm_vma_enter(struct avm_vma *vma)

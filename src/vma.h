@@ -16,13 +16,11 @@
 #include "anonvm/mm.h"
 #include "anonvm/vma.h"
 
-struct avm_pool {
-	struct avm_list vmas; /* free VMAs, by link */
+struct avm_pool { /* begins as zero */
+	struct avm_list *vmas; /* free VMAs, by link.next */
 	unsigned nr_vmas;
 	struct avm_avc_pool avcs;
 };
-
-void avm_pool_init(struct avm_pool *pool);
 
 /*
  * Adds `vmas` VMAs (and the tree nodes to insert them) and `avcs` chain entries. 0, or -ENOMEM with the pool

@@ -67,6 +67,12 @@ static inline uint32_t avm_vma_node_below(const struct avm_vma_node *node, uint3
 	return below;
 }
 
+static inline uint32_t avm_vma_node_is_below(const struct avm_vma_node *node, uint32_t i,
+					     avm_addr_t addr)
+{
+	return avm_vma_node_end(node, i) <= addr;
+}
+
 /*
  * The first entry that ends above @addr; AVM_VMA_NODE_SLOTS or an unused one when there is none. Without branches, which
  * nobody could predict: which third it is in, then where in that.
@@ -74,15 +80,19 @@ static inline uint32_t avm_vma_node_below(const struct avm_vma_node *node, uint3
 static inline uint32_t avm_vma_node_search(const struct avm_vma_node *node, avm_addr_t addr)
 {
 	const uint32_t third = AVM_VMA_NODE_SLOTS / 3;
-	uint32_t first;
+	uint32_t i;
 
-	_Static_assert(AVM_VMA_NODE_SLOTS % 3 == 0, "thirds");
+	_Static_assert(AVM_VMA_NODE_SLOTS == 21, "three times seven");
 	if (!AVM_FAST)
 		return avm_vma_node_below(node, 0, AVM_VMA_NODE_SLOTS, addr);
 	__builtin_prefetch(&node->end[AVM_VMA_NODE_SLOTS - 1]);
-	first = avm_vma_node_end(node, third - 1) <= addr ? third : 0;
-	first += avm_vma_node_end(node, 2 * third - 1) <= addr ? third : 0;
-	return first + avm_vma_node_below(node, first, third, addr);
+	i = third * (avm_vma_node_is_below(node, third - 1, addr) +
+		     avm_vma_node_is_below(node, 2 * third - 1, addr));
+	return i + avm_vma_node_is_below(node, i, addr) + avm_vma_node_is_below(node, i + 1, addr) +
+	       avm_vma_node_is_below(node, i + 2, addr) +
+	       avm_vma_node_is_below(node, i + 3, addr) +
+	       avm_vma_node_is_below(node, i + 4, addr) +
+	       avm_vma_node_is_below(node, i + 5, addr) + avm_vma_node_is_below(node, i + 6, addr);
 }
 
 /* The same, but the last one when there is none. */
