@@ -25,22 +25,27 @@ struct avm_page *avm_fault_new_page(struct avm_fault_ctx *f)
 {
 	if (avm_family_prepare(f->vma))
 		return NULL;
-	return avm_page_alloc(f->mm->machine, AVM_FRAME_USER);
+	return avm_page_alloc_exclusive(f->mm->machine);
 }
 
-void avm_fault_map_new(struct avm_fault_ctx *f, struct avm_page *page)
+static void map_new(struct avm_fault_ctx *f, struct avm_page *page)
 {
 	struct avm *m = f->mm->machine;
 	avm_pte_t p = avm_pte_make(page->pfn, f->vma->flags);
 
 	/* mapping before mapcount (R6); the walk that sees the count then finds the family. */
 	avm_family_place(page, f->vma, f->addr, AVM_PLACE_EXCLUSIVE);
-	avm_rmap_add_anon(page, 1, f->vma, f->addr);
-	avm_rss_add(f->mm, AVM_RSS_ANON, 1);
+	avm_rmap_add_new(page, f->vma, f->addr);
 	if (f->vma->flags & AVM_VM_LOCKED)
 		avm_lru_set_unevictable(m, page, true);
 	avm_lru_add(m, page);
 	avm_ptc_set(&f->c, avm_pte_written(p, f->vma));
+}
+
+void avm_fault_map_new(struct avm_fault_ctx *f, struct avm_page *page)
+{
+	map_new(f, page);
+	avm_rss_add(f->mm, AVM_RSS_ANON, 1);
 }
 
 /* The page is this VMA's alone. => table locked on entry, unlocked on return. */
@@ -63,6 +68,9 @@ static bool sole_owner(struct avm_fault_ctx *f, struct avm_page *page)
 
 	if (avm_page_test(page, AVM_PG_EXCLUSIVE))
 		return true;
+	/* What another maps cannot be had; this costs less to ask. */
+	if (AVM_FAST && avm_page_mapcount(page) > 1)
+		return false;
 	if (!avm_page_trylock(m, page))
 		return false;
 	mine = avm_rmap_take_over(page, f->vma, f->addr, 0);
@@ -77,15 +85,21 @@ static bool sole_owner(struct avm_fault_ctx *f, struct avm_page *page)
  */
 static void replace(struct avm_fault_ctx *f, struct avm_page *old, struct avm_page *page)
 {
+	enum avm_rss kind = old ? avm_page_rss(old) : AVM_NR_RSS;
+
 	avm_ptc_clear(&f->c);
 	avm_tlb_flush(f->mm, f->addr, f->addr + AVM_PAGE_SIZE);
+	if (kind != AVM_RSS_ANON) {
+		if (old)
+			avm_rss_add(f->mm, kind, -1);
+		avm_rss_add(f->mm, AVM_RSS_ANON, 1);
+	}
 	if (old) {
-		avm_rss_add(f->mm, avm_page_rss(old), -1);
 		if (f->vma->flags & AVM_VM_LOCKED)
 			avm_lru_set_unevictable(f->mm->machine, old, false);
 		avm_rmap_remove(old, 1, f->vma);
 	}
-	avm_fault_map_new(f, page);
+	map_new(f, page);
 }
 
 /*
@@ -106,14 +120,13 @@ static bool install(struct avm_fault_ctx *f, struct avm_page *old, struct avm_pa
 	avm_notify_end(f->mm, f->addr, end);
 	if (!same)
 		avm_page_put(m, page);
-	else if (old)
-		avm_page_put(m, old); /* the reference of the mapping */
 	return same;
 }
 
 /*
  * `old` is what the entry maps, held by the caller; NULL for the zero page and for a bare frame,
  * which have no counts. `source`: what to copy; AVM_PFN_NONE: zeroes. => table not locked; sleeps.
+ * With AVM_FAULT_COW the reference of the mapping is left to the caller, beside his own.
  */
 static unsigned copy(struct avm_fault_ctx *f, struct avm_page *old, avm_pfn_t source)
 {
@@ -139,6 +152,7 @@ unsigned avm_fault_write_protected(struct avm_fault_ctx *f)
 	struct avm *m = f->mm->machine;
 	avm_pfn_t pfn = avm_pte_pfn(f->seen);
 	struct avm_page *old = avm_page_of(m, pfn);
+	bool merged;
 	unsigned bits;
 
 	if (avm_pte_special(f->seen)) {
@@ -154,9 +168,10 @@ unsigned avm_fault_write_protected(struct avm_fault_ctx *f)
 		return reuse(f);
 	avm_page_get(old);
 	avm_ptc_unlock(&f->c);
+	merged = avm_page_is_merged(old);
 	bits = copy(f, old, pfn);
-	if ((bits & AVM_FAULT_COW) && avm_page_is_merged(old))
+	if ((bits & AVM_FAULT_COW) && merged)
 		avm_count(m, AVM_EV_KSM_BROKEN, 1);
-	avm_page_put(m, old);
+	avm_page_put_refs(m, old, bits & AVM_FAULT_COW ? 2 : 1);
 	return bits;
 }

@@ -35,9 +35,8 @@ static void watch_level(struct avm *m)
 	avm_word_wake(m, &m->pressure);
 }
 
-struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use)
+static struct avm_page *page_new(struct avm *m, enum avm_frame_use use, uint32_t flags)
 {
-	uint32_t flags = AVM_PG_INUSE;
 	struct avm_page *page;
 	avm_pfn_t pfn;
 
@@ -64,6 +63,16 @@ struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use)
 	/* A stale reader that gets a reference from here on sees a page that is whole. */
 	atomic_store_explicit(&page->refcount, 1, memory_order_release);
 	return page;
+}
+
+struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use)
+{
+	return page_new(m, use, AVM_PG_INUSE);
+}
+
+struct avm_page *avm_page_alloc_exclusive(struct avm *m)
+{
+	return page_new(m, AVM_FRAME_USER, AVM_PG_INUSE | AVM_PG_EXCLUSIVE);
 }
 
 bool avm_page_tryget(struct avm_page *page)
@@ -119,10 +128,15 @@ void avm_page_put_one(struct avm *m, struct avm_page *page)
 
 void avm_page_put(struct avm *m, struct avm_page *page)
 {
-	uint32_t refs = atomic_fetch_sub_explicit(&page->refcount, 1, memory_order_release);
+	avm_page_put_refs(m, page, 1);
+}
 
-	AVM_BUG_ON(m, !refs);
-	if (refs > 1)
+void avm_page_put_refs(struct avm *m, struct avm_page *page, uint32_t n)
+{
+	uint32_t refs = atomic_fetch_sub_explicit(&page->refcount, n, memory_order_release);
+
+	AVM_BUG_ON(m, refs < n);
+	if (refs > n)
 		return;
 	/* Everything the other holders did to the page comes before its end. */
 	atomic_thread_fence(memory_order_acquire);

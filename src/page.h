@@ -22,6 +22,9 @@ static inline struct avm_region *avm_regions(const struct avm *m)
  */
 struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use);
 
+/* The same for a page that will be one process's alone (R5.6): it has that flag from birth, which costs nothing then. */
+struct avm_page *avm_page_alloc_exclusive(struct avm *m);
+
 AVM_ONE_STEP void avm_page_get(struct avm_page *page)
 {
 	atomic_fetch_add_explicit(&page->refcount, 1, memory_order_relaxed);
@@ -48,6 +51,9 @@ bool avm_page_tryget(struct avm_page *page);
 
 /* The last one takes the page off the LRU, clears its mapping (R5.5) and gives the frame to the port. */
 void avm_page_put(struct avm *m, struct avm_page *page);
+
+/* `n` references at once. */
+void avm_page_put_refs(struct avm *m, struct avm_page *page, uint32_t n);
 
 /*
  * The frame has gone bad: it is never free again, and the machine keeps the caller's reference. => page locked, not

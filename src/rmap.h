@@ -18,6 +18,15 @@
  */
 void avm_rmap_add_anon(struct avm_page *page, uint64_t n, struct avm_vma *vma, avm_addr_t addr);
 
+/* The same for one page that nobody but the caller knows: not a count to be raised, but the first. */
+static inline void avm_rmap_add_new(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr)
+{
+	if (AVM_FAST)
+		atomic_store_explicit(&page->mapcount, 1, memory_order_release);
+	else
+		avm_rmap_add_anon(page, 1, vma, addr);
+}
+
 /*
  * The same at fork, for a page that the parent maps, with the reference of the child's entry: ends its being exclusive
  * (R5.6). => table locks of both entries.
