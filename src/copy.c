@@ -131,6 +131,17 @@ static avm_pte_t share_absent(struct copy *k, struct avm_ptc *from, uint64_t i, 
 	return shared;
 }
 
+#define AHEAD 16 /* entries: about as long as a miss takes */
+
+/* The descriptor of a page that comes soon. Pages do not lie in the order of their addresses. */
+static inline void prefetch_page(const struct copy *k, const struct avm_ptc *from, uint64_t i)
+{
+	avm_pfn_t pfn = avm_pte_pfn(avm_ptc_get_at(from, i)) - k->region.first;
+
+	if (pfn < k->region.count)
+		__builtin_prefetch(&k->region.pages[pfn], 1);
+}
+
 /*
  * Entries first to n of the table, or up to one that needs a spare page. Returns how far it came. => both tables locked.
  */
@@ -145,6 +156,8 @@ static uint64_t copy_table(struct copy *k, struct avm_ptc *from, struct avm_ptc 
 		avm_pte_t pte = avm_ptc_get_at(from, i);
 		struct avm_page *page;
 
+		if (AVM_FAST && i + AHEAD < n)
+			prefetch_page(k, from, i + AHEAD);
 		if (avm_pte_empty(pte))
 			continue;
 		if (avm_unlikely(!avm_pte_present(pte))) {
