@@ -34,7 +34,7 @@ help:
 
 release-tool:
 	@scripts/setup build
-	@cmake --preset release >/dev/null
+	@cmake --preset release -DAVM_WERROR=$(WERROR) >/dev/null
 	@cmake --build --preset release --target tools -j $(JOBS)
 
 demo: release-tool

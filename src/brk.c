@@ -18,10 +18,11 @@ static int grow(struct avm_mm *mm, avm_addr_t old_end, avm_addr_t new_end)
 	struct avm_range r = { .start = old_end,
 			       .end = new_end,
 			       .flags = HEAP_FLAGS | mm->default_flags,
-			       .pgoff = old_end >> AVM_PAGE_SHIFT };
+			       .pgoff = old_end >> AVM_PAGE_SHIFT,
+			       .first_of_heap = old_end == mm->brk_start };
 
 	/* One page stays free between the heap and what is above it. */
-	if (new_end > mm->task_size || !avm_mm_free_at(mm, old_end, new_end, AVM_PAGE_SIZE))
+	if (!avm_mm_free_at(mm, old_end, new_end, AVM_PAGE_SIZE))
 		return -AVM_ENOMEM;
 	if ((r.flags & AVM_VM_LOCKED) && avm_mm_may_lock(mm, (new_end - old_end) >> AVM_PAGE_SHIFT))
 		return -AVM_ENOMEM;
@@ -72,6 +73,6 @@ int avm_brk(struct avm_mm *mm, avm_addr_t brk, avm_addr_t *out)
 	*out = mm->brk;
 	avm_mmap_write_unlock(mm);
 	if (!err && brk > old && (flags & AVM_VM_LOCKED))
-		(void)avm_mlock_populate(mm, avm_page_up(old), avm_page_up(brk), AVM_MLOCK_GO_ON);
+		(void)avm_mlock_populate(mm, avm_page_up(old), brk, AVM_MLOCK_GO_ON);
 	return err;
 }

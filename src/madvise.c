@@ -121,17 +121,10 @@ static int advise_entries_of(struct avm_vma *vma, avm_addr_t start, avm_addr_t e
 		return -AVM_EINVAL;
 	if (advice == AVM_MADV_FREE && (!avm_vma_is_anon(vma) || (vma->flags & AVM_VM_SHARED)))
 		return -AVM_EINVAL;
-	switch (advice) {
-	case AVM_MADV_FREE:
-		avm_advise_free(vma, start, end);
-		break;
-	case AVM_MADV_COLD:
-	case AVM_MADV_PAGEOUT:
-		avm_advise_away(vma, start, end, advice);
-		break;
-	default:
+	if (advice == AVM_MADV_DONTNEED)
 		discard(vma, start, end);
-	}
+	else
+		avm_advise_pages(vma, start, end, advice);
 	return 0;
 }
 

@@ -17,20 +17,29 @@
 #include "swap_slot.h"
 #include "rmap.h"
 
-/* The page of an entry if this entry alone maps it; NULL: none, or not ours to judge. => table locked. */
-static struct avm_page *own_page(struct avm *m, avm_pte_t pte)
+/* The page of an entry; NULL: none, or not ours to judge. => table locked. */
+static struct avm_page *page_behind(struct avm *m, avm_pte_t pte)
 {
 	struct avm_page *page;
 
 	if (!avm_pte_present(pte) || avm_pte_special(pte))
 		return NULL;
 	page = avm_page_of(m, avm_pte_pfn(pte));
-	if (page == m->zero_page || avm_page_mapcount(page) != 1)
-		return NULL;
-	return page;
+	return page == m->zero_page ? NULL : page;
 }
 
 /* ---- FREE ------------------------------------------------------------------------------------ */
+
+/*
+ * If others map the page, what tells that they want it must be in their entries, dirty, and not on the page. => page
+ * locked.
+ */
+static bool may_be_freed(const struct avm_page *page)
+{
+	const uint32_t wanted = AVM_PG_DIRTY | AVM_PG_SWAPCACHE | AVM_PG_UNEVICTABLE;
+
+	return avm_page_mapcount(page) == 1 || !(avm_page_flags(page) & wanted);
+}
 
 /*
  * A page without a slot that nobody has written since: that is what reclaim looks for. One whose lock is not to be had
@@ -43,7 +52,7 @@ static void free_page(struct avm_ptc *c, struct avm_page *page)
 
 	if (!avm_page_is_anon(page) || avm_page_is_merged(page) || !avm_page_trylock(m, page))
 		return;
-	if (avm_swapcache_drop_idle(m, page)) {
+	if (may_be_freed(page) && avm_swapcache_drop_idle(m, page)) {
 		pte = avm_ptc_clear(c);
 		/* The next store through any translation must be seen as the dirty bit. */
 		avm_tlb_flush(c->mm, c->addr, c->addr + AVM_PAGE_SIZE);
@@ -58,7 +67,7 @@ static void free_entry(struct avm_vma *vma, struct avm_ptc *c)
 {
 	struct avm *m = vma->mm->machine;
 	avm_pte_t pte = avm_ptc_get(c);
-	struct avm_page *page = own_page(m, pte);
+	struct avm_page *page = page_behind(m, pte);
 
 	if (page) {
 		free_page(c, page);
@@ -71,21 +80,6 @@ static void free_entry(struct avm_vma *vma, struct avm_ptc *c)
 	}
 }
 
-void avm_advise_free(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
-{
-	struct avm_ptc c;
-
-	avm_notify_start(vma->mm, start, end);
-	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
-	     more = avm_ptc_next_table(&c)) {
-		avm_ptc_lock(&c);
-		for (; c.addr < c.stop; avm_ptc_step(&c))
-			free_entry(vma, &c);
-		avm_ptc_unlock(&c);
-	}
-	avm_notify_end(vma->mm, start, end);
-}
-
 /* ---- COLD, PAGEOUT --------------------------------------------------------------------------- */
 
 /* Ages the entry and isolates its page. => table locked. */
@@ -93,9 +87,10 @@ static void collect(struct avm_ptc *c, struct avm_list *out)
 {
 	struct avm *m = c->mm->machine;
 	avm_pte_t pte = avm_ptc_get(c);
-	struct avm_page *page = own_page(m, pte);
+	struct avm_page *page = page_behind(m, pte);
 
-	if (!page || avm_page_test(page, AVM_PG_UNEVICTABLE))
+	/* What others map as well, they may want. */
+	if (!page || avm_page_mapcount(page) != 1 || avm_page_test(page, AVM_PG_UNEVICTABLE))
 		return;
 	/* No flush: a translation that stays cached hides an access or two. */
 	if (avm_pte_young(pte))
@@ -103,15 +98,6 @@ static void collect(struct avm_ptc *c, struct avm_list *out)
 	avm_page_clear(page, AVM_PG_REFERENCED);
 	if (avm_lru_isolate_page(m, page))
 		avm_list_add_tail(&page->lru, out);
-}
-
-static void collect_table(struct avm_ptc *c, struct avm_list *out)
-{
-	avm_list_init(out);
-	avm_ptc_lock(c);
-	for (; c->addr < c->stop; avm_ptc_step(c))
-		collect(c, out);
-	avm_ptc_unlock(c);
 }
 
 /* COLD: the next to go. */
@@ -126,18 +112,38 @@ static void put_behind(struct avm *m, struct avm_list *pages)
 	}
 }
 
-void avm_advise_away(struct avm_vma *vma, avm_addr_t start, avm_addr_t end, enum avm_advice advice)
+/* ---- the range ------------------------------------------------------------------------------- */
+
+static void advise_table(struct avm_vma *vma, struct avm_ptc *c, enum avm_advice advice,
+			 struct avm_list *out)
+{
+	avm_list_init(out);
+	avm_ptc_lock(c);
+	for (; c->addr < c->stop; avm_ptc_step(c)) {
+		if (advice == AVM_MADV_FREE)
+			free_entry(vma, c);
+		else
+			collect(c, out);
+	}
+	avm_ptc_unlock(c);
+}
+
+void avm_advise_pages(struct avm_vma *vma, avm_addr_t start, avm_addr_t end, enum avm_advice advice)
 {
 	struct avm *m = vma->mm->machine;
 	struct avm_list pages;
 	struct avm_ptc c;
 
+	if (advice == AVM_MADV_FREE)
+		avm_notify_start(vma->mm, start, end);
 	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
 	     more = avm_ptc_next_table(&c)) {
-		collect_table(&c, &pages);
+		advise_table(vma, &c, advice, &pages);
 		if (advice == AVM_MADV_COLD)
 			put_behind(m, &pages);
 		else
 			avm_reclaim_pages(m, &pages);
 	}
+	if (advice == AVM_MADV_FREE)
+		avm_notify_end(vma->mm, start, end);
 }

@@ -7,11 +7,11 @@
 #include "anonvm/types.h"
 
 /*
- * FREE: what is private and this address space's alone may lose its content until the next write; entries in swap lose
- * it now. COLD: the pages are the next to go. PAGEOUT: they go now. Pages that others map, too, are left alone.
+ * FREE: what is private may lose its content until the next write, as far as this address space is concerned; entries
+ * in swap lose it now. COLD: the pages are the next to go. PAGEOUT: they go now. These two leave alone what others map.
  * => mmap_lock read; [start, end) lies in the VMA, which is neither locked nor special. Sleeps.
  */
-void avm_advise_free(struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
-void avm_advise_away(struct avm_vma *vma, avm_addr_t start, avm_addr_t end, enum avm_advice advice);
+void avm_advise_pages(struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
+		      enum avm_advice advice);
 
 #endif

@@ -80,12 +80,12 @@ static bool unmap_entry(const struct unmap *u, struct avm_rmap_walk *w)
 	bool exclusive;
 
 	avm_tlb_flush(w->c.mm, w->c.addr, w->c.addr + AVM_PAGE_SIZE);
+	if (avm_pte_dirty(pte))
+		avm_page_set(u->page, AVM_PG_DIRTY);
 	if (!may_go(u, w->vma, pte)) {
 		avm_ptc_set(&w->c, pte);
 		return false;
 	}
-	if (avm_pte_dirty(pte))
-		avm_page_set(u->page, AVM_PG_DIRTY);
 	exclusive = avm_page_is_anon(u->page) && avm_page_clear(u->page, AVM_PG_EXCLUSIVE);
 	entry = replacement(u, w->c.mm, avm_pte_write(pte), exclusive);
 	if (!avm_pte_empty(entry))

@@ -519,7 +519,7 @@ struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const stru
 {
 	if (!AVM_FAST || !next) /* behind all, or not looked for */
 		next = avm_mm_find(mm, r->start);
-	return add_between(mm, pool, r, avm_vma_before(mm, next), next);
+	return add_between(mm, pool, r, r->first_of_heap ? NULL : avm_vma_before(mm, next), next);
 }
 
 void avm_vma_extend(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t end)

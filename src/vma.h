@@ -38,6 +38,7 @@ struct avm_range {
 	uint32_t policy, name;
 	struct avm_anon_vma *anon_vma; /* NULL: unfaulted */
 	bool fork_child; /* R2.2: its VMA (for mremap: the VMA copied from) is one */
+	bool first_of_heap; /* R2.5: what ends where the heap begins is not the heap's */
 	uint64_t private_data;
 };
 

@@ -130,6 +130,17 @@ static int64_t forced(int64_t bytes, size_t len)
 	return bytes == (int64_t)len ? 0 : -5;
 }
 
+/* As access_process_vm() does, which marks the page dirty, not the entry alone: MADV_FREE of a shared page looks at that. */
+static int64_t poke(struct avm_mm *mm, const struct diff_op *op)
+{
+	int64_t n = avm_copy_in(mm, op->addr, &op->value, sizeof(op->value), AVM_COPY_FORCE);
+	struct avm_page *page;
+
+	if (avm_pin(mm, op->addr & ~(DIFF_PAGE - 1), n > 0, AVM_ACCESS_READ, &page) == 1)
+		avm_unpin(mm->machine, &page, 1, AVM_UNPIN_DIRTY);
+	return forced(n, sizeof(op->value));
+}
+
 static void do_store(struct diff_core *c, const struct diff_op *op, struct diff_seen *seen)
 {
 	struct sim_proc *p = c->procs[op->p];
@@ -138,9 +149,7 @@ static void do_store(struct diff_core *c, const struct diff_op *op, struct diff_
 	if (op->kind == DIFF_WRITE)
 		seen->ret = fault_ret(sim_store(p, op->addr, &op->value, sizeof(op->value), NULL));
 	else
-		seen->ret = forced(avm_copy_in(sim_mm(p), op->addr, &op->value, sizeof(op->value),
-					       AVM_COPY_FORCE),
-				   sizeof(op->value));
+		seen->ret = poke(sim_mm(p), op);
 	if (before == AVM_PFN_NONE)
 		return;
 	after = frame_at(p, op->addr);

@@ -335,7 +335,7 @@ static void print_sides(FILE *out, unsigned p, const struct diff_audit *host,
 		print_page(out, "host", DIFF_START + i * DIFF_PAGE, &host->pages[i]);
 		print_page(out, "core", DIFF_START + i * DIFF_PAGE, &core->pages[i]);
 	}
-	fprintf(out, "maps-in %c 0x%llx %u", letter(p), (ull)DIFF_START, DIFF_PAGES);
+	fprintf(out, "maps-in %c 0x%llx+0..%u", letter(p), (ull)DIFF_START, DIFF_PAGES);
 	print_vmas(out, host);
 }
 

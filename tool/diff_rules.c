@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "diff_probe.h"
@@ -173,26 +172,6 @@ static bool avoid_policy_hole(const struct diff_core *c, const struct diff_op *o
 	return false;
 }
 
-/* ---- brk-below ----------------------------------------------------------------------------------------- */
-
-static bool probe_brk_below(void)
-{
-	if (!diff_worker_heap() || mmap((void *)(uintptr_t)(DIFF_HEAP - DIFF_PAGE), DIFF_PAGE, RW,
-					ANON, -1, 0) == MAP_FAILED)
-		return false;
-	return (uint64_t)syscall(SYS_brk, DIFF_HEAP + DIFF_PAGE) == DIFF_HEAP + DIFF_PAGE &&
-	       count_maps(DIFF_START, DIFF_END) == 2;
-}
-
-/* The first pages of the heap, with something right below. */
-static bool avoid_brk_below(const struct diff_core *c, const struct diff_op *op)
-{
-	const struct avm_mm *mm = sim_mm(c->procs[op->p]);
-
-	return op->kind == DIFF_BRK && op->addr > mm->brk && page_up(mm->brk) == mm->brk_start &&
-	       vma_at(c, op, mm->brk_start - DIFF_PAGE);
-}
-
 /* ---- write-only ----------------------------------------------------------------------------------------- */
 
 static bool probe_write_only(void)
@@ -251,9 +230,6 @@ struct diff_rule diff_rules[] = {
 	{ "policy-hole",
 	  "mbind over a hole is EFAULT and does nothing; ours is ENOMEM, and the rest is done",
 	  probe_policy_hole, avoid_policy_hole, false, 0 },
-	{ "brk-below",
-	  "the first pages of the heap do not join a mapping that ends where it begins",
-	  probe_brk_below, avoid_brk_below, false, 0 },
 	{ "write-only",
 	  "locking shared memory that may only be written to reads it, and maps cached pages around",
 	  probe_write_only, avoid_write_only, false, 0 },

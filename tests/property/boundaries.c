@@ -330,6 +330,11 @@ void bounds_put_growth(struct bounds_mm *mm, const struct bounds_vma *v)
 	put(mm, v, PUT_GROWTH);
 }
 
+void bounds_put_apart(struct bounds_mm *mm, const struct bounds_vma *v)
+{
+	insert(mm, bounds_index(mm, v->start), v);
+}
+
 /* ---- R4.1 ------------------------------------------------------------------------------------------------- */
 
 /* May an unfaulted VMA use the anon_vma of `from`, one of these two touching ones? */

@@ -164,6 +164,9 @@ bool bounds_put(struct bounds_mm *mm, const struct bounds_vma *v);
 
 /* The same for the range by which the VMA below grows in place: its attributes, its family. */
 void bounds_put_growth(struct bounds_mm *mm, const struct bounds_vma *v);
+
+/* The same for the first pages of the heap: they join nothing. */
+void bounds_put_apart(struct bounds_mm *mm, const struct bounds_vma *v);
 struct bounds_chain *bounds_chain_get(struct bounds_chain *c);
 void bounds_chain_put(struct bounds_chain *c);
 void bounds_prepare(struct bounds_mm *mm, size_t i); /* R4.1 */

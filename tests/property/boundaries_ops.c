@@ -43,8 +43,8 @@ static uint64_t pages_in(const struct bounds_mm *mm, avm_addr_t start, avm_addr_
 
 /* ---- mmap ---------------------------------------------------------------------------------------------------- */
 
-/* A range that has its place: limits, promise, what was there goes, merge. `v` has no anon_vma. */
-static struct bounds_result map(struct bounds_mm *mm, const struct bounds_vma *v)
+/* A range that has its place: limits, promise, what was there goes. `v` has no anon_vma. */
+static struct bounds_result make_room(struct bounds_mm *mm, const struct bounds_vma *v)
 {
 	uint64_t pages = (v->end - v->start) / PAGE;
 	uint64_t charge = v->flags & AVM_VM_ACCOUNT ? pages : 0;
@@ -58,8 +58,16 @@ static struct bounds_result map(struct bounds_mm *mm, const struct bounds_vma *v
 	if (hole_does_not_fit(mm, v->start, v->end))
 		return bounds_failed(-AVM_ENOMEM);
 	bounds_remove(mm, v->start, v->end);
-	bounds_put(mm, v);
 	return bounds_done(0);
+}
+
+static struct bounds_result map(struct bounds_mm *mm, const struct bounds_vma *v)
+{
+	struct bounds_result result = make_room(mm, v);
+
+	if (!result.err)
+		bounds_put(mm, v);
+	return result;
 }
 
 static int check_mmap(const struct avm_mmap *a)
@@ -231,6 +239,7 @@ struct bounds_result bounds_munmap(struct bounds_mm *mm, avm_addr_t addr, uint64
 static struct bounds_result heap_grow(struct bounds_mm *mm, avm_addr_t from, avm_addr_t to)
 {
 	const struct bounds_vma *above = bounds_above(mm, from);
+	struct bounds_result result;
 	struct bounds_vma v = {
 		.start = from,
 		.end = to,
@@ -250,7 +259,12 @@ static struct bounds_result heap_grow(struct bounds_mm *mm, avm_addr_t from, avm
 	}
 	if ((v.flags & AVM_VM_LOCKED) && bounds_may_lock(mm, (to - from) / PAGE))
 		return bounds_failed(-AVM_ENOMEM);
-	return map(mm, &v);
+	if (from > mm->brk_start)
+		return map(mm, &v);
+	result = make_room(mm, &v);
+	if (!result.err)
+		bounds_put_apart(mm, &v);
+	return result;
 }
 
 struct bounds_result bounds_brk(struct bounds_mm *mm, avm_addr_t brk, avm_addr_t *out)

@@ -153,13 +153,35 @@ static void the_heap_merges_with_what_it_continues(void **state)
 
 	(void)state;
 	open_heap(&w);
-	map(&w, 0, 2, RW); /* the bss, say */
-	w.mm->brk_start = w.mm->brk = AT(2);
+	map(&w, 0, 2, RW);
+	w.mm->brk_start = w.mm->brk = AT(2) - 1; /* in the last page of the bss, say */
 	assert_int_equal(brk_to(&w, AT(4)), 0);
 	assert_layout(w.mm, BASE, "0+4:rw");
 	assert_int_equal(avm_mprotect(w.mm, AT(3), PAGE, AVM_PROT_READ), 0);
 	assert_int_equal(brk_to(&w, AT(6)), 0);
 	assert_layout(w.mm, BASE, "0+3:rw 3+1:r 4+2:rw");
+	world_close(&w);
+}
+
+static void what_ends_where_the_heap_begins_is_not_the_heap(void **state)
+{
+	struct world w;
+
+	(void)state;
+	open_heap(&w);
+	map(&w, 0, 2, RW);
+	w.mm->brk_start = w.mm->brk = AT(2);
+	assert_int_equal(brk_to(&w, AT(4)), 0);
+	assert_layout(w.mm, BASE, "0+2:rw 2+2:rw");
+	assert_int_equal(brk_to(&w, AT(5)), 0);
+	assert_layout(w.mm, BASE, "0+2:rw 2+3:rw");
+	assert_int_equal(brk_to(&w, AT(2)), 0);
+	assert_int_equal(brk_to(&w, AT(3)), 0);
+	assert_layout(w.mm, BASE, "0+2:rw 2+1:rw");
+	/* Anybody else joins it. */
+	assert_int_equal(brk_to(&w, AT(2)), 0);
+	map(&w, 2, 2, RW);
+	assert_layout(w.mm, BASE, "0+4:rw");
 	world_close(&w);
 }
 
@@ -202,6 +224,7 @@ int main(void)
 		cmocka_unit_test(promises_are_kept),
 		cmocka_unit_test(a_heap_that_was_unmapped_shrinks_no_more),
 		cmocka_unit_test(the_heap_merges_with_what_it_continues),
+		cmocka_unit_test(what_ends_where_the_heap_begins_is_not_the_heap),
 		cmocka_unit_test(a_failure_changes_nothing),
 	};
 

@@ -6,12 +6,14 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "diff.h"
+#include "script.h"
 
 #define OPS 600
 
@@ -114,6 +116,29 @@ static struct diff_program program(uint64_t seed)
 	return (struct diff_program){ .seed = seed, .family = AVM_FAMILY_REUSE, .nr_procs = 4 };
 }
 
+/* What is printed is a script, and the core, with nothing wrong, does all that it says. */
+static void print_and_run(const struct diff_program *pr, const struct diff_finding *f)
+{
+	struct script_result result;
+	struct script *s;
+	char *text, *error;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	diff_print(&lab, pr, f, out);
+	fclose(out);
+	s = script_parse("found", text, len, &error);
+	if (!s)
+		fail_msg("%s", error);
+	script_run(s, &(struct script_options){ .family = -1 }, &result);
+	if (result.status)
+		fail_msg("%s", result.what);
+	assert_true(result.lines > pr->n / 4);
+	script_result_free(&result);
+	script_free(s);
+	free(text);
+}
+
 /* The first seed whose program meets the wrong; more than a few must not be needed. */
 static void see(void (*meddle)(struct diff_core *c, const struct diff_op *op,
 			       struct diff_seen *seen),
@@ -139,6 +164,7 @@ static void see(void (*meddle)(struct diff_core *c, const struct diff_op *op,
 	assert_true(kinds & 1u << f.kind);
 	if (pr.n > most)
 		fail_msg("%zu operations are left: %s", pr.n, f.what);
+	print_and_run(&pr, &f);
 	free(pr.ops);
 	lab.meddle = NULL;
 }
@@ -156,6 +182,7 @@ static void nothing_is_found_where_nothing_is_wrong(void **state)
 	assert_int_equal(pr.n, OPS);
 	/* The same again, as a program that is given. */
 	assert_true(diff_run(&lab, &pr, 0, &f));
+	print_and_run(&pr, &(struct diff_finding){ .what = "" });
 	free(pr.ops);
 }
 
