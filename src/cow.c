@@ -31,7 +31,7 @@ struct avm_page *avm_fault_new_page(struct avm_fault_ctx *f)
 void avm_fault_map_new(struct avm_fault_ctx *f, struct avm_page *page)
 {
 	struct avm *m = f->mm->machine;
-	avm_pte_t p = avm_pte_make(page->pfn, f->vma->flags);
+	avm_pte_t p = avm_pte_for(page, f->vma);
 
 	/* mapping before mapcount (R6); the walk that sees the count then finds the family. */
 	avm_family_place(page, f->vma, f->addr, AVM_PLACE_EXCLUSIVE);

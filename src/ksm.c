@@ -233,7 +233,7 @@ struct merge {
 static void replace(const struct merge *k, avm_pte_t pte)
 {
 	struct avm *m = k->vma->mm->machine;
-	avm_pte_t merged = avm_pte_make(k->merged->pfn, k->vma->flags);
+	avm_pte_t merged = avm_pte_for(k->merged, k->vma);
 
 	if (k->vma->flags & AVM_VM_LOCKED) {
 		avm_lru_set_unevictable(m, k->page, false);

@@ -18,16 +18,12 @@
 #include "rmap.h"
 
 /* The page of an entry if this entry alone maps it; NULL: none, or not ours to judge. => table locked. */
-static struct avm_page *own_page(struct avm *m, avm_pte_t pte)
+static struct avm_page *own_page(const struct avm_ptc *c)
 {
-	struct avm_page *page;
+	struct avm_page *page = avm_ptc_page(c);
 
-	if (!avm_pte_present(pte) || avm_pte_special(pte))
-		return NULL;
-	page = avm_page_of(m, avm_pte_pfn(pte));
-	if (page == m->zero_page || avm_page_mapcount(page) != 1)
-		return NULL;
-	return page;
+	/* The zero page has no mapcount. */
+	return page && avm_page_mapcount(page) == 1 ? page : NULL;
 }
 
 /* ---- FREE ------------------------------------------------------------------------------------ */
@@ -58,7 +54,7 @@ static void free_entry(struct avm_vma *vma, struct avm_ptc *c)
 {
 	struct avm *m = vma->mm->machine;
 	avm_pte_t pte = avm_ptc_get(c);
-	struct avm_page *page = own_page(m, pte);
+	struct avm_page *page = own_page(c);
 
 	if (page) {
 		free_page(c, page);
@@ -76,13 +72,8 @@ void avm_advise_free(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 	struct avm_ptc c;
 
 	avm_notify_start(vma->mm, start, end);
-	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
-	     more = avm_ptc_next_table(&c)) {
-		avm_ptc_lock(&c);
-		for (; c.addr < c.stop; avm_ptc_step(&c))
-			free_entry(vma, &c);
-		avm_ptc_unlock(&c);
-	}
+	for (bool more = avm_ptc_begin(&c, vma->mm, start, end); more; more = avm_ptc_next(&c))
+		free_entry(vma, &c);
 	avm_notify_end(vma->mm, start, end);
 }
 
@@ -93,7 +84,7 @@ static void collect(struct avm_ptc *c, struct avm_list *out)
 {
 	struct avm *m = c->mm->machine;
 	avm_pte_t pte = avm_ptc_get(c);
-	struct avm_page *page = own_page(m, pte);
+	struct avm_page *page = own_page(c);
 
 	if (!page || avm_page_test(page, AVM_PG_UNEVICTABLE))
 		return;
