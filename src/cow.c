@@ -77,8 +77,7 @@ static bool sole_owner(struct avm_fault_ctx *f, struct avm_page *page)
  */
 static void replace(struct avm_fault_ctx *f, struct avm_page *old, struct avm_page *page)
 {
-	avm_ptc_clear(&f->c);
-	avm_tlb_flush(f->mm, f->addr, f->addr + AVM_PAGE_SIZE);
+	avm_ptc_revoke(&f->c);
 	if (old) {
 		avm_rss_add(f->mm, avm_page_rss(old), -1);
 		if (f->vma->flags & AVM_VM_LOCKED)

@@ -66,6 +66,15 @@ struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use)
 	return page;
 }
 
+struct avm_page *avm_page_pop(struct avm_list *list)
+{
+	struct avm_page *page = avm_list_first_or_null(list, struct avm_page, lru);
+
+	if (page)
+		avm_list_del(&page->lru);
+	return page;
+}
+
 bool avm_page_tryget(struct avm_page *page)
 {
 	return avm_ref_tryget(&page->refcount);

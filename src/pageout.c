@@ -35,15 +35,12 @@ static struct avm_page *own_page(const struct avm_ptc *c)
 static void free_page(struct avm_ptc *c, struct avm_page *page)
 {
 	struct avm *m = c->mm->machine;
-	avm_pte_t pte;
 
 	if (!avm_page_is_anon(page) || avm_page_is_merged(page) || !avm_page_trylock(m, page))
 		return;
 	if (avm_swapcache_drop_idle(m, page)) {
-		pte = avm_ptc_clear(c);
 		/* The next store through any translation must be seen as the dirty bit. */
-		avm_tlb_flush(c->mm, c->addr, c->addr + AVM_PAGE_SIZE);
-		avm_ptc_set(c, avm_pte_mkclean(avm_pte_mkold(pte)));
+		avm_ptc_set(c, avm_pte_mkclean(avm_pte_mkold(avm_ptc_revoke(c))));
 		avm_page_clear(page, AVM_PG_DIRTY | AVM_PG_REFERENCED);
 		avm_page_set(page, AVM_PG_LAZYFREE);
 	}
@@ -108,10 +105,9 @@ static void collect_table(struct avm_ptc *c, struct avm_list *out)
 /* COLD: the next to go. */
 static void put_behind(struct avm *m, struct avm_list *pages)
 {
-	while (!avm_list_empty(pages)) {
-		struct avm_page *page = avm_list_first(pages, struct avm_page, lru);
+	struct avm_page *page;
 
-		avm_list_del(&page->lru);
+	while ((page = avm_page_pop(pages))) {
 		avm_lru_putback(m, page, AVM_PUTBACK_INACTIVE);
 		avm_count(m, AVM_EV_DEACTIVATED, 1);
 	}

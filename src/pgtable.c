@@ -159,6 +159,14 @@ struct avm_page *avm_ptc_page(const struct avm_ptc *c)
 	return avm_pte_page(c->mm->machine, avm_ptc_get(c));
 }
 
+avm_pte_t avm_ptc_revoke(struct avm_ptc *c)
+{
+	avm_pte_t old = avm_ptc_clear(c);
+
+	avm_tlb_flush(c->mm, c->addr, c->addr + AVM_PAGE_SIZE);
+	return old;
+}
+
 /* ---- making ----------------------------------------------------------------------------------------- */
 
 /* An empty table, not linked anywhere, or NULL. */

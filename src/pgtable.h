@@ -109,6 +109,12 @@ static inline avm_pte_t avm_ptc_get(const struct avm_ptc *c)
 struct avm_page *avm_pte_page(const struct avm *m, avm_pte_t pte);
 struct avm_page *avm_ptc_page(const struct avm_ptc *c);
 
+/* Does the entry map this page? */
+static inline bool avm_pte_maps(avm_pte_t pte, const struct avm_page *page)
+{
+	return avm_pte_present(pte) && !avm_pte_special(pte) && avm_pte_pfn(pte) == page->pfn;
+}
+
 /* What the VMA's entry for a page is at first: present, young, clean, write-protected. */
 AVM_PTC_FN avm_pte_t avm_pte_for(const struct avm_page *page, const struct avm_vma *vma);
 
@@ -117,6 +123,12 @@ AVM_PTC_FN void avm_ptc_set(struct avm_ptc *c, avm_pte_t pte);
 
 /* => table lock held. Empties the entry and returns what stood there, with the MMU's last bits. */
 AVM_PTC_FN avm_pte_t avm_ptc_clear(struct avm_ptc *c);
+
+/*
+ * The same, and no MMU has the translation any more: the last bits are the last, and nothing is stored through it before
+ * the entry is filled again (R12).
+ */
+avm_pte_t avm_ptc_revoke(struct avm_ptc *c);
 
 /*
  * For loops over a whole table: the entry i places above the cursor. avm_ptc_take() empties one that is to be filled

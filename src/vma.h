@@ -17,8 +17,8 @@
 #include "anonvm/vma.h"
 
 struct avm_pool {
-	struct avm_list vmas; /* free VMAs, by link */
 	unsigned nr_vmas;
+	struct avm_list vmas; /* free VMAs, by link */
 	struct avm_avc_pool avcs;
 };
 
