@@ -120,7 +120,7 @@ enum avm_refusal avm_family_refusal(const struct avm_anon_vma *a, bool a_child,
 
 /* Chain entries allocated before any lock is taken, to be drawn from where nothing may fail (R4.2). */
 struct avm_avc_pool {
-	uint64_t nr; /* first: gcc aligns the stack to 16 for who begins with a list */
+	uint64_t nr; /* gcc aligns the stack to 16 for what begins with a list */
 	struct avm_list free; /* by same_vma */
 };
 
