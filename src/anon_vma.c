@@ -84,8 +84,7 @@ void avm_anon_vma_put(struct avm *m, struct avm_anon_vma *av)
 /* Waits are not given up here: every caller is past the point where it could fail. */
 static void family_lock(struct avm *m, struct avm_anon_vma *root)
 {
-	while (avm_rw_write(m, &root->lock, AVM_LOCK_FAMILY))
-		;
+	avm_rw_write_always(m, &root->lock, AVM_LOCK_FAMILY);
 }
 
 static avm_noinline void family_unlock(struct avm *m, struct avm_anon_vma *root)
@@ -118,8 +117,7 @@ static inline __attribute__((unused)) bool is_held(const struct avm_anon_vma *av
 void avm_family_lock_read(struct avm *m, struct avm_anon_vma *av)
 {
 	AVM_ASSERT(m, is_held(av));
-	while (avm_rw_read(m, &avm_family_root(av)->lock, AVM_LOCK_FAMILY))
-		;
+	avm_rw_read_always(m, &avm_family_root(av)->lock, AVM_LOCK_FAMILY);
 }
 
 void avm_family_unlock_read(struct avm *m, struct avm_anon_vma *av)
@@ -518,8 +516,7 @@ static int resolve_slowly(struct avm *m, struct avm_page *page, uintptr_t mappin
 	avm_rcu_exit(m, rcu);
 	if (root) {
 		/* The reference holds av, av holds its root: no recycling from here on. */
-		while (avm_rw_read(m, &root->lock, AVM_LOCK_FAMILY))
-			;
+		avm_rw_read_always(m, &root->lock, AVM_LOCK_FAMILY);
 		if (!still_mapped_by(page, mapping)) {
 			avm_rw_unlock_read(m, &root->lock, AVM_LOCK_FAMILY);
 			root = NULL;

@@ -64,15 +64,16 @@ struct avm_attrs_plan avm_attrs_look(struct avm_mm *mm, avm_addr_t start, avm_ad
 }
 
 /* Cannot fail: reserved. True: translations have changed. */
-static bool change_one(struct avm_mm *mm, struct avm_pool *pool, struct avm_attrs_step *s,
+static bool change_one(struct avm_pool *pool, struct avm_attrs_step *s,
 		       const struct avm_attrs_change *change)
 {
+	struct avm_mm *mm = pool->mm;
 	int64_t pages = (int64_t)((s->at.end - s->at.start) >> AVM_PAGE_SHIFT);
 	uint64_t old = s->at.vma->flags;
 
 	avm_mm_account(mm, old, -pages);
 	avm_mm_account(mm, s->attrs.flags, pages);
-	s->at.vma = avm_vma_modify(mm, pool, s->at.vma, s->at.start, s->at.end, &s->attrs);
+	s->at.vma = avm_vma_modify(pool, s->at.vma, s->at.start, s->at.end, &s->attrs);
 	return change->follow && change->follow(s, old);
 }
 
@@ -81,24 +82,24 @@ int avm_attrs_make(struct avm_mm *mm, const struct avm_attrs_plan *plan,
 {
 	struct avm_attrs_step s = plan->first;
 	avm_addr_t first = s.at.start;
-	struct avm_pool pool = { 0 };
+	struct avm_pool pool = { .mm = mm };
 	bool flush = false;
 	int known; /* from the look */
 
-	if (avm_vma_modify_reserve(mm, &pool, s.at.vma, first, plan->last, &s.attrs))
+	if (avm_vma_modify_reserve(&pool, s.at.vma, first, plan->last, &s.attrs))
 		return -AVM_ENOMEM;
 	if (change->follow)
 		avm_notify_start(mm, first, plan->last);
 	do {
 		if (changes(&s))
-			flush |= change_one(mm, &pool, &s, change);
+			flush |= change_one(&pool, &s, change);
 	} while (s.at.end < plan->last && next_step(mm, &s, plan->last, change, &known));
 	if (change->follow) {
 		if (flush || !AVM_FAST)
 			avm_tlb_flush(mm, first, plan->last);
 		avm_notify_end(mm, first, plan->last);
 	}
-	avm_pool_drain(mm, &pool);
+	avm_pool_drain(&pool);
 	return 0;
 }
 

@@ -95,7 +95,7 @@ avm_noinline static avm_pte_t copy_early(struct copy *k, const struct avm_page *
 					 avm_addr_t addr)
 {
 	struct avm_page *copy = k->spare;
-	avm_pte_t pte = avm_pte_mkdirty(avm_pte_make(copy->pfn, k->child->flags));
+	avm_pte_t pte = avm_pte_mkdirty(avm_pte_for(copy, k->child));
 
 	k->spare = NULL;
 	avm_port_frame_copy(k->machine, copy->pfn, page->pfn);

@@ -31,7 +31,7 @@ struct avm_page *avm_fault_new_page(struct avm_fault_ctx *f)
 static void map_new(struct avm_fault_ctx *f, struct avm_page *page)
 {
 	struct avm *m = f->mm->machine;
-	avm_pte_t p = avm_pte_make(page->pfn, f->vma->flags);
+	avm_pte_t p = avm_pte_for(page, f->vma);
 
 	/* mapping before mapcount (R6); the walk that sees the count then finds the family. */
 	avm_family_place(page, f->vma, f->addr, AVM_PLACE_EXCLUSIVE);
@@ -87,8 +87,7 @@ static void replace(struct avm_fault_ctx *f, struct avm_page *old, struct avm_pa
 {
 	enum avm_rss kind = old ? avm_page_rss(old) : AVM_NR_RSS;
 
-	avm_ptc_clear(&f->c);
-	avm_tlb_flush(f->mm, f->addr, f->addr + AVM_PAGE_SIZE);
+	avm_ptc_revoke(&f->c);
 	if (kind != AVM_RSS_ANON) {
 		if (old)
 			avm_rss_add(f->mm, kind, -1);

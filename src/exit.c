@@ -19,7 +19,7 @@
 static void release_vma(struct avm_mm *mm, struct avm_vma *vma)
 {
 	avm_mm_give_back(mm, vma->flags, avm_vma_pages(vma));
-	avm_vma_release(mm, vma);
+	avm_vma_release(vma);
 }
 
 void avm_mm_empty(struct avm_mm *mm)

@@ -45,7 +45,7 @@ static unsigned lost_race(void)
 static unsigned zero_page(struct avm_fault_ctx *f)
 {
 	struct avm *m = f->mm->machine;
-	avm_pte_t p = avm_pte_make(m->zero_page->pfn, f->vma->flags);
+	avm_pte_t p = avm_pte_for(m->zero_page, f->vma);
 
 	if (!avm_fault_lock_seen(f))
 		return lost_race();

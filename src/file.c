@@ -130,14 +130,24 @@ void avm_file_put(struct avm_file *f)
 
 void avm_mappings_lock(struct avm_file *f)
 {
-	while (f && avm_rw_write(f->machine, &f->mmap_lock, AVM_LOCK_FILE))
-		;
+	if (f)
+		avm_rw_write_always(f->machine, &f->mmap_lock, AVM_LOCK_FILE);
 }
 
 void avm_mappings_unlock(struct avm_file *f)
 {
 	if (f)
 		avm_rw_unlock_write(f->machine, &f->mmap_lock, AVM_LOCK_FILE);
+}
+
+void avm_mappings_lock_read(struct avm_file *f)
+{
+	avm_rw_read_always(f->machine, &f->mmap_lock, AVM_LOCK_FILE);
+}
+
+void avm_mappings_unlock_read(struct avm_file *f)
+{
+	avm_rw_unlock_read(f->machine, &f->mmap_lock, AVM_LOCK_FILE);
 }
 
 /* ---- size ------------------------------------------------------------------------------------ */

@@ -27,6 +27,10 @@ AVM_ITREE_DEFINE(avm_mappings, struct avm_vma, shared, avm_shared_first, avm_sha
 void avm_mappings_lock(struct avm_file *f);
 void avm_mappings_unlock(struct avm_file *f);
 
+/* The same for read, of a file there is. */
+void avm_mappings_lock_read(struct avm_file *f);
+void avm_mappings_unlock_read(struct avm_file *f);
+
 /* Size in bytes, now. */
 uint64_t avm_file_size(struct avm_file *f);
 

@@ -43,8 +43,7 @@ int avm_file_clear_cached(struct avm_file *f, uint64_t index, size_t from, size_
 		avm_file_clear_bytes(f->machine, page, from, to);
 		avm_page_set(page, AVM_PG_DIRTY);
 	}
-	avm_page_unlock(f->machine, page);
-	avm_page_put(f->machine, page);
+	avm_file_done_page(f, page);
 	return 0;
 }
 

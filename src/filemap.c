@@ -33,7 +33,7 @@ static unsigned error_bits(int err)
 /* The entry for a cached page before anybody writes to it. */
 static avm_pte_t clean_entry(const struct avm_vma *vma, const struct avm_page *page)
 {
-	avm_pte_t p = avm_pte_make(page->pfn, vma->flags);
+	avm_pte_t p = avm_pte_for(page, vma);
 	uint64_t shared_write = AVM_VM_SHARED | AVM_VM_WRITE;
 
 	if (vma->file->shmem && (vma->flags & shared_write) == shared_write)

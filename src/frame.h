@@ -12,24 +12,24 @@
 #ifndef AVM_PORT_FRAME_OPS
 #include <string.h>
 
-static inline void avm_port_frame_clear(struct avm *m, avm_pfn_t pfn)
+/* page.c has a copy of what is wanted in many places, for when that is shorter. */
+inline void avm_port_frame_clear(struct avm *m, avm_pfn_t pfn)
 {
 	memset(avm_port_frame_ptr(m, pfn), 0, AVM_PAGE_SIZE);
 }
 
-static inline void avm_port_frame_copy(struct avm *m, avm_pfn_t to, avm_pfn_t from)
+inline void avm_port_frame_copy(struct avm *m, avm_pfn_t to, avm_pfn_t from)
 {
 	memcpy(avm_port_frame_ptr(m, to), avm_port_frame_ptr(m, from), AVM_PAGE_SIZE);
 }
 
-static inline void avm_port_frame_read(struct avm *m, avm_pfn_t pfn, size_t offset, void *buf,
-				       size_t len)
+inline void avm_port_frame_read(struct avm *m, avm_pfn_t pfn, size_t offset, void *buf, size_t len)
 {
 	memcpy(buf, (char *)avm_port_frame_ptr(m, pfn) + offset, len);
 }
 
-static inline void avm_port_frame_write(struct avm *m, avm_pfn_t pfn, size_t offset,
-					const void *buf, size_t len)
+inline void avm_port_frame_write(struct avm *m, avm_pfn_t pfn, size_t offset, const void *buf,
+				 size_t len)
 {
 	memcpy((char *)avm_port_frame_ptr(m, pfn) + offset, buf, len);
 }

@@ -31,17 +31,13 @@ static void set_entries(struct avm_vma *vma, avm_pfn_t pfn)
 {
 	struct avm_ptc c;
 
-	for (bool more = avm_ptc_first(&c, vma->mm, vma->start, vma->end); more;
-	     more = avm_ptc_next_table(&c)) {
-		avm_ptc_lock(&c);
-		for (; c.addr < c.stop; avm_ptc_step(&c)) {
-			avm_pte_t pte = avm_pte_mkspecial(avm_pte_make(pfn++, vma->flags));
+	for (bool more = avm_ptc_begin(&c, vma->mm, vma->start, vma->end); more;
+	     more = avm_ptc_next(&c)) {
+		avm_pte_t pte = avm_pte_mkspecial(avm_pte_make(pfn++, vma->flags));
 
-			if (vma->flags & AVM_VM_WRITE)
-				pte = avm_pte_mkdirty(avm_pte_mkwrite(pte));
-			avm_ptc_set(&c, pte);
-		}
-		avm_ptc_unlock(&c);
+		if (vma->flags & AVM_VM_WRITE)
+			pte = avm_pte_mkdirty(avm_pte_mkwrite(pte));
+		avm_ptc_set(&c, pte);
 	}
 }
 

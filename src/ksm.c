@@ -170,12 +170,8 @@ static bool protect_entry(struct avm_rmap_walk *w)
 		ok = false;
 	if (ok)
 		avm_page_clear(w->page, AVM_PG_EXCLUSIVE);
-	if (ok && writable) {
-		avm_pte_t pte = avm_ptc_clear(&w->c);
-
-		avm_tlb_flush(w->c.mm, w->c.addr, w->c.addr + AVM_PAGE_SIZE);
-		avm_ptc_set(&w->c, avm_pte_wrprotect(pte));
-	}
+	if (ok && writable)
+		avm_ptc_set(&w->c, avm_pte_wrprotect(avm_ptc_revoke(&w->c)));
 	if (writable)
 		avm_rmap_told(w);
 	return ok;
@@ -233,7 +229,7 @@ struct merge {
 static void replace(const struct merge *k, avm_pte_t pte)
 {
 	struct avm *m = k->vma->mm->machine;
-	avm_pte_t merged = avm_pte_make(k->merged->pfn, k->vma->flags);
+	avm_pte_t merged = avm_pte_for(k->merged, k->vma);
 
 	if (k->vma->flags & AVM_VM_LOCKED) {
 		avm_lru_set_unevictable(m, k->page, false);
@@ -254,9 +250,8 @@ static bool replace_if_equal(const struct merge *k)
 
 	avm_ptc_lock(k->c);
 	pte = avm_ptc_get(k->c);
-	if (avm_pte_present(pte) && !avm_pte_special(pte) && avm_pte_pfn(pte) == k->page->pfn) {
-		pte = avm_ptc_clear(k->c);
-		avm_tlb_flush(k->c->mm, k->c->addr, k->c->addr + AVM_PAGE_SIZE);
+	if (avm_pte_maps(pte, k->page)) {
+		pte = avm_ptc_revoke(k->c);
 		equal = only_mapped(k->page) &&
 			avm_port_frame_same(m, k->page->pfn, k->merged->pfn);
 		if (equal)

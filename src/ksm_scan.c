@@ -19,14 +19,11 @@ struct scan {
 };
 
 /* The page of an entry if it could be merged, held; NULL: it is nothing for us. => table locked. */
-static struct avm_page *page_of(struct avm *m, avm_pte_t pte)
+static struct avm_page *page_of(const struct avm_ptc *c)
 {
-	struct avm_page *page;
+	struct avm_page *page = avm_ptc_page(c);
 
-	if (!avm_pte_present(pte) || avm_pte_special(pte))
-		return NULL;
-	page = avm_page_of(m, avm_pte_pfn(pte));
-	if (!avm_page_is_anon(page) || avm_page_is_merged(page))
+	if (!page || !avm_page_is_anon(page) || avm_page_is_merged(page))
 		return NULL;
 	avm_page_get(page);
 	return page;
@@ -39,7 +36,7 @@ static avm_noinline struct avm_page *next_page(struct avm_ptc *c)
 
 	avm_ptc_lock(c);
 	for (; c->addr < c->stop; avm_ptc_step(c)) {
-		page = page_of(c->mm->machine, avm_ptc_get(c));
+		page = page_of(c);
 		if (page)
 			break;
 	}
@@ -139,10 +136,11 @@ int64_t avm_ksm_scan(struct avm *m, uint64_t n)
 /* One that is on its way to another frame may be merged, too. */
 static bool may_be_merged(struct avm *m, avm_pte_t pte)
 {
+	const struct avm_page *page = avm_pte_page(m, pte);
+
 	if (avm_pte_is_entry(pte))
 		return avm_pte_entry_kind(pte) == AVM_ENTRY_MIGRATION;
-	return avm_pte_present(pte) && !avm_pte_special(pte) &&
-	       avm_page_is_merged(avm_page_of(m, avm_pte_pfn(pte)));
+	return page && avm_page_is_merged(page);
 }
 
 /* The first address in [*addr, end) with a merged page. False: none. => mmap_lock. */

@@ -144,6 +144,18 @@ void avm_rw_release_slow(struct avm *m, struct avm_rwsem *l, uint32_t held)
 		avm_word_wake(m, &l->word);
 }
 
+void avm_rw_read_always(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
+{
+	while (avm_rw_read(m, l, class))
+		;
+}
+
+void avm_rw_write_always(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
+{
+	while (avm_rw_write(m, l, class))
+		;
+}
+
 /* ---- mmap_lock and the VMA locks under it ---------------------------------------------------- */
 
 /*

@@ -123,6 +123,10 @@ inline int avm_rw_write(struct avm *m, struct avm_rwsem *l, enum avm_lock_class 
 	return err;
 }
 
+/* For what cannot be given up: waits again. */
+void avm_rw_read_always(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class);
+void avm_rw_write_always(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class);
+
 inline bool avm_rw_try_read(struct avm *m, struct avm_rwsem *l, enum avm_lock_class class)
 {
 	uint32_t w = atomic_load_explicit(&l->word, memory_order_relaxed);

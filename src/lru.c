@@ -139,7 +139,7 @@ void avm_lru_putback(struct avm *m, struct avm_page *page, enum avm_putback wher
 	AVM_BUG_ON(m, !avm_page_clear(page, AVM_PG_ISOLATED));
 	if (where == AVM_PUTBACK_ACTIVE)
 		avm_page_set(page, AVM_PG_ACTIVE);
-	else
+	else if (where == AVM_PUTBACK_INACTIVE)
 		avm_page_clear(page, AVM_PG_ACTIVE);
 	link_page(m, page);
 	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);

@@ -29,6 +29,7 @@ bool avm_lru_isolate_page(struct avm *m, struct avm_page *page);
 enum avm_putback {
 	AVM_PUTBACK_INACTIVE,
 	AVM_PUTBACK_ACTIVE,
+	AVM_PUTBACK_SAME, /* the list of its kind that it was on */
 };
 
 /* Puts an isolated page back, to the head of a list of its kind, and drops the reference; it is on no other list. */

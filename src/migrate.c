@@ -33,9 +33,10 @@ struct keep_out {
 
 /* ---- one page --------------------------------------------------------------------------------- */
 
-/* What stays with the page; LRU and mapping flags come as it is put in its places. */
+/* What stays with the page; other flags of lists and mapping come as it is put in its places. */
 #define MOVED_FLAGS \
-	(AVM_PG_DIRTY | AVM_PG_UPTODATE | AVM_PG_REFERENCED | AVM_PG_SHMEM | AVM_PG_LAZYFREE)
+	(AVM_PG_DIRTY | AVM_PG_UPTODATE | AVM_PG_ACTIVE | AVM_PG_REFERENCED | AVM_PG_SHMEM | \
+	 AVM_PG_LAZYFREE)
 
 static void set_identity(struct avm_page *page, uintptr_t mapping, uint64_t index)
 {
@@ -102,23 +103,16 @@ static bool lock_and_move(struct avm *m, struct avm_page *from, struct avm_page 
 	return moved;
 }
 
-static void put_back(struct avm *m, struct avm_page *page, bool active)
-{
-	avm_lru_putback(m, page, active ? AVM_PUTBACK_ACTIVE : AVM_PUTBACK_INACTIVE);
-}
-
 /* An isolated page. 0: it has gone to `to`, and both references with it. -EBUSY: nothing has changed. */
 static int move_isolated(struct avm *m, struct avm_page *page, struct avm_page *to)
 {
-	bool active = avm_page_test(page, AVM_PG_ACTIVE);
-
 	if (!lock_and_move(m, page, to)) {
 		avm_page_put(m, to);
 		return -AVM_EBUSY;
 	}
 	avm_page_set(to, AVM_PG_ISOLATED);
-	put_back(m, to, active);
-	avm_page_clear(page, AVM_PG_ISOLATED | AVM_PG_ACTIVE);
+	avm_lru_putback(m, to, AVM_PUTBACK_SAME);
+	avm_page_clear(page, AVM_PG_ISOLATED);
 	avm_page_put(m, page);
 	avm_count(m, AVM_EV_MIGRATED, 1);
 	return 0;
@@ -149,7 +143,7 @@ static int migrate(struct avm *m, struct avm_page *page, struct keep_out *range)
 	if (to)
 		err = move_isolated(m, page, to);
 	if (err) {
-		put_back(m, page, avm_page_test(page, AVM_PG_ACTIVE));
+		avm_lru_putback(m, page, AVM_PUTBACK_SAME);
 		avm_count(m, AVM_EV_MIGRATE_FAILED, 1);
 	}
 	return err;
@@ -215,17 +209,14 @@ static uint64_t count_free(struct avm *m, const struct keep_out *range)
 int64_t avm_compact(struct avm *m, avm_pfn_t first, uint64_t n)
 {
 	struct keep_out range = { .first = first, .n = n };
+	struct avm_page *page;
 	uint64_t moved = 0;
 	int err;
 
 	avm_might_sleep(m);
 	avm_list_init(&range.aside);
 	err = move_out(m, &range, &moved);
-	while (!avm_list_empty(&range.aside)) {
-		struct avm_page *page = avm_list_first(&range.aside, struct avm_page, lru);
-
-		avm_list_del(&page->lru);
+	while ((page = avm_page_pop(&range.aside)))
 		avm_page_put(m, page);
-	}
 	return err && !moved ? err : (int64_t)count_free(m, &range);
 }

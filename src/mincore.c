@@ -48,13 +48,9 @@ static void fill(const struct avm_part *p, avm_addr_t base, uint8_t *vec)
 	struct avm *m = p->vma->mm->machine;
 	struct avm_ptc c;
 
-	for (bool more = avm_ptc_first(&c, p->vma->mm, p->start, p->end); more;
-	     more = avm_ptc_next_table(&c)) {
-		avm_ptc_lock(&c);
-		for (; c.addr < c.stop; avm_ptc_step(&c))
-			vec[(c.addr - base) >> AVM_PAGE_SHIFT] = in_memory(m, avm_ptc_get(&c));
-		avm_ptc_unlock(&c);
-	}
+	for (bool more = avm_ptc_begin(&c, p->vma->mm, p->start, p->end); more;
+	     more = avm_ptc_next(&c))
+		vec[(c.addr - base) >> AVM_PAGE_SHIFT] = in_memory(m, avm_ptc_get(&c));
 	/* Looking into the cache may free a page that has just left it: not under a table lock. */
 	for (avm_addr_t addr = p->start; addr < p->end; addr += AVM_PAGE_SIZE) {
 		uint8_t *bit = &vec[(addr - base) >> AVM_PAGE_SHIFT];

@@ -53,12 +53,10 @@ static bool within_limit(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 static void mark_entry(struct avm_vma *vma, avm_pte_t pte, bool locked)
 {
 	struct avm *m = vma->mm->machine;
-	struct avm_page *page = NULL;
+	struct avm_page *page = avm_pte_page(m, pte);
 
-	if (avm_pte_present(pte) && !avm_pte_special(pte))
-		page = avm_page_of(m, avm_pte_pfn(pte));
 	/* Whoever moves the page asks the old one when he puts it back here. */
-	else if (avm_pte_is_entry(pte) && avm_pte_entry_kind(pte) == AVM_ENTRY_MIGRATION)
+	if (avm_pte_is_entry(pte) && avm_pte_entry_kind(pte) == AVM_ENTRY_MIGRATION)
 		page = avm_page_of(m, avm_pte_entry_value(pte));
 	if (page && page != m->zero_page)
 		avm_lru_set_unevictable(m, page, locked);
@@ -69,13 +67,8 @@ static void mark_pages(struct avm_vma *vma, avm_addr_t start, avm_addr_t end, bo
 {
 	struct avm_ptc c;
 
-	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
-	     more = avm_ptc_next_table(&c)) {
-		avm_ptc_lock(&c);
-		for (; c.addr < c.stop; avm_ptc_step(&c))
-			mark_entry(vma, avm_ptc_get(&c), locked);
-		avm_ptc_unlock(&c);
-	}
+	for (bool more = avm_ptc_begin(&c, vma->mm, start, end); more; more = avm_ptc_next(&c))
+		mark_entry(vma, avm_ptc_get(&c), locked);
 }
 
 void avm_mlock_mark(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t state)

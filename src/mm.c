@@ -98,8 +98,7 @@ avm_pfn_t avm_mm_root(const struct avm_mm *mm)
 static void notifiers_lock(struct avm_mm *mm)
 {
 	avm_mmap_write_lock_always(mm, false);
-	while (avm_rw_write(mm->machine, &mm->notify_lock, AVM_LOCK_NOTIFY))
-		;
+	avm_rw_write_always(mm->machine, &mm->notify_lock, AVM_LOCK_NOTIFY);
 }
 
 static avm_small void notifiers_unlock(struct avm_mm *mm)

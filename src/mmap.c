@@ -26,12 +26,12 @@ static bool may_join(struct avm_mm *mm, const struct avm_range *r, const struct 
 }
 
 /* What is mapped there goes, in favour of `r`. `taken`: something is. */
-static int reserve(struct avm_mm *mm, struct avm_pool *pool, const struct avm_range *r,
-		   const struct avm_vma *next, bool taken)
+static int reserve(struct avm_pool *pool, const struct avm_range *r, const struct avm_vma *next,
+		   bool taken)
 {
-	if (avm_pool_fill(mm, pool, 1, taken || may_join(mm, r, next)))
+	if (avm_pool_fill(pool, 1, taken || may_join(pool->mm, r, next)))
 		return -AVM_ENOMEM;
-	return taken ? avm_unmap_reserve(mm, pool, r->start, r->end) : 0;
+	return taken ? avm_unmap_reserve(pool, r->start, r->end) : 0;
 }
 
 int avm_map_range(struct avm_mm *mm, struct avm_range *r)
@@ -42,7 +42,7 @@ int avm_map_range(struct avm_mm *mm, struct avm_range *r)
 	uint64_t mapped = taken ? avm_mm_pages_in(mm, r->start, r->end, 0) : 0;
 	uint64_t accounted = taken ? avm_mm_accounted(mm, r->start, r->end) : 0;
 	bool account = avm_flags_accountable(r->flags);
-	struct avm_pool pool = { 0 };
+	struct avm_pool pool = { .mm = mm };
 
 	if (account)
 		r->flags |= AVM_VM_ACCOUNT;
@@ -50,19 +50,19 @@ int avm_map_range(struct avm_mm *mm, struct avm_range *r)
 		return -AVM_ENOMEM;
 	if (account && avm_commit_instead(mm, pages, accounted))
 		return -AVM_ENOMEM;
-	if (reserve(mm, &pool, r, next, taken)) {
-		avm_pool_drain(mm, &pool);
+	if (reserve(&pool, r, next, taken)) {
+		avm_pool_drain(&pool);
 		if (account)
 			avm_uncommit(mm, pages);
 		return -AVM_ENOMEM;
 	}
 	if (taken) {
-		avm_unmap_commit(mm, &pool, r->start, r->end);
+		avm_unmap_commit(&pool, r->start, r->end);
 		next = NULL;
 	}
-	avm_vma_add(mm, &pool, r, next);
+	avm_vma_add(&pool, r, next);
 	avm_mm_account(mm, r->flags, (int64_t)pages);
-	avm_pool_drain(mm, &pool);
+	avm_pool_drain(&pool);
 	return 0;
 }
 

@@ -73,16 +73,13 @@ static void put_unmapped(struct avm *m, struct avm_page *page)
 void avm_gather_flush(struct avm_gather *g)
 {
 	struct avm *m = g->mm->machine;
+	struct avm_page *table;
 
 	avm_gather_flush_tlb(g);
 	while (g->nr)
 		put_unmapped(m, g->pages[--g->nr]);
-	while (!avm_list_empty(&g->tables)) {
-		struct avm_page *table = avm_list_first(&g->tables, struct avm_page, lru);
-
-		avm_list_del(&table->lru);
+	while ((table = avm_page_pop(&g->tables)))
 		avm_page_put(m, table);
-	}
 }
 
 void avm_gather_finish(struct avm_gather *g)
@@ -128,8 +125,7 @@ void avm_notify_end(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 
 void avm_notify_start_rmap(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 {
-	while (avm_rw_read(mm->machine, &mm->notify_lock, AVM_LOCK_NOTIFY))
-		;
+	avm_rw_read_always(mm->machine, &mm->notify_lock, AVM_LOCK_NOTIFY);
 	avm_notify_start(mm, start, end);
 }
 

@@ -107,23 +107,18 @@ static bool change_entries(struct avm_vma *vma, avm_addr_t start, avm_addr_t end
 	bool any = false;
 	struct avm_ptc c;
 
-	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
-	     more = avm_ptc_next_table(&c)) {
-		avm_ptc_lock(&c);
-		for (; c.addr < c.stop; avm_ptc_step(&c)) {
-			avm_pte_t pte = avm_ptc_get(&c);
+	for (bool more = avm_ptc_begin(&c, vma->mm, start, end); more; more = avm_ptc_next(&c)) {
+		avm_pte_t pte = avm_ptc_get(&c);
 
-			if (!avm_pte_present(pte)) {
-				change_absent(vma, &c, pte);
-				continue;
-			}
-			pte = avm_pte_modify(avm_ptc_clear(&c), vma->flags);
-			if (writable_at_once(vma, pte))
-				pte = avm_pte_mkwrite(pte);
-			avm_ptc_set(&c, pte);
-			any = AVM_FAST;
+		if (!avm_pte_present(pte)) {
+			change_absent(vma, &c, pte);
+			continue;
 		}
-		avm_ptc_unlock(&c);
+		pte = avm_pte_modify(avm_ptc_clear(&c), vma->flags);
+		if (writable_at_once(vma, pte))
+			pte = avm_pte_mkwrite(pte);
+		avm_ptc_set(&c, pte);
+		any = AVM_FAST;
 	}
 	return any;
 }

@@ -33,6 +33,7 @@ struct request {
 	uint64_t new_len;
 	uint32_t flags;
 	avm_addr_t new_addr; /* FIXED: where; DONTUNMAP: a hint; at the end the result */
+	avm_addr_t old_end, new_end; /* of the ranges; the new one's when its place is known */
 	uint64_t kept; /* what of the source is to be found at the target: the smaller length */
 };
 
@@ -75,6 +76,7 @@ static int check_args(struct request *q)
 		return -AVM_EINVAL;
 	q->old_len = avm_page_up(q->old_len);
 	q->new_len = avm_page_up(q->new_len);
+	q->old_end = q->addr + q->old_len;
 	q->kept = q->old_len < q->new_len ? q->old_len : q->new_len;
 	if (!must_move(q))
 		return 0;
@@ -125,14 +127,13 @@ static int shrink(const struct request *q)
 
 	if (q->old_len > q->mm->task_size - q->addr)
 		return -AVM_EINVAL;
-	return avm_unmap_range(q->mm, start, q->addr + q->old_len);
+	return avm_unmap_range(q->mm, start, q->old_end);
 }
 
 /* The old range ends where the VMA does, and behind it is room. */
 static bool can_grow(const struct request *q, const struct avm_vma *vma)
 {
-	if (!q->old_len || q->old_len != vma->end - q->addr ||
-	    q->new_len > q->mm->task_size - q->addr)
+	if (!q->old_len || q->old_end != vma->end || q->new_len > q->mm->task_size - q->addr)
 		return false;
 	return !avm_mm_find_in(q->mm, vma->end, q->addr + q->new_len);
 }
@@ -144,19 +145,19 @@ static avm_noinline int grow(const struct request *q, struct avm_vma *vma)
 	const struct avm_vma *next = avm_vma_next(vma);
 	bool joins = next && next->start == end;
 	uint64_t pages = pages_of(end - vma->end);
-	struct avm_pool pool = { 0 };
+	struct avm_pool pool = { .mm = mm };
 
 	if ((vma->flags & AVM_VM_ACCOUNT) && avm_commit(mm, pages))
 		return -AVM_ENOMEM;
 	/* An entry for the case that one of the two that join is unfaulted. */
-	if (joins && avm_pool_fill(mm, &pool, 0, 1)) {
+	if (joins && avm_pool_fill(&pool, 0, 1)) {
 		if (vma->flags & AVM_VM_ACCOUNT)
 			avm_uncommit(mm, pages);
 		return -AVM_ENOMEM;
 	}
 	avm_mm_account(mm, vma->flags, (int64_t)pages);
 	avm_vma_extend(&pool, vma, end);
-	avm_pool_drain(mm, &pool);
+	avm_pool_drain(&pool);
 	return 0;
 }
 
@@ -174,22 +175,20 @@ static bool room_for_move(const struct request *q)
 static int reserve_objects(const struct request *q, struct avm_pool *pool,
 			   const struct avm_vma *src)
 {
-	struct avm_mm *mm = q->mm;
 	uint32_t chain = chain_len(src) ? chain_len(src) : 1;
-	avm_addr_t last = q->addr + q->old_len;
 	/* When a tail goes first, the rest is at the end of its VMA: only the tail can be a hole. */
 	avm_addr_t first = q->old_len > q->new_len ? q->addr + q->new_len : q->addr;
 
-	if (is_fixed(q) && avm_unmap_reserve(mm, pool, q->new_addr, q->new_addr + q->new_len))
+	if (is_fixed(q) && avm_unmap_reserve(pool, q->new_addr, q->new_end))
 		return -AVM_ENOMEM;
-	if (!leaves_source(q) && q->old_len && avm_unmap_reserve(mm, pool, first, last))
+	if (!leaves_source(q) && q->old_len && avm_unmap_reserve(pool, first, q->old_end))
 		return -AVM_ENOMEM;
 	/*
 	 * The new VMA and its chain. When neighbours take the range instead, the VMA is left over,
 	 * and an entry (they have one at most, R2.2) joins the two. An unfaulted source that merges
 	 * with its own target needs them then: it is a hole in the middle now.
 	 */
-	return avm_pool_fill(mm, pool, 1, chain);
+	return avm_pool_fill(pool, 1, chain);
 }
 
 static uint64_t pages_to_promise(const struct request *q, const struct avm_vma *src)
@@ -207,13 +206,13 @@ static int reserve(const struct request *q, struct avm_pool *pool, const struct 
 	uint64_t given_back = 0;
 
 	if (is_fixed(q))
-		given_back = avm_mm_accounted(mm, q->new_addr, q->new_addr + q->new_len);
+		given_back = avm_mm_accounted(mm, q->new_addr, q->new_end);
 	if (!room_for_move(q) || avm_commit_instead(mm, promise, given_back))
 		return -AVM_ENOMEM;
 	if (!reserve_objects(q, pool, src)) {
 		if (!avm_move_reserve(mm, q->addr, q->new_addr, q->kept))
 			return 0;
-		avm_tables_trim(mm, q->new_addr, q->new_addr + q->new_len);
+		avm_tables_trim(mm, q->new_addr, q->new_end);
 	}
 	avm_uncommit(mm, promise);
 	return -AVM_ENOMEM;
@@ -237,8 +236,8 @@ static avm_noinline struct avm_vma *make_target(const struct request *q, struct 
 	if (!faulted && avm_vma_is_anon(src))
 		r.pgoff = q->new_addr >> AVM_PAGE_SHIFT;
 	r.start = q->new_addr;
-	r.end = q->new_addr + q->new_len;
-	target = avm_vma_add(q->mm, pool, &r, NULL);
+	r.end = q->new_end;
+	target = avm_vma_add(pool, &r, NULL);
 	if (faulted && !avm_vma_anon(target)) {
 		avm_family_lock_vma(src);
 		avm_family_clone(target, src, &pool->avcs);
@@ -275,7 +274,7 @@ static void leave_source(const struct request *q, struct avm_vma *src, const str
 		avm_mm_account(q->mm, src->flags, pages);
 		avm_mlock_mark(q->mm, src->start, src->end, 0);
 	}
-	if (src != target && src->start == q->addr && src->end == q->addr + q->old_len)
+	if (src != target && src->start == q->addr && src->end == q->old_end)
 		avm_family_unlink(src);
 }
 
@@ -288,7 +287,7 @@ static void drop_source(const struct request *q, struct avm_pool *pool, uint64_t
 		return;
 	if (flags & AVM_VM_ACCOUNT)
 		avm_recommit(q->mm, pages_of(len)); /* unmapping gives back what is still wanted */
-	avm_unmap_commit(q->mm, pool, q->addr, q->addr + len);
+	avm_unmap_commit(pool, q->addr, q->addr + len);
 }
 
 /*
@@ -299,14 +298,13 @@ static void change(const struct request *q, struct avm_pool *pool)
 {
 	struct avm_mm *mm = q->mm;
 	avm_addr_t tail = q->addr + q->kept;
-	avm_addr_t tail_end = q->addr + q->old_len;
 	struct avm_vma *src, *target;
 	uint64_t flags;
 
 	if (is_fixed(q))
-		avm_unmap_commit_keep_tables(mm, pool, q->new_addr, q->new_addr + q->new_len);
-	if (tail < tail_end)
-		avm_unmap_commit_keep_tables(mm, pool, tail, tail_end);
+		avm_unmap_commit_keep_tables(pool, q->new_addr, q->new_end);
+	if (tail < q->old_end)
+		avm_unmap_commit_keep_tables(pool, tail, q->old_end);
 	src = avm_mm_find_exact(mm, q->addr);
 	flags = src->flags;
 	target = make_target(q, pool, src);
@@ -317,19 +315,20 @@ static void change(const struct request *q, struct avm_pool *pool)
 		leave_source(q, src, target);
 	else
 		drop_source(q, pool, flags);
-	if (tail < tail_end)
-		avm_tables_trim(mm, tail, tail_end);
+	if (tail < q->old_end)
+		avm_tables_trim(mm, tail, q->old_end);
 }
 
-static int move(const struct request *q, const struct avm_vma *src)
+static int move(struct request *q, const struct avm_vma *src)
 {
-	struct avm_pool pool = { 0 };
+	struct avm_pool pool = { .mm = q->mm };
 	int err;
 
+	q->new_end = q->new_addr + q->new_len;
 	err = reserve(q, &pool, src);
 	if (!err)
 		change(q, &pool);
-	avm_pool_drain(q->mm, &pool);
+	avm_pool_drain(&pool);
 	return err;
 }
 
@@ -402,7 +401,7 @@ static avm_noinline int remap_retrying(struct request *q, bool *locked)
 int avm_mremap(struct avm_mm *mm, avm_addr_t addr, uint64_t old_len, uint64_t new_len,
 	       uint32_t flags, avm_addr_t new_addr, avm_addr_t *out)
 {
-	struct request q = { mm, addr, old_len, new_len, flags, new_addr, 0 };
+	struct request q = { .mm = mm, .addr = addr, .old_len = old_len, .new_len = new_len, .flags = flags, .new_addr = new_addr };
 	bool locked = false;
 	int err = check_args(&q);
 

@@ -17,20 +17,19 @@
 #include "zap.h"
 
 /* `vma`: the first one of the range, if any. */
-static int reserve(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma, avm_addr_t start,
-		   avm_addr_t end)
+static int reserve(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
 	if (!vma || vma->start >= start || vma->end <= end)
 		return 0;
-	if (!avm_vma_room(mm, 1))
+	if (!avm_vma_room(pool->mm, 1))
 		return -AVM_ENOMEM;
-	return avm_pool_fill(mm, pool, 1,
+	return avm_pool_fill(pool, 1,
 			     atomic_load_explicit(&vma->chain_len, memory_order_relaxed));
 }
 
-int avm_unmap_reserve(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
+int avm_unmap_reserve(struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
 {
-	return reserve(mm, pool, avm_mm_find_in(mm, start, end), start, end);
+	return reserve(pool, avm_mm_find_in(pool->mm, start, end), start, end);
 }
 
 static avm_addr_t max_addr(avm_addr_t a, avm_addr_t b)
@@ -44,15 +43,15 @@ static avm_addr_t min_addr(avm_addr_t a, avm_addr_t b)
 }
 
 /* [start, end) of the VMA is empty now: takes it off. */
-static void drop_range(struct avm_mm *mm, struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+static void drop_range(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
-	avm_mm_give_back(mm, vma->flags, (end - start) >> AVM_PAGE_SHIFT);
+	avm_mm_give_back(vma->mm, vma->flags, (end - start) >> AVM_PAGE_SHIFT);
 	if (start > vma->start)
 		avm_vma_resize(vma, vma->start, start);
 	else if (end < vma->end)
 		avm_vma_resize(vma, end, vma->end);
 	else
-		avm_vma_remove(mm, vma);
+		avm_vma_remove(vma);
 }
 
 enum tables {
@@ -78,7 +77,7 @@ static avm_noinline void unmap_vmas(struct avm_mm *mm, struct avm_vma *first, av
 	prev = first->start < start ? first : avm_vma_prev(first);
 	for (vma = first; vma && vma->start < end; vma = next) {
 		next = avm_vma_next(vma);
-		drop_range(mm, vma, max_addr(start, vma->start), min_addr(end, vma->end));
+		drop_range(vma, max_addr(start, vma->start), min_addr(end, vma->end));
 	}
 	next = prev ? avm_vma_next(prev) : avm_vma_tree_first(&mm->vmas);
 	if (tables == FREE_TABLES)
@@ -87,33 +86,35 @@ static avm_noinline void unmap_vmas(struct avm_mm *mm, struct avm_vma *first, av
 	avm_gather_finish(&g);
 }
 
-static void unmap(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *first, avm_addr_t start,
-		  avm_addr_t end, enum tables tables)
+static void unmap(struct avm_pool *pool, struct avm_vma *first, avm_addr_t start, avm_addr_t end,
+		  enum tables tables)
 {
+	struct avm_mm *mm = pool->mm;
+
 	if (!first)
 		return;
 	avm_notify_start(mm, start, end);
 	if (first->start < start && first->end > end)
-		avm_vma_split(mm, pool, first, end);
+		avm_vma_split(pool, first, end);
 	unmap_vmas(mm, first, start, end, tables);
 	avm_notify_end(mm, start, end);
 }
 
-static avm_noinline void unmap_all_of(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start,
-				      avm_addr_t end, enum tables tables)
+static avm_noinline void unmap_all_of(struct avm_pool *pool, avm_addr_t start, avm_addr_t end,
+				      enum tables tables)
 {
-	unmap(mm, pool, avm_mm_find_in(mm, start, end), start, end, tables);
+	unmap(pool, avm_mm_find_in(pool->mm, start, end), start, end, tables);
 }
 
-void avm_unmap_commit(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
+void avm_unmap_commit(struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
 {
-	unmap_all_of(mm, pool, start, end, FREE_TABLES);
+	unmap_all_of(pool, start, end, FREE_TABLES);
 }
 
-void avm_unmap_commit_keep_tables(struct avm_mm *mm, struct avm_pool *pool, avm_addr_t start,
+void avm_unmap_commit_keep_tables(struct avm_pool *pool, avm_addr_t start,
 				  avm_addr_t end)
 {
-	unmap_all_of(mm, pool, start, end, KEEP_TABLES);
+	unmap_all_of(pool, start, end, KEEP_TABLES);
 }
 
 void avm_tables_trim(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
@@ -139,18 +140,18 @@ void avm_tables_trim(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 int avm_unmap_range(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 {
 	struct avm_vma *first = AVM_FAST && start < end ? avm_mm_find_way(mm, start) : NULL;
-	struct avm_pool pool = { 0 };
+	struct avm_pool pool = { .mm = mm };
 	int err;
 
 	if (first && first->start >= end)
 		first = NULL;
-	err = AVM_FAST ? reserve(mm, &pool, first, start, end) :
-			 avm_unmap_reserve(mm, &pool, start, end);
+	err = AVM_FAST ? reserve(&pool, first, start, end) :
+			 avm_unmap_reserve(&pool, start, end);
 	if (!err && AVM_FAST)
-		unmap(mm, &pool, first, start, end, FREE_TABLES);
+		unmap(&pool, first, start, end, FREE_TABLES);
 	else if (!err)
-		avm_unmap_commit(mm, &pool, start, end);
-	avm_pool_drain(mm, &pool);
+		avm_unmap_commit(&pool, start, end);
+	avm_pool_drain(&pool);
 	return err;
 }
 

@@ -218,8 +218,7 @@ static int lock_item(struct avm *m, struct avm_rmap_iter *it)
 {
 	struct avm_anon_vma *av = it->item->anon_vma;
 
-	while (avm_rw_read(m, &avm_family_root(av)->lock, AVM_LOCK_FAMILY))
-		;
+	avm_rw_read_always(m, &avm_family_root(av)->lock, AVM_LOCK_FAMILY);
 	it->lock_root = av;
 	it->first = it->item->index;
 	return 0;
@@ -246,8 +245,7 @@ static int lock_mappers(struct avm *m, struct avm_rmap_iter *it)
 	file = avm_page_file(page);
 	if (!file || !avm_page_mapcount(page) || avm_page_test(page, AVM_PG_TABLE))
 		return -AVM_ENOENT;
-	while (avm_rw_read(m, &file->mmap_lock, AVM_LOCK_FILE))
-		;
+	avm_mappings_lock_read(file);
 	it->kind = WALK_FILE;
 	it->lock_root = file;
 	return 0;

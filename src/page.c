@@ -2,9 +2,19 @@
 /* page.c - life of a frame's descriptor (page.h). */
 #include "page.h"
 
+#include "frame.h"
 #include "list.h"
 #include "lock.h"
 #include "lru.h"
+
+#ifndef AVM_PORT_FRAME_OPS
+extern inline void avm_port_frame_clear(struct avm *m, avm_pfn_t pfn);
+extern inline void avm_port_frame_copy(struct avm *m, avm_pfn_t to, avm_pfn_t from);
+extern inline void avm_port_frame_read(struct avm *m, avm_pfn_t pfn, size_t offset, void *buf,
+				       size_t len);
+extern inline void avm_port_frame_write(struct avm *m, avm_pfn_t pfn, size_t offset,
+					const void *buf, size_t len);
+#endif
 
 /*
  * AVM_PFN_NONE: the port has none, which reclaim may mend (R8.7), or a test wants a failure that nothing mends.
@@ -73,6 +83,15 @@ struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use)
 struct avm_page *avm_page_alloc_exclusive(struct avm *m)
 {
 	return page_new(m, AVM_FRAME_USER, AVM_PG_INUSE | AVM_PG_EXCLUSIVE);
+}
+
+struct avm_page *avm_page_pop(struct avm_list *list)
+{
+	struct avm_page *page = avm_list_first_or_null(list, struct avm_page, lru);
+
+	if (page)
+		avm_list_del(&page->lru);
+	return page;
 }
 
 bool avm_page_tryget(struct avm_page *page)

@@ -112,6 +112,9 @@ AVM_ONE_STEP struct avm_file *avm_page_file(const struct avm_page *page)
 	return (struct avm_file *)atomic_load_explicit(&page->mapping, memory_order_relaxed);
 }
 
+/* Takes the first page off a list by page->lru that is the caller's; NULL: it is empty. */
+struct avm_page *avm_page_pop(struct avm_list *list);
+
 static inline void avm_count(struct avm *m, enum avm_event e, uint64_t n)
 {
 	atomic_fetch_add_explicit(&m->events[e], n, memory_order_relaxed);

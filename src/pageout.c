@@ -18,14 +18,11 @@
 #include "rmap.h"
 
 /* The page of an entry; NULL: none, or not ours to judge. => table locked. */
-static struct avm_page *page_behind(struct avm *m, avm_pte_t pte)
+static struct avm_page *page_behind(const struct avm_ptc *c)
 {
-	struct avm_page *page;
+	struct avm_page *page = avm_ptc_page(c);
 
-	if (!avm_pte_present(pte) || avm_pte_special(pte))
-		return NULL;
-	page = avm_page_of(m, avm_pte_pfn(pte));
-	return page == m->zero_page ? NULL : page;
+	return page == c->mm->machine->zero_page ? NULL : page;
 }
 
 /* ---- FREE ------------------------------------------------------------------------------------ */
@@ -48,15 +45,12 @@ static bool may_be_freed(const struct avm_page *page)
 static void free_page(struct avm_ptc *c, struct avm_page *page)
 {
 	struct avm *m = c->mm->machine;
-	avm_pte_t pte;
 
 	if (!avm_page_is_anon(page) || avm_page_is_merged(page) || !avm_page_trylock(m, page))
 		return;
 	if (may_be_freed(page) && avm_swapcache_drop_idle(m, page)) {
-		pte = avm_ptc_clear(c);
 		/* The next store through any translation must be seen as the dirty bit. */
-		avm_tlb_flush(c->mm, c->addr, c->addr + AVM_PAGE_SIZE);
-		avm_ptc_set(c, avm_pte_mkclean(avm_pte_mkold(pte)));
+		avm_ptc_set(c, avm_pte_mkclean(avm_pte_mkold(avm_ptc_revoke(c))));
 		avm_page_clear(page, AVM_PG_DIRTY | AVM_PG_REFERENCED);
 		avm_page_set(page, AVM_PG_LAZYFREE);
 	}
@@ -67,7 +61,7 @@ static void free_entry(struct avm_vma *vma, struct avm_ptc *c)
 {
 	struct avm *m = vma->mm->machine;
 	avm_pte_t pte = avm_ptc_get(c);
-	struct avm_page *page = page_behind(m, pte);
+	struct avm_page *page = page_behind(c);
 
 	if (page) {
 		free_page(c, page);
@@ -87,7 +81,7 @@ static void collect(struct avm_ptc *c, struct avm_list *out)
 {
 	struct avm *m = c->mm->machine;
 	avm_pte_t pte = avm_ptc_get(c);
-	struct avm_page *page = page_behind(m, pte);
+	struct avm_page *page = page_behind(c);
 
 	/* What others map as well, they may want. */
 	if (!page || avm_page_mapcount(page) != 1 || avm_page_test(page, AVM_PG_UNEVICTABLE))
@@ -103,10 +97,9 @@ static void collect(struct avm_ptc *c, struct avm_list *out)
 /* COLD: the next to go. */
 static void put_behind(struct avm *m, struct avm_list *pages)
 {
-	while (!avm_list_empty(pages)) {
-		struct avm_page *page = avm_list_first(pages, struct avm_page, lru);
+	struct avm_page *page;
 
-		avm_list_del(&page->lru);
+	while ((page = avm_page_pop(pages))) {
 		avm_lru_putback(m, page, AVM_PUTBACK_INACTIVE);
 		avm_count(m, AVM_EV_DEACTIVATED, 1);
 	}

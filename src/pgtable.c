@@ -130,6 +130,43 @@ bool avm_ptc_next_table(struct avm_ptc *c)
 	return cursor_seek(c, c->stop);
 }
 
+static avm_small bool lock_if(struct avm_ptc *c, bool found)
+{
+	if (found)
+		avm_ptc_lock(c);
+	return found;
+}
+
+bool avm_ptc_begin(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	return lock_if(c, avm_ptc_first(c, mm, start, end));
+}
+
+bool avm_ptc_next_locked(struct avm_ptc *c)
+{
+	avm_ptc_unlock(c);
+	return lock_if(c, avm_ptc_next_table(c));
+}
+
+struct avm_page *avm_pte_page(const struct avm *m, avm_pte_t pte)
+{
+	return avm_pte_present(pte) && !avm_pte_special(pte) ? avm_page_of(m, avm_pte_pfn(pte)) :
+							       NULL;
+}
+
+struct avm_page *avm_ptc_page(const struct avm_ptc *c)
+{
+	return avm_pte_page(c->mm->machine, avm_ptc_get(c));
+}
+
+avm_pte_t avm_ptc_revoke(struct avm_ptc *c)
+{
+	avm_pte_t old = avm_ptc_clear(c);
+
+	avm_tlb_flush(c->mm, c->addr, c->addr + AVM_PAGE_SIZE);
+	return old;
+}
+
 /* ---- making ----------------------------------------------------------------------------------------- */
 
 /* An empty table, not linked anywhere, or NULL. */

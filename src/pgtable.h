@@ -6,10 +6,15 @@
  *
  *	struct avm_ptc c;
  *
+ *	for (bool more = avm_ptc_begin(&c, mm, start, end); more; more = avm_ptc_next(&c))
+ *		... avm_ptc_get(&c), avm_ptc_set(&c, pte) ...
+ *
+ * which locks each in turn, or, where more is to be done for each table than to look at its entries,
+ *
  *	for (bool more = avm_ptc_first(&c, mm, start, end); more; more = avm_ptc_next_table(&c)) {
  *		avm_ptc_lock(&c);
  *		for (; c.addr < c.stop; avm_ptc_step(&c))
- *			... avm_ptc_get(&c), avm_ptc_set(&c, pte) ...
+ *			...
  *		avm_ptc_unlock(&c);
  *	}
  *
@@ -75,6 +80,16 @@ inline void avm_ptc_unlock(struct avm_ptc *c)
 	avm_spin_unlock(c->mm->machine, &c->table->table_lock, AVM_LOCK_TABLE);
 }
 
+/*
+ * Entry by entry: to the first one of [start, end) that has a leaf table, to the next. Their table is locked; after
+ * false, which is the end, none is.
+ */
+bool avm_ptc_begin(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
+AVM_PTC_FN bool avm_ptc_next(struct avm_ptc *c);
+
+/* From the locked table to the next one, which is locked then; false when there is none. */
+bool avm_ptc_next_locked(struct avm_ptc *c);
+
 /* Two tables at once (fork, mremap): lower address of the lock first; the same table once. */
 void avm_ptc_lock_two(struct avm_ptc *a, struct avm_ptc *b);
 void avm_ptc_unlock_two(struct avm_ptc *a, struct avm_ptc *b);
@@ -90,11 +105,30 @@ static inline avm_pte_t avm_ptc_get(const struct avm_ptc *c)
 	return avm_arch_pte_load(c->pte);
 }
 
+/* The page that an entry maps; NULL: it maps none, or a bare frame. */
+struct avm_page *avm_pte_page(const struct avm *m, avm_pte_t pte);
+struct avm_page *avm_ptc_page(const struct avm_ptc *c);
+
+/* Does the entry map this page? */
+static inline bool avm_pte_maps(avm_pte_t pte, const struct avm_page *page)
+{
+	return avm_pte_present(pte) && !avm_pte_special(pte) && avm_pte_pfn(pte) == page->pfn;
+}
+
+/* What the VMA's entry for a page is at first: present, young, clean, write-protected. */
+AVM_PTC_FN avm_pte_t avm_pte_for(const struct avm_page *page, const struct avm_vma *vma);
+
 /* => table lock held. Keeps the count of used entries. Flushes nothing (R12 is the caller's). */
 AVM_PTC_FN void avm_ptc_set(struct avm_ptc *c, avm_pte_t pte);
 
 /* => table lock held. Empties the entry and returns what stood there, with the MMU's last bits. */
 AVM_PTC_FN avm_pte_t avm_ptc_clear(struct avm_ptc *c);
+
+/*
+ * The same, and no MMU has the translation any more: the last bits are the last, and nothing is stored through it before
+ * the entry is filled again (R12).
+ */
+avm_pte_t avm_ptc_revoke(struct avm_ptc *c);
 
 /*
  * For loops over a whole table: the entry i places above the cursor. avm_ptc_take() empties one that is to be filled

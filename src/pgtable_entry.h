@@ -14,6 +14,17 @@ AVM_PTC_FN bool avm_ptc_lock_seen(struct avm_ptc *c, avm_pte_t seen)
 	return false;
 }
 
+AVM_PTC_FN bool avm_ptc_next(struct avm_ptc *c)
+{
+	avm_ptc_step(c);
+	return c->addr < c->stop || avm_ptc_next_locked(c);
+}
+
+AVM_PTC_FN avm_pte_t avm_pte_for(const struct avm_page *page, const struct avm_vma *vma)
+{
+	return avm_pte_make(page->pfn, vma->flags);
+}
+
 AVM_PTC_FN void avm_ptc_set(struct avm_ptc *c, avm_pte_t pte)
 {
 	avm_pte_t old = avm_arch_pte_load(c->pte);

@@ -27,12 +27,10 @@ static struct avm_vma *usable_vma(struct avm_mm *mm, avm_addr_t addr, enum avm_a
 static struct avm_page *page_to_pin(const struct avm_vma *vma, avm_pte_t pte,
 				    enum avm_access access)
 {
-	struct avm_page *page;
+	struct avm_page *page = avm_pte_page(vma->mm->machine, pte);
 
-	if (!avm_pte_present(pte) || avm_pte_special(pte) ||
-	    (access == AVM_ACCESS_WRITE && !avm_pte_write(pte)))
+	if (!page || (access == AVM_ACCESS_WRITE && !avm_pte_write(pte)))
 		return NULL;
-	page = avm_page_of(vma->mm->machine, avm_pte_pfn(pte));
 	if (!(vma->flags & AVM_VM_SHARED) && !avm_page_test(page, AVM_PG_EXCLUSIVE))
 		return NULL;
 	return page;

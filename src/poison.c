@@ -86,8 +86,6 @@ int avm_poison(struct avm *m, avm_pfn_t pfn)
 		avm_page_unlock(m, page);
 	}
 	if (err)
-		avm_lru_putback(m, page,
-				avm_page_test(page, AVM_PG_ACTIVE) ? AVM_PUTBACK_ACTIVE :
-								     AVM_PUTBACK_INACTIVE);
+		avm_lru_putback(m, page, AVM_PUTBACK_SAME);
 	return err;
 }

@@ -214,12 +214,10 @@ static avm_noinline void shrink_page(struct shrink *s, struct avm_page *page)
 
 static avm_noinline void shrink_pages(struct shrink *s, struct avm_list *isolated)
 {
-	while (!avm_list_empty(isolated)) {
-		struct avm_page *page = avm_list_first(isolated, struct avm_page, lru);
+	struct avm_page *page;
 
-		avm_list_del(&page->lru);
+	while ((page = avm_page_pop(isolated)))
 		shrink_page(s, page);
-	}
 }
 
 uint64_t avm_reclaim_pages(struct avm *m, struct avm_list *isolated)
@@ -236,16 +234,15 @@ uint64_t avm_reclaim_pages(struct avm *m, struct avm_list *isolated)
 static avm_noinline void deactivate(struct shrink *s, enum avm_lru active, uint64_t n)
 {
 	struct avm *m = s->machine;
+	struct avm_page *page;
 	struct avm_list list;
 
 	avm_list_init(&list);
 	avm_lru_isolate(m, active, n, &list);
-	while (!avm_list_empty(&list)) {
-		struct avm_page *page = avm_list_first(&list, struct avm_page, lru);
+	while ((page = avm_page_pop(&list))) {
 		uint64_t vm_flags;
 		bool keep;
 
-		avm_list_del(&page->lru);
 		keep = avm_rmap_referenced(m, page, &vm_flags) && active == AVM_LRU_ACTIVE_FILE &&
 		       (vm_flags & AVM_VM_EXEC) && s->haste == HASTE_LRU;
 		if (!keep)

@@ -16,14 +16,15 @@
 #include "mmu_gather.h"
 #include "page.h"
 #include "swap_slot.h"
+#include "vma.h"
 
 /* ---- counts ----------------------------------------------------------------------------------------- */
 
-/* Does a walk from the page come to this address of the VMA? (V20, at the moment of mapping; gallery 10) */
-static inline __attribute__((unused)) bool
-placed_in_chain(const struct avm_page *page, const struct avm_vma *vma, uint64_t index)
+#ifdef AVM_DEBUG
+bool avm_rmap_placed(const struct avm_page *page, const struct avm_vma *vma, avm_addr_t addr)
 {
 	uintptr_t mapping = atomic_load_explicit(&page->mapping, memory_order_relaxed);
+	uint64_t index = avm_vma_index(vma, addr);
 	const struct avm_anon_vma_chain *avc;
 
 	avm_list_for_each_entry(avc, &vma->chain, struct avm_anon_vma_chain, same_vma) {
@@ -35,34 +36,7 @@ placed_in_chain(const struct avm_page *page, const struct avm_vma *vma, uint64_t
 	}
 	return false;
 }
-
-/* Release: whoever sees the count risen sees the mapping that was set before (R6, gallery 10). */
-static void mapcount_raise(struct avm_page *page)
-{
-	atomic_fetch_add_explicit(&page->mapcount, 1, memory_order_release);
-}
-
-void avm_rmap_add_anon(struct avm_page *page, uint64_t n, struct avm_vma *vma, avm_addr_t addr)
-{
-	for (uint64_t i = 0; i < n; i++) {
-		AVM_ASSERT(
-			vma->mm->machine,
-			placed_in_chain(&page[i], vma,
-					vma->pgoff + ((addr - vma->start) >> AVM_PAGE_SHIFT) + i));
-		mapcount_raise(&page[i]);
-	}
-	(void)addr;
-	(void)vma;
-}
-
-void avm_rmap_add_file(struct avm_page *page, uint64_t n, struct avm_vma *vma)
-{
-	for (uint64_t i = 0; i < n; i++) {
-		AVM_ASSERT(vma->mm->machine, !avm_page_is_anon(&page[i]));
-		mapcount_raise(&page[i]);
-	}
-	(void)vma;
-}
+#endif
 
 void avm_rmap_remove(struct avm_page *page, uint64_t n, struct avm_vma *vma)
 {
@@ -98,41 +72,44 @@ bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t a
 
 /* ---- the walk ----------------------------------------------------------------------------------------- */
 
+/* The lock of a tree to be walked. 0, or -EBUSY (AVM_RESOLVE_TRY). */
+static avm_small int lock_tree(const struct avm_rmap_walk *w, struct avm_rwsem *lock,
+			       enum avm_lock_class class)
+{
+	if (avm_rw_try_read(w->machine, lock, class))
+		return 0;
+	if (w->mode == AVM_RESOLVE_TRY)
+		return -AVM_EBUSY;
+	avm_rw_read_always(w->machine, lock, class);
+	return 0;
+}
+
 static int begin_file(struct avm_rmap_walk *w)
 {
 	struct avm_file *file = avm_page_file(w->page);
+	int err;
 
 	if (!file || !avm_page_mapcount(w->page))
 		return -AVM_ENOENT;
-	if (avm_rw_try_read(w->machine, &file->mmap_lock, AVM_LOCK_FILE)) {
+	err = lock_tree(w, &file->mmap_lock, AVM_LOCK_FILE);
+	if (!err)
 		w->file = file;
-		return 0;
-	}
-	if (w->mode == AVM_RESOLVE_TRY)
-		return -AVM_EBUSY;
-	while (avm_rw_read(w->machine, &file->mmap_lock, AVM_LOCK_FILE))
-		;
-	w->file = file;
-	return 0;
+	return err;
 }
 
 /* The family of the item, if one is left. The item holds it, and the page the item. -EBUSY (AVM_RESOLVE_TRY). */
 static int enter_item(struct avm_rmap_walk *w, const struct avm_merged_item *item)
 {
-	struct avm_rwsem *lock;
+	int err;
 
 	w->item = item;
 	w->anon_vma = NULL;
 	w->position = NULL;
 	if (!item)
 		return -AVM_ENOENT;
-	lock = &avm_family_root(item->anon_vma)->lock;
-	if (!avm_rw_try_read(w->machine, lock, AVM_LOCK_FAMILY)) {
-		if (w->mode == AVM_RESOLVE_TRY)
-			return -AVM_EBUSY;
-		while (avm_rw_read(w->machine, lock, AVM_LOCK_FAMILY))
-			;
-	}
+	err = lock_tree(w, &avm_family_root(item->anon_vma)->lock, AVM_LOCK_FAMILY);
+	if (err)
+		return err;
 	w->anon_vma = item->anon_vma;
 	w->index = item->index;
 	return 0;
@@ -210,8 +187,8 @@ void avm_rmap_begin_moving(struct avm_rmap_walk *w, struct avm *m, struct avm_pa
 		avm_family_lock_read(m, pin);
 	else
 		w->file = avm_page_file(like);
-	while (w->file && avm_rw_read(m, &w->file->mmap_lock, AVM_LOCK_FILE))
-		;
+	if (w->file)
+		avm_mappings_lock_read(w->file);
 	avm_count(m, AVM_EV_RMAP_WALKS, 1);
 }
 
@@ -246,7 +223,7 @@ static bool is_of_page(const struct avm_rmap_walk *w)
 	if (w->moving)
 		return avm_pte_is_entry(pte) && avm_pte_entry_kind(pte) == AVM_ENTRY_MIGRATION &&
 		       avm_pte_entry_value(pte) == w->page->pfn;
-	return avm_pte_present(pte) && !avm_pte_special(pte) && avm_pte_pfn(pte) == w->page->pfn;
+	return avm_pte_maps(pte, w->page);
 }
 
 static void leave_entry(struct avm_rmap_walk *w)
@@ -303,7 +280,7 @@ void avm_rmap_end(struct avm_rmap_walk *w)
 	if (w->anon_vma)
 		avm_family_unlock_read(w->machine, w->anon_vma);
 	else if (w->file)
-		avm_rw_unlock_read(w->machine, &w->file->mmap_lock, AVM_LOCK_FILE);
+		avm_mappings_unlock_read(w->file);
 	avm_count(w->machine, AVM_EV_RMAP_VISITED, w->visited);
 	avm_count(w->machine, AVM_EV_RMAP_MAPPED, w->mapped);
 }
@@ -336,9 +313,8 @@ unsigned avm_rmap_referenced(struct avm *m, struct avm_page *page, uint64_t *vm_
 static bool clean_entry(struct avm_ptc *c)
 {
 	/* Cleared first, so that no dirty bit set by the MMU meanwhile is lost. */
-	avm_pte_t pte = avm_ptc_clear(c);
+	avm_pte_t pte = avm_ptc_revoke(c);
 
-	avm_tlb_flush(c->mm, c->addr, c->addr + AVM_PAGE_SIZE);
 	avm_ptc_set(c, avm_pte_mkclean(avm_pte_wrprotect(pte)));
 	return avm_pte_dirty(pte);
 }

@@ -12,11 +12,29 @@
 #include "page.h"
 #include "pgtable.h"
 
+/* Does a walk from the page come to this address of the VMA? (V20, at the moment of mapping; gallery 10) */
+bool avm_rmap_placed(const struct avm_page *page, const struct avm_vma *vma, avm_addr_t addr);
+
+/* Release: whoever sees the count risen sees the mapping that was set before (R6, gallery 10). */
+AVM_ONE_STEP void avm_rmap_raise(struct avm_page *page)
+{
+	atomic_fetch_add_explicit(&page->mapcount, 1, memory_order_release);
+}
+
 /*
  * An entry that maps an anonymous page is about to be written: mapcount rises. The page has been placed
  * (avm_family_place) before. => table lock of the entry.
  */
-void avm_rmap_add_anon(struct avm_page *page, uint64_t n, struct avm_vma *vma, avm_addr_t addr);
+AVM_ONE_STEP void avm_rmap_add_anon(struct avm_page *page, uint64_t n, struct avm_vma *vma,
+				    avm_addr_t addr)
+{
+	(void)addr;
+	for (uint64_t i = 0; i < n; i++) {
+		AVM_ASSERT(vma->mm->machine,
+			   avm_rmap_placed(&page[i], vma, addr + (i << AVM_PAGE_SHIFT)));
+		avm_rmap_raise(&page[i]);
+	}
+}
 
 /* The same for one page that nobody but the caller knows: not a count to be raised, but the first. */
 static inline void avm_rmap_add_new(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr)
@@ -42,11 +60,17 @@ static inline void avm_rmap_share_anon(struct avm_page *page)
 		return;
 	}
 	avm_page_get(page);
-	atomic_fetch_add_explicit(&page->mapcount, 1, memory_order_release);
+	avm_rmap_raise(page);
 }
 
 /* The same for a page-cache page. */
-void avm_rmap_add_file(struct avm_page *page, uint64_t n, struct avm_vma *vma);
+AVM_ONE_STEP void avm_rmap_add_file(struct avm_page *page, uint64_t n, struct avm_vma *vma)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		AVM_ASSERT(vma->mm->machine, !avm_page_is_anon(&page[i]));
+		avm_rmap_raise(&page[i]);
+	}
+}
 
 /* An entry has been cleared: mapcount falls. mapping stays (R5.5). => table lock. */
 void avm_rmap_remove(struct avm_page *page, uint64_t n, struct avm_vma *vma);

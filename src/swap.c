@@ -73,7 +73,7 @@ static bool known_exclusive(const struct swapin *in)
 static void map_placed(const struct swapin *in, struct avm_page *page, bool exclusive)
 {
 	struct avm_vma *vma = in->vma;
-	avm_pte_t pte = avm_pte_make(page->pfn, vma->flags);
+	avm_pte_t pte = avm_pte_for(page, vma);
 
 	avm_rmap_add_anon(page, 1, vma, in->c->addr);
 	avm_rss_add(vma->mm, AVM_RSS_SWAP, -1);

@@ -76,10 +76,9 @@ static avm_pte_t replacement(const struct unmap *u, struct avm_mm *mm, bool writ
 /* => the walk stands on an entry, locked. False: it stays. */
 static bool unmap_entry(const struct unmap *u, struct avm_rmap_walk *w)
 {
-	avm_pte_t pte = avm_ptc_clear(&w->c), entry;
+	avm_pte_t pte = avm_ptc_revoke(&w->c), entry;
 	bool exclusive;
 
-	avm_tlb_flush(w->c.mm, w->c.addr, w->c.addr + AVM_PAGE_SIZE);
 	if (avm_pte_dirty(pte))
 		avm_page_set(u->page, AVM_PG_DIRTY);
 	if (!may_go(u, w->vma, pte)) {

@@ -120,26 +120,26 @@ static avm_small struct avm_vma *pool_take(struct avm_pool *pool)
 	return avm_list_entry(first, struct avm_vma, link);
 }
 
-static avm_small struct avm_vma *pool_take_vma(struct avm_pool *pool, struct avm_mm *mm,
-					       const struct avm_range *r)
+static avm_small struct avm_vma *pool_take_vma(struct avm_pool *pool, const struct avm_range *r)
 {
 	struct avm_vma *vma;
 
-	AVM_BUG_ON(mm->machine, !pool->nr_vmas);
+	AVM_BUG_ON(pool->mm->machine, !pool->nr_vmas);
 	vma = pool_take(pool);
-	vma_set(vma, mm, r);
+	vma_set(vma, pool->mm, r);
 	return vma;
 }
 
 /* Frees VMAs of the pool until `keep` are left. */
-static avm_small void pool_trim_vmas(struct avm_mm *mm, struct avm_pool *pool, unsigned keep)
+static avm_small void pool_trim_vmas(struct avm_pool *pool, unsigned keep)
 {
 	while (pool->nr_vmas > keep)
-		avm_vma_free(mm, pool_take(pool));
+		avm_vma_free(pool->mm, pool_take(pool));
 }
 
-int avm_pool_fill(struct avm_mm *mm, struct avm_pool *pool, unsigned vmas, uint64_t avcs)
+int avm_pool_fill(struct avm_pool *pool, unsigned vmas, uint64_t avcs)
 {
+	struct avm_mm *mm = pool->mm;
 	unsigned before = pool->nr_vmas;
 
 	for (unsigned i = 0; i < vmas; i++) {
@@ -157,13 +157,15 @@ int avm_pool_fill(struct avm_mm *mm, struct avm_pool *pool, unsigned vmas, uint6
 		goto fail;
 	return 0;
 fail:
-	pool_trim_vmas(mm, pool, before);
+	pool_trim_vmas(pool, before);
 	return -AVM_ENOMEM;
 }
 
-void avm_pool_drain(struct avm_mm *mm, struct avm_pool *pool)
+void avm_pool_drain(struct avm_pool *pool)
 {
-	pool_trim_vmas(mm, pool, 0);
+	struct avm_mm *mm = pool->mm;
+
+	pool_trim_vmas(pool, 0);
 	if (!AVM_FAST || pool->avcs.nr)
 		avm_avc_pool_drain(mm->machine, &pool->avcs);
 	avm_vma_tree_keep(&mm->vmas, KEPT_INSERTS);
@@ -248,13 +250,12 @@ static struct avm_vma *faulted_part(const struct part *parts, unsigned nr)
 	return NULL;
 }
 
-static avm_noinline void set_range(struct avm_mm *mm, struct avm_vma *vma, avm_addr_t start,
-				   avm_addr_t end)
+static avm_noinline void set_range(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
 	/* R1.2: stays right, below the old start as well. */
 	uint64_t pgoff = avm_vma_index(vma, start);
 
-	avm_vma_tree_set_range(&mm->vmas, vma, start, end);
+	avm_vma_tree_set_range(&vma->mm->vmas, vma, start, end);
 	vma->pgoff = pgoff;
 }
 
@@ -266,29 +267,30 @@ static bool joins(const struct part *p, const struct part *grows)
 }
 
 /* A part that its VMA loses: the VMA is the first of the parts, and keeps what is below. */
-static avm_small void split_off(struct avm_mm *mm, struct avm_vma *vma, const struct part *upper)
+static avm_small void split_off(struct avm_vma *vma, const struct part *upper)
 {
 	if (AVM_FAST) {
-		avm_vma_tree_split(&mm->vmas, vma, upper->vma);
+		avm_vma_tree_split(&vma->mm->vmas, vma, upper->vma);
 		return;
 	}
 	upper->vma->end = upper->end;
-	set_range(mm, vma, vma->start, upper->start);
-	avm_vma_tree_insert(&mm->vmas, upper->vma);
+	set_range(vma, vma->start, upper->start);
+	avm_vma_tree_insert(&vma->mm->vmas, upper->vma);
 }
 
 /*
  * The set itself, in an order in which no two VMAs ever overlap: leave, shrink, grow; or parts of the first one enter.
  * Returns the part that grew, or NULL: afterwards the ranges do not tell any more.
  */
-static const struct part *relayout_set(struct avm_mm *mm, const struct part *parts, unsigned nr)
+static const struct part *relayout_set(const struct part *parts, unsigned nr)
 {
+	struct avm_vma_tree *tree = &parts[0].vma->mm->vmas;
 	const struct part *grows = NULL;
 	struct avm_vma *last = NULL;
 
 	if (parts[nr - 1].fresh) {
 		while (--nr)
-			split_off(mm, parts[0].vma, &parts[nr]);
+			split_off(parts[0].vma, &parts[nr]);
 		return NULL;
 	}
 	for (unsigned i = 0; i < nr; i++)
@@ -300,14 +302,14 @@ static const struct part *relayout_set(struct avm_mm *mm, const struct part *par
 		if (joins(&parts[i], grows))
 			last = last && last->start > vma->start ? last : vma;
 		else if (part_goes(&parts[i]))
-			avm_vma_tree_erase(&mm->vmas, vma);
+			avm_vma_tree_erase(tree, vma);
 		else if (&parts[i] != grows)
-			set_range(mm, vma, parts[i].start, parts[i].end);
+			set_range(vma, parts[i].start, parts[i].end);
 	}
 	if (last)
-		avm_vma_tree_join(&mm->vmas, grows->vma, last);
+		avm_vma_tree_join(tree, grows->vma, last);
 	else if (grows)
-		set_range(mm, grows->vma, grows->start, grows->end);
+		set_range(grows->vma, grows->start, grows->end);
 	return grows;
 }
 
@@ -333,14 +335,13 @@ static void lock_parts(const struct part *parts, unsigned nr)
  * order. Cannot fail: needs one chain entry in the pool for each entry of a chain to be cloned. Parts that go are out of
  * everything and still to be freed. => mmap_lock write.
  */
-static void relayout(struct avm_mm *mm, struct avm_pool *pool, const struct part *parts,
-		     unsigned nr)
+static void relayout(struct avm_pool *pool, const struct part *parts, unsigned nr)
 {
 	struct avm_vma *faulted = faulted_part(parts, nr);
 	struct avm_file *file = parts[0].vma->file;
 	const struct part *grown;
 
-	avm_assert_mmap_write_locked(mm);
+	avm_assert_mmap_write_locked(parts[0].vma->mm);
 	lock_parts(parts, nr);
 	avm_mappings_lock(file);
 	if (faulted)
@@ -352,7 +353,7 @@ static void relayout(struct avm_mm *mm, struct avm_pool *pool, const struct part
 		file_detach(parts[i].vma);
 		avm_family_detach(parts[i].vma);
 	}
-	grown = relayout_set(mm, parts, nr);
+	grown = relayout_set(parts, nr);
 	for (unsigned i = 0; i < nr; i++) {
 		struct avm_vma *vma = parts[i].vma;
 
@@ -370,7 +371,7 @@ static void relayout(struct avm_mm *mm, struct avm_pool *pool, const struct part
 		for (unsigned i = 0; i < nr; i++)
 			if (part_goes(&parts[i]) && avm_vma_anon(parts[i].vma))
 				avm_family_drop(parts[i].vma, &pool->avcs);
-		avm_rw_unlock_write(mm->machine, &root->lock, AVM_LOCK_FAMILY);
+		avm_rw_unlock_write(faulted->mm->machine, &root->lock, AVM_LOCK_FAMILY);
 	}
 	avm_mappings_unlock(file);
 }
@@ -478,7 +479,7 @@ static struct avm_vma *give_away(struct avm_pool *pool, struct avm_vma *vma,
 				 struct avm_vma *next)
 {
 	struct avm_vma *taker = plan == MERGE_NEXT ? next : prev;
-	struct avm_mm *mm = taker->mm;
+	struct avm_mm *mm = pool->mm;
 	struct part parts[3];
 	unsigned nr = 0;
 
@@ -494,32 +495,31 @@ static struct avm_vma *give_away(struct avm_pool *pool, struct avm_vma *vma,
 					     plan == MERGE_BOTH ? next->end : r->end, false };
 	if (plan == MERGE_BOTH)
 		parts[nr++] = (struct part){ next, next->start, next->start, false };
-	relayout(mm, pool, parts, nr);
+	relayout(pool, parts, nr);
 	avm_count(mm->machine, AVM_EV_MERGE, bury(mm, parts, nr));
 	return taker;
 }
 
 /* A range between `prev` and `next`, which may be NULL. */
-static struct avm_vma *add_between(struct avm_mm *mm, struct avm_pool *pool,
-				   const struct avm_range *r, struct avm_vma *prev,
-				   struct avm_vma *next)
+static struct avm_vma *add_between(struct avm_pool *pool, const struct avm_range *r,
+				   struct avm_vma *prev, struct avm_vma *next)
 {
-	enum merge plan = merge_plan(mm, r, prev, next, NULL);
+	enum merge plan = merge_plan(pool->mm, r, prev, next, NULL);
 	struct avm_vma *vma;
 
 	if (plan != MERGE_NONE)
 		return give_away(pool, NULL, r, plan, prev, next);
-	vma = pool_take_vma(pool, mm, r);
+	vma = pool_take_vma(pool, r);
 	avm_vma_enter(vma);
 	return vma;
 }
 
-struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const struct avm_range *r,
+struct avm_vma *avm_vma_add(struct avm_pool *pool, const struct avm_range *r,
 			    struct avm_vma *next)
 {
 	if (!AVM_FAST || !next) /* behind all, or not looked for */
-		next = avm_mm_find(mm, r->start);
-	return add_between(mm, pool, r, r->first_of_heap ? NULL : avm_vma_before(mm, next), next);
+		next = avm_mm_find(pool->mm, r->start);
+	return add_between(pool, r, r->first_of_heap ? NULL : avm_vma_before(pool->mm, next), next);
 }
 
 void avm_vma_extend(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t end)
@@ -528,52 +528,51 @@ void avm_vma_extend(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t end)
 
 	/* R2.2 keeps long chains from being cloned. Here none is: the VMA that grows stays, with its own. */
 	r.fork_child = false;
-	add_between(vma->mm, pool, &r, vma, avm_vma_next(vma));
+	add_between(pool, &r, vma, avm_vma_next(vma));
 }
 
 /* The part loses what lies above addr to a new one, the next (R3.1). */
-static avm_noinline void cut(struct avm_mm *mm, struct avm_pool *pool, struct part *part,
-			     avm_addr_t addr)
+static avm_noinline void cut(struct avm_pool *pool, struct part *part, avm_addr_t addr)
 {
 	struct avm_range r = avm_range_of(part->vma, addr, part->end);
 
-	part[1] = (struct part){ pool_take_vma(pool, mm, &r), addr, part->end, true };
+	part[1] = (struct part){ pool_take_vma(pool, &r), addr, part->end, true };
 	part->end = addr;
 }
 
 /* Makes [start, end), a part of the VMA, one of its own, which is returned. Needs the pool of as many splits. */
-static struct avm_vma *carve(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
-			     avm_addr_t start, avm_addr_t end)
+static struct avm_vma *carve(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t start,
+			     avm_addr_t end)
 {
 	struct part parts[3] = { { vma, vma->start, vma->end, false } };
 	struct part *last = parts;
 
 	if (start > vma->start)
-		cut(mm, pool, last++, start);
+		cut(pool, last++, start);
 	vma = last->vma;
 	if (end < last->end)
-		cut(mm, pool, last++, end);
+		cut(pool, last++, end);
 	if (last == parts)
 		return vma;
-	relayout(mm, pool, parts, (unsigned)(last - parts) + 1);
+	relayout(pool, parts, (unsigned)(last - parts) + 1);
 	for (const struct part *fresh = parts; fresh++ != last;)
 		file_opened(fresh->vma);
-	avm_count(mm->machine, AVM_EV_SPLIT, (uint64_t)(last - parts));
+	avm_count(pool->mm->machine, AVM_EV_SPLIT, (uint64_t)(last - parts));
 	return vma;
 }
 
-struct avm_vma *avm_vma_split(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
+struct avm_vma *avm_vma_split(struct avm_pool *pool, struct avm_vma *vma,
 			      avm_addr_t addr)
 {
-	return carve(mm, pool, vma, addr, vma->end);
+	return carve(pool, vma, addr, vma->end);
 }
 
 void avm_vma_resize(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
 	struct part part = { vma, start, end, false };
-	struct avm_pool none = { 0 };
+	struct avm_pool none = { .mm = vma->mm };
 
-	relayout(vma->mm, &none, &part, 1);
+	relayout(&none, &part, 1);
 }
 
 void avm_vma_enter(struct avm_vma *vma)
@@ -588,7 +587,7 @@ void avm_vma_enter(struct avm_vma *vma)
 	file_opened(vma);
 }
 
-void avm_vma_release(struct avm_mm *mm, struct avm_vma *vma)
+void avm_vma_release(struct avm_vma *vma)
 {
 	struct avm_file *file = vma->file;
 
@@ -596,17 +595,17 @@ void avm_vma_release(struct avm_mm *mm, struct avm_vma *vma)
 		file->ops->close(vma);
 	unlink_file(vma);
 	avm_family_unlink(vma);
-	avm_vma_free(mm, vma);
+	avm_vma_free(vma->mm, vma);
 	if (file)
 		avm_file_put(file);
 }
 
-void avm_vma_remove(struct avm_mm *mm, struct avm_vma *vma)
+void avm_vma_remove(struct avm_vma *vma)
 {
-	avm_assert_mmap_write_locked(mm);
+	avm_assert_mmap_write_locked(vma->mm);
 	avm_vma_lock(vma);
-	avm_vma_tree_erase(&mm->vmas, vma);
-	avm_vma_release(mm, vma);
+	avm_vma_tree_erase(&vma->mm->vmas, vma);
+	avm_vma_release(vma);
 }
 
 /* ---- R2.5: a range of a VMA gets other attributes --------------------------------------------------------- */
@@ -623,17 +622,17 @@ static avm_noinline struct avm_range range_with(const struct avm_vma *vma, avm_a
 	return r;
 }
 
-struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
+struct avm_vma *avm_vma_modify(struct avm_pool *pool, struct avm_vma *vma,
 			       avm_addr_t start, avm_addr_t end, const struct avm_vma_attrs *attrs)
 {
 	struct avm_range r = range_with(vma, start, end, attrs);
 	struct avm_vma *prev = start == vma->start ? avm_vma_prev(vma) : NULL;
 	struct avm_vma *next = end == vma->end ? avm_vma_next(vma) : NULL;
-	enum merge plan = merge_plan(mm, &r, prev, next, vma);
+	enum merge plan = merge_plan(pool->mm, &r, prev, next, vma);
 
 	if (plan != MERGE_NONE)
 		return give_away(pool, vma, &r, plan, prev, next);
-	vma = carve(mm, pool, vma, start, end);
+	vma = carve(pool, vma, start, end);
 	avm_vma_lock(vma);
 	avm_vma_set_flags(vma, attrs->flags);
 	vma->policy = attrs->policy;
@@ -655,7 +654,7 @@ static bool boundary_moves(const struct avm_vma *vma, avm_addr_t start, avm_addr
 	return n && (n->end == start || n->start == end) && refusal(&r, n) == AVM_NR_REFUSALS;
 }
 
-int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *first,
+int avm_vma_modify_reserve(struct avm_pool *pool, struct avm_vma *first,
 			   avm_addr_t start, avm_addr_t end, const struct avm_vma_attrs *attrs)
 {
 	struct avm_vma *prev = avm_vma_prev(first);
@@ -679,7 +678,7 @@ int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, struct avm_
 			avcs += chain;
 		}
 	}
-	if (splits && !avm_vma_room(mm, splits) && !boundary_moves(first, start, end, attrs))
+	if (splits && !avm_vma_room(pool->mm, splits) && !boundary_moves(first, start, end, attrs))
 		return -AVM_ENOMEM;
-	return avm_pool_fill(mm, pool, splits, avcs);
+	return avm_pool_fill(pool, splits, avcs);
 }

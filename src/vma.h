@@ -16,7 +16,8 @@
 #include "anonvm/mm.h"
 #include "anonvm/vma.h"
 
-struct avm_pool { /* begins as zero */
+struct avm_pool { /* begins as zero but for mm */
+	struct avm_mm *mm; /* whose VMAs it is for */
 	struct avm_list *vmas; /* free VMAs, by link.next */
 	unsigned nr_vmas;
 	struct avm_avc_pool avcs;
@@ -26,8 +27,8 @@ struct avm_pool { /* begins as zero */
  * Adds `vmas` VMAs (and the tree nodes to insert them) and `avcs` chain entries. 0, or -ENOMEM with the pool
  * as it was. No lock below mmap_lock held. Sleeps.
  */
-int avm_pool_fill(struct avm_mm *mm, struct avm_pool *pool, unsigned vmas, uint64_t avcs);
-void avm_pool_drain(struct avm_mm *mm, struct avm_pool *pool);
+int avm_pool_fill(struct avm_pool *pool, unsigned vmas, uint64_t avcs);
+void avm_pool_drain(struct avm_pool *pool);
 
 /* The attributes that decide about merging, of a range that is not, or not yet, a VMA of its own. */
 struct avm_range {
@@ -51,7 +52,7 @@ struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_a
  * takes the range: of r->anon_vma, which mremap gives, only merging takes notice.
  * Accounting (total_vm and so on) is the caller's. Returns the VMA that holds the range now.
  */
-struct avm_vma *avm_vma_add(struct avm_mm *mm, struct avm_pool *pool, const struct avm_range *r,
+struct avm_vma *avm_vma_add(struct avm_pool *pool, const struct avm_range *r,
 			    struct avm_vma *next);
 
 /*
@@ -63,7 +64,7 @@ void avm_vma_extend(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t end);
 /*
  * Splits at addr (R3.1): returns the upper part. Needs 1 VMA and vma->chain_len chain entries. Cannot fail.
  */
-struct avm_vma *avm_vma_split(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
+struct avm_vma *avm_vma_split(struct avm_pool *pool, struct avm_vma *vma,
 			      avm_addr_t addr);
 
 /*
@@ -74,7 +75,7 @@ struct avm_vma_attrs {
 	uint64_t flags;
 	uint32_t policy, name;
 };
-struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *vma,
+struct avm_vma *avm_vma_modify(struct avm_pool *pool, struct avm_vma *vma,
 			       avm_addr_t start, avm_addr_t end, const struct avm_vma_attrs *attrs);
 
 /*
@@ -83,7 +84,7 @@ struct avm_vma *avm_vma_modify(struct avm_mm *mm, struct avm_pool *pool, struct 
  * Also -ENOMEM when the splits would exceed mm's limit of VMAs. `first`: the first VMA of the range; `attrs`: what its
  * part is to have; when it is the only one, and goes to a neighbour, nothing is split.
  */
-int avm_vma_modify_reserve(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *first,
+int avm_vma_modify_reserve(struct avm_pool *pool, struct avm_vma *first,
 			   avm_addr_t start, avm_addr_t end, const struct avm_vma_attrs *attrs);
 
 /*
@@ -99,10 +100,10 @@ void avm_vma_resize(struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
 void avm_vma_enter(struct avm_vma *vma);
 
 /* A VMA that is locked, and off the set or about to go with it, leaves its file and its family, and is freed. */
-void avm_vma_release(struct avm_mm *mm, struct avm_vma *vma);
+void avm_vma_release(struct avm_vma *vma);
 
 /* Takes a VMA out of the set, its trees and its family, and frees it. Its entries are empty. Cannot fail. */
-void avm_vma_remove(struct avm_mm *mm, struct avm_vma *vma);
+void avm_vma_remove(struct avm_vma *vma);
 
 /* May this many more VMAs be made? (R17) */
 bool avm_vma_room(const struct avm_mm *mm, unsigned more);

@@ -136,14 +136,12 @@ static void zap_mapping(struct avm_vma *vma, uint64_t first, uint64_t last, enum
 
 void avm_zap_file(struct avm_file *file, uint64_t first, uint64_t last, enum avm_zap_what what)
 {
-	struct avm *m = file->machine;
 	struct avm_vma *vma;
 
 	/* Cannot be given up half-way: what was cut off a file must be gone. */
-	while (avm_rw_read(m, &file->mmap_lock, AVM_LOCK_FILE))
-		;
+	avm_mappings_lock_read(file);
 	for (vma = avm_mappings_iter_first(&file->mappings, first, last); vma;
 	     vma = avm_mappings_iter_next(vma, first, last))
 		zap_mapping(vma, first, last, what);
-	avm_rw_unlock_read(m, &file->mmap_lock, AVM_LOCK_FILE);
+	avm_mappings_unlock_read(file);
 }

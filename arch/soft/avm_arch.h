@@ -170,7 +170,7 @@ static inline avm_pte_t avm_pte_mkspecial(avm_pte_t p)
 
 static inline bool avm_pte_is_entry(avm_pte_t p)
 {
-	return !avm_pte_empty(p) && !avm_pte_present(p);
+	return !avm_pte_present(p) && (p & SOFT_ENTRY_KIND);
 }
 
 static inline enum avm_entry_kind avm_pte_entry_kind(avm_pte_t p)
