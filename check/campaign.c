@@ -107,6 +107,7 @@ static bool run_program(const struct campaign *g, struct check *c, struct shared
 		program_run(c, &s->now.program, &s->now.schedule, &s->now.result);
 		s->tally.executions++;
 		s->tally.points += s->now.result.points;
+		s->tally.trace = (s->tally.trace ^ s->now.result.trace) * UINT64_C(0x100000001b3);
 		if (s->now.result.finding[0])
 			return false;
 		length = length ? length : s->now.result.points;

@@ -198,6 +198,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
 static void print_json(const struct options *o, const struct tally *t, const struct finding *f,
 		       unsigned operations)
 {
+	char trace[20];
 	json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:i}", "seed",
 			      (json_int_t)o->campaign.seed, "executions",
 			      (json_int_t)t->executions, "programs", (json_int_t)t->programs,
@@ -205,6 +206,8 @@ static void print_json(const struct options *o, const struct tally *t, const str
 			      (json_int_t)t->repeated, "diverged", (json_int_t)t->diverged,
 			      "seconds", t->seconds, "findings", f ? 1 : 0);
 
+	snprintf(trace, sizeof(trace), "%016llx", (ull)t->trace);
+	json_object_set_new(j, "trace", json_string(trace));
 	if (f) {
 		json_object_set_new(j, "finding", json_string(f->result.finding));
 		json_object_set_new(j, "program", json_integer((json_int_t)f->program.seed));

@@ -112,6 +112,7 @@ struct finding {
 
 struct tally {
 	uint64_t executions, programs, points;
+	uint64_t trace; /* a hash of all executions in their order */
 	uint64_t repeated, diverged; /* run twice, and the second time otherwise */
 	double seconds;
 };
