@@ -82,15 +82,16 @@ static bool is_over(const struct campaign *g, const struct shared *s, double beg
 	       (g->seconds > 0 && now() - begin >= g->seconds);
 }
 
-/* The same again, by its list of switches: everything must happen as before. */
+/* The same again, by its list of switches, and from the beginning: everything must happen as before. */
 static bool repeats(struct check *c, struct shared *s)
 {
-	struct result again;
+	struct result again, setup;
 
 	if (s->now.schedule.overflow)
 		return true;
 	s->now.schedule.strategy = CHECK_REPLAY;
 	program_run(c, &s->now.program, &s->now.schedule, &again);
+	program_open(&s->now.program, &setup);
 	s->tally.repeated++;
 	s->tally.executions++;
 	s->tally.diverged += again.trace != s->now.result.trace;
@@ -101,11 +102,16 @@ static bool repeats(struct check *c, struct shared *s)
 static bool run_program(const struct campaign *g, struct check *c, struct shared *s, double begin)
 {
 	uint32_t length = 0;
+	struct result setup;
 
+	program_open(&s->now.program, &setup);
 	for (unsigned i = 0; i < SCHEDULES && !is_over(g, s, begin); i++) {
 		draw_schedule(g, &s->now.program, i, length, &s->now.schedule);
-		program_run(c, &s->now.program, &s->now.schedule, &s->now.result);
+		s->now.result = setup;
+		if (!setup.finding[0])
+			program_go(c, &s->now.schedule, &s->now.result, NULL, NULL);
 		s->tally.executions++;
+		s->tally.known += s->now.result.known;
 		s->tally.points += s->now.result.points;
 		s->tally.trace = (s->tally.trace ^ s->now.result.trace) * UINT64_C(0x100000001b3);
 		if (s->now.result.finding[0])

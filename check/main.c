@@ -207,6 +207,7 @@ static void print_json(const struct options *o, const struct tally *t, const str
 			      "seconds", t->seconds, "findings", f ? 1 : 0);
 
 	snprintf(trace, sizeof(trace), "%016llx", (ull)t->trace);
+	json_object_set_new(j, "known", json_integer((json_int_t)t->known));
 	json_object_set_new(j, "trace", json_string(trace));
 	if (f) {
 		json_object_set_new(j, "finding", json_string(f->result.finding));

@@ -75,6 +75,7 @@ struct result {
 	uint32_t thread_points[CHECK_THREADS];
 	uint64_t trace;
 	int op[CHECK_THREADS]; /* that each thread was at when it ended */
+	bool known; /* it ended as another execution of the program, which was looked at */
 	char finding[512]; /* "": none */
 };
 
@@ -82,7 +83,15 @@ struct result {
 typedef void run_observer(void *context, unsigned from, unsigned to, const int *op,
 			  const void *site);
 
-/* One execution. What a finding leaves behind is not given back: end the process soon. */
+/*
+ * A machine on which the set-up has run (r->finding: or has failed), and any number of executions that begin there. One program
+ * is open at a time; `pr` stays until the next.
+ */
+void program_open(const struct program *pr, struct result *r);
+void program_go(struct check *c, struct check_schedule *schedule, struct result *r,
+		run_observer *observer, void *context);
+
+/* One execution, on a machine of its own. What a finding leaves behind is not given back: end the process soon. */
 void program_run(struct check *c, const struct program *pr, struct check_schedule *schedule,
 		 struct result *r);
 void program_run_observed(struct check *c, const struct program *pr,
@@ -112,6 +121,7 @@ struct finding {
 
 struct tally {
 	uint64_t executions, programs, points;
+	uint64_t known; /* ended in a state that had been looked at */
 	uint64_t trace; /* a hash of all executions in their order */
 	uint64_t repeated, diverged; /* run twice, and the second time otherwise */
 	double seconds;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "check_memory.h"
+#include "check_region.h"
 #undef memset
 #undef memcpy
 
@@ -39,6 +40,8 @@ void __tsan_func_exit(void)
 	void __tsan_##name(void *at); \
 	void __tsan_##name(void *at) \
 	{ \
+		if (write) \
+			check_wrote(at, size); \
 		check_plain(at, size, write, SITE); \
 	}
 
@@ -79,12 +82,14 @@ void __tsan_read_range(void *at, unsigned long size)
 
 void __tsan_write_range(void *at, unsigned long size)
 {
+	check_wrote(at, size);
 	check_plain(at, size, true, SITE);
 }
 
 /* The compiler tells nothing of these (check_memory.h). */
 void *check_memset(void *at, int value, size_t size)
 {
+	check_wrote(at, size);
 	check_plain(at, size, true, SITE);
 	return memset(at, value, size);
 }
@@ -92,6 +97,7 @@ void *check_memset(void *at, int value, size_t size)
 void *check_memcpy(void *to, const void *from, size_t size)
 {
 	check_plain(from, size, false, SITE);
+	check_wrote(to, size);
 	check_plain(to, size, true, SITE);
 	return memcpy(to, from, size);
 }
@@ -104,6 +110,7 @@ void *check_memcpy(void *to, const void *from, size_t size)
 	type __tsan_atomic##bits##_fetch_##name(volatile type *at, type value, int order) \
 	{ \
 		check_point(at, true, SITE); \
+		check_wrote(at, sizeof(type)); \
 		check_atomic(at, sizeof(type), CHECK_UPDATE, order, SITE); \
 		return __atomic_fetch_##name(at, value, __ATOMIC_SEQ_CST); \
 	}
@@ -118,6 +125,8 @@ void *check_memcpy(void *to, const void *from, size_t size)
 		check_point(at, true, site); \
 		done = __atomic_compare_exchange_n(at, expected, value, 0, __ATOMIC_SEQ_CST, \
 						   __ATOMIC_SEQ_CST); \
+		if (done) \
+			check_wrote(at, sizeof(type)); \
 		check_atomic(at, sizeof(type), done ? CHECK_UPDATE : CHECK_LOAD, \
 			     done ? order : failed, site); \
 		return done; \
@@ -145,12 +154,14 @@ void *check_memcpy(void *to, const void *from, size_t size)
 	void __tsan_atomic##bits##_store(volatile type *at, type value, int order) \
 	{ \
 		check_point(at, true, SITE); \
+		check_wrote(at, sizeof(type)); \
 		check_atomic(at, sizeof(type), CHECK_STORE, order, SITE); \
 		__atomic_store_n(at, value, __ATOMIC_SEQ_CST); \
 	} \
 	type __tsan_atomic##bits##_exchange(volatile type *at, type value, int order) \
 	{ \
 		check_point(at, true, SITE); \
+		check_wrote(at, sizeof(type)); \
 		check_atomic(at, sizeof(type), CHECK_UPDATE, order, SITE); \
 		return __atomic_exchange_n(at, value, __ATOMIC_SEQ_CST); \
 	} \

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "check_priv.h"
+#include "check_region.h"
 
 static void (*outside)(const char *what);
 
@@ -29,6 +30,11 @@ unsigned avm_port_cpu_id(struct avm *m)
 {
 	(void)m;
 	return check_running ? check_running->current % CHECK_THREADS : 0;
+}
+
+void sim_wrote(const void *at, size_t size)
+{
+	check_wrote(at, size);
 }
 
 /* ---- RCU ------------------------------------------------------------------------------------------------------------- */

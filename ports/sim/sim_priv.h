@@ -129,6 +129,17 @@ struct sim {
 	avm_addr_t poisoned_addr;
 };
 
+/* The port has written to a page table: a word for who keeps track of what changes. */
+#ifdef AVM_CHECK
+void sim_wrote(const void *at, size_t size);
+#else
+static inline void sim_wrote(const void *at, size_t size)
+{
+	(void)at;
+	(void)size;
+}
+#endif
+
 /* What goes wrong is counted, remembered and logged; the simulation goes on. */
 void sim_error(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
