@@ -46,6 +46,7 @@ struct check {
 	struct check_coroutine outside;
 	unsigned nr_threads, current; /* CHECK_THREADS: outside */
 	uint32_t points, writes;
+	uint32_t quiet; /* points up to which there is nothing to decide */
 	uint64_t trace;
 	uint64_t random;
 	uint32_t next_switch; /* CHECK_STICKY, CHECK_PCT: index in `at` */
@@ -63,7 +64,27 @@ struct check {
 extern struct check *
 	check_running; /* the one that has threads going; the callbacks of the compiler know no other way */
 
+/* Does another thread go on at this point? => the thread's turn has come again */
+void check_decide(struct check *c, const void *site);
+
 /* A scheduling point: before the access. */
-void check_point(const volatile void *object, bool write, const void *site);
+static inline void check_point(const volatile void *object, bool write, const void *site)
+{
+	struct check *c = check_running;
+	struct check_thread *t;
+
+	(void)object;
+	if (!c || c->current == CHECK_THREADS)
+		return;
+	t = &c->threads[c->current];
+	t->points++;
+	c->points++;
+	if (c->points > c->quiet)
+		check_decide(c, site);
+	c->trace = (c->trace ^ (c->current + 1 + 8 * (uint64_t)write)) * UINT64_C(0x100000001b3) +
+		   t->points;
+	t->writes += write;
+	c->writes += write;
+}
 
 #endif

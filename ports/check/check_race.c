@@ -8,47 +8,75 @@
  */
 #include "check_race.h"
 
-#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #include "check_priv.h"
+#include "check_region.h"
 
 #define WORD 8u
-#define WORDS_SHIFT 15
-#define WORDS (1u << WORDS_SHIFT)
+#define KEPT 9u /* of a word: two cache lines */
+#define ELSEWHERE_SHIFT 12 /* words that are not in the region: of tests, for the most part */
+#define ELSEWHERE (1u << ELSEWHERE_SHIFT)
 #define SYNCS_SHIFT 14
 #define SYNCS (1u << SYNCS_SHIFT)
-#define KEPT 9u /* of a word: two cache lines */
+#define PAGE_WORDS (AVM_PAGE_SIZE / WORD)
 
 #define WRITES 1u
 #define ATOMIC 2u
 
-struct seen {
-	uint32_t at; /* in the course of its thread */
-	uint8_t thread, bytes, kind, unused;
-	uint32_t site; /* from the beginning of the program */
-};
+/* An access: when in the course of its thread, which thread, which bytes, which kind, each where the next one begins. */
+typedef uint64_t seen_t;
+
+#define SEEN_THREAD 32
+#define SEEN_BYTES 40
+#define SEEN_KIND 48
 
 struct word {
-	uintptr_t address;
-	uint32_t generation; /* another: free */
+	_Alignas(64) uint64_t stamp; /* not that of its page: it is as `base` of the page says */
 	uint8_t n, oldest;
-	struct seen seen[KEPT];
+	uint32_t site[KEPT]; /* from the beginning of the program */
+	seen_t seen[KEPT]; /* two of them in the first cache line */
+};
+
+/* A page of the region: pages are given and taken back as a whole, at the price of the words that were used. */
+struct page {
+	uint64_t generation; /* of the execution; another: nothing was seen */
+	uint64_t stamp;
+	bool based;
+	seen_t base; /* of every word that has another stamp */
+	uint32_t base_site;
+	uint64_t used[PAGE_WORDS / 64]; /* words that have this stamp */
+};
+
+struct elsewhere {
+	uintptr_t address;
+	uint64_t generation; /* another: free */
+	struct word word;
 };
 
 /* What the last release of an atomic object handed on. */
 struct sync {
-	uintptr_t address;
-	uint32_t generation;
+	uint64_t generation;
 	struct check_clock clock;
 };
 
+struct sync_elsewhere {
+	uintptr_t address;
+	struct sync sync;
+};
+
 struct check_races {
-	uint32_t generation; /* of the execution */
-	uint32_t nr_words, nr_syncs;
+	uint64_t generation; /* of the execution */
+	uint64_t stamp; /* the last that was given */
+	uint32_t nr_elsewhere, nr_syncs;
 	bool blind; /* more atomic objects than can be kept: the rest of the execution is not judged */
 	struct check_clock sections; /* of all read sections that have ended */
-	struct word words[WORDS];
-	struct sync syncs[SYNCS];
+	struct page pages[CHECK_REGION_SIZE / AVM_PAGE_SIZE];
+	struct word words[CHECK_REGION_SIZE / WORD];
+	struct sync syncs[CHECK_REGION_SIZE / 4]; /* at an address that four divides */
+	struct elsewhere elsewhere[ELSEWHERE];
+	struct sync_elsewhere syncs_elsewhere[SYNCS];
 };
 
 /* ---- clocks ---------------------------------------------------------------------------------------------------------- */
@@ -81,14 +109,19 @@ static struct check *watching(void)
 
 /* ---- life ------------------------------------------------------------------------------------------------------------- */
 
+/* For the most part it is never touched. */
 struct check_races *check_races_new(void)
 {
-	return calloc(1, sizeof(struct check_races));
+	void *r = mmap(NULL, sizeof(struct check_races), PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return r == MAP_FAILED ? NULL : r;
 }
 
 void check_races_free(struct check_races *r)
 {
-	free(r);
+	if (r)
+		munmap(r, sizeof(*r));
 }
 
 /* The outside is before all threads and after all: it is not in the clocks. */
@@ -97,7 +130,7 @@ void check_races_begin(struct check *c)
 	struct check_races *r = c->races;
 
 	r->generation++;
-	r->nr_words = r->nr_syncs = 0;
+	r->nr_elsewhere = r->nr_syncs = 0;
 	r->blind = false;
 	r->sections = (struct check_clock){ { 0 } };
 	for (unsigned i = 0; i < CHECK_THREADS; i++) {
@@ -108,54 +141,111 @@ void check_races_begin(struct check *c)
 
 /* ---- tables, by address ------------------------------------------------------------------------------------------------- */
 
+static bool in_region(uintptr_t address)
+{
+	return address - CHECK_REGION < CHECK_REGION_SIZE;
+}
+
+/* Forgets what was seen of its words. */
+static void page_begin(struct check_races *r, struct page *p)
+{
+	p->generation = r->generation;
+	p->stamp = ++r->stamp;
+	p->based = false;
+	memset(p->used, 0, sizeof(p->used));
+}
+
+static struct page *page_at(struct check_races *r, uintptr_t address)
+{
+	struct page *p = &r->pages[(address - CHECK_REGION) / AVM_PAGE_SIZE];
+
+	if (p->generation != r->generation)
+		page_begin(r, p);
+	return p;
+}
+
+static void word_begin(struct word *w, struct page *p, uintptr_t index)
+{
+	w->stamp = p->stamp;
+	w->n = p->based;
+	w->oldest = 0;
+	w->seen[0] = p->base;
+	w->site[0] = p->base_site;
+	p->used[index % PAGE_WORDS / 64] |= UINT64_C(1) << index % 64;
+}
+
 static uint32_t hash(uintptr_t address, unsigned shift)
 {
 	return (uint32_t)((uint64_t)address * UINT64_C(0x9e3779b97f4a7c15) >> (64 - shift));
 }
 
-/* The word, or where it would be. */
-static struct word *place_of(struct check_races *r, uintptr_t address)
+/* NULL: there are too many. Forgetting accesses misses races, and invents none. */
+static struct word *word_elsewhere(struct check_races *r, uintptr_t address)
 {
-	uint32_t i = hash(address, WORDS_SHIFT);
+	uint32_t i = hash(address, ELSEWHERE_SHIFT);
+	struct elsewhere *e;
 
-	while (r->words[i].generation == r->generation && r->words[i].address != address)
-		i = (i + 1) % WORDS;
-	return &r->words[i];
+	for (;; i++) {
+		e = &r->elsewhere[i % ELSEWHERE];
+		if (e->generation != r->generation)
+			break;
+		if (e->address == address)
+			return &e->word;
+	}
+	if (r->nr_elsewhere == ELSEWHERE / 4 * 3)
+		return NULL;
+	r->nr_elsewhere++;
+	e->address = address;
+	e->generation = r->generation;
+	e->word.n = e->word.oldest = 0;
+	return &e->word;
 }
 
-/* NULL: there are too many. Forgetting accesses misses races, and invents none. */
-static struct word *word_at(struct check_races *r, uintptr_t address)
+static inline struct word *word_at(struct check_races *r, uintptr_t address)
 {
-	struct word *w = place_of(r, address);
+	uintptr_t index = (address - CHECK_REGION) / WORD;
+	struct page *p;
 
-	if (w->generation == r->generation)
-		return w;
-	if (r->nr_words == WORDS / 4 * 3)
-		return NULL;
-	r->nr_words++;
-	w->address = address;
-	w->generation = r->generation;
-	w->n = w->oldest = 0;
-	return w;
+	if (!in_region(address))
+		return word_elsewhere(r, address);
+	p = page_at(r, address);
+	if (r->words[index].stamp != p->stamp)
+		word_begin(&r->words[index], p, index);
+	return &r->words[index];
 }
 
 /* Forgetting an edge would invent races. */
-static struct sync *sync_at(struct check_races *r, uintptr_t address)
+static struct sync *sync_elsewhere(struct check_races *r, uintptr_t address)
 {
 	static struct sync nowhere;
 	uint32_t i = hash(address, SYNCS_SHIFT);
+	struct sync_elsewhere *s;
 
-	for (; r->syncs[i].generation == r->generation; i = (i + 1) % SYNCS) {
-		if (r->syncs[i].address == address)
-			return &r->syncs[i];
+	for (;; i++) {
+		s = &r->syncs_elsewhere[i % SYNCS];
+		if (s->sync.generation != r->generation)
+			break;
+		if (s->address == address)
+			return &s->sync;
 	}
 	if (r->nr_syncs == SYNCS / 4 * 3) {
 		r->blind = true;
 		return &nowhere;
 	}
 	r->nr_syncs++;
-	r->syncs[i] = (struct sync){ address, r->generation, { { 0 } } };
-	return &r->syncs[i];
+	*s = (struct sync_elsewhere){ address, { r->generation, { { 0 } } } };
+	return &s->sync;
+}
+
+static inline struct sync *sync_at(struct check_races *r, uintptr_t address)
+{
+	struct sync *s = &r->syncs[(address - CHECK_REGION) / 4];
+
+	if (!in_region(address) || address % 4)
+		return sync_elsewhere(r, address);
+	if (s->generation != r->generation)
+		*s = (struct sync){ r->generation, { { 0 } } };
+	return s;
 }
 
 /* ---- accesses ------------------------------------------------------------------------------------------------------------ */
@@ -192,88 +282,199 @@ static const char *what(unsigned kind)
 	return names[kind];
 }
 
-/* One text for both orders in which the two may be met. */
-static void report(const struct seen *a, const struct seen *b, uintptr_t address)
+static uint32_t when(seen_t s)
 {
-	const struct seen *first =
-		a->site < b->site || (a->site == b->site && a->kind < b->kind) ? a : b;
-	const struct seen *second = first == a ? b : a;
-	char one[16], two[16], text[256];
+	return (uint32_t)s;
+}
 
-	spell(one, first->site);
-	spell(two, second->site);
+static unsigned thread_of(seen_t s)
+{
+	return s >> SEEN_THREAD & 0xff;
+}
+
+static unsigned bytes_of(seen_t s)
+{
+	return s >> SEEN_BYTES & 0xff;
+}
+
+static unsigned kind_of(seen_t s)
+{
+	return (unsigned)(s >> SEEN_KIND);
+}
+
+/* One text for both orders in which the two may be met. */
+static __attribute__((noinline, cold)) void report(seen_t a, uint32_t a_site, seen_t b,
+						   uint32_t b_site, uintptr_t address)
+{
+	bool swap = b_site < a_site || (a_site == b_site && kind_of(b) < kind_of(a));
+	char one[16], two[16], text[256];
+	seen_t first = swap ? b : a, second = swap ? a : b;
+
+	spell(one, swap ? b_site : a_site);
+	spell(two, swap ? a_site : b_site);
 	snprintf(
 		text, sizeof(text),
 		"race: %s %s and %s %s, and nothing puts one before the other; T%u and T%u at %#zx",
-		one, what(first->kind), two, what(second->kind), first->thread, second->thread,
-		(size_t)address);
+		one, what(kind_of(first)), two, what(kind_of(second)), thread_of(first),
+		thread_of(second), (size_t)address);
 	check_fail(text);
 }
 
 /* Whatever races with `old`, which is before `new`, races with `new`. */
-static bool replaces(const struct seen *new, const struct seen *old)
+static inline bool replaces(seen_t new, seen_t old)
 {
-	return !(old->bytes & ~new->bytes) && !(old->kind & WRITES & ~new->kind) &&
-	       !(new->kind &ATOMIC & ~old->kind);
+	return !((old & ~new) >> SEEN_BYTES & (0xff | WRITES << 8)) &&
+	       !((new &~old) >> SEEN_KIND & ATOMIC);
 }
 
-static bool conflict(const struct seen *a, const struct seen *b)
+static bool conflict(seen_t a, seen_t b)
 {
-	return a->thread != b->thread && (a->bytes & b->bytes) && ((a->kind | b->kind) & WRITES) &&
-	       !(a->kind & b->kind & ATOMIC);
+	return thread_of(a) != thread_of(b) && (bytes_of(a) & bytes_of(b)) &&
+	       ((kind_of(a) | kind_of(b)) & WRITES) && !(kind_of(a) & kind_of(b) & ATOMIC);
 }
 
-static void look(struct check *c, uintptr_t address, const struct seen *new)
+static __attribute__((noinline)) void look_closely(struct check *c, struct word *w,
+						   uintptr_t address, seen_t new, uint32_t site)
 {
 	const struct check_clock *now = &course_of(c)->now;
+	unsigned n = 0, there = w->n;
+
+	/* The same again, and nobody has seen that we have gone on: whoever races with this has raced already. */
+	for (unsigned i = 0; i < there; i++) {
+		if (w->seen[i] == new)
+			return;
+	}
+	for (unsigned i = 0; i < there; i++) {
+		seen_t old = w->seen[i];
+		bool before = when(old) <= now->of[thread_of(old)];
+
+		if (!before && conflict(new, old))
+			report(new, site, old, w->site[i], address);
+		if (before && replaces(new, old))
+			continue;
+		w->seen[n] = old;
+		w->site[n++] = w->site[i];
+	}
+	w->n = (uint8_t)n;
+	if (n < KEPT)
+		w->n++;
+	else
+		n = w->oldest++ % KEPT;
+	w->seen[n] = new;
+	w->site[n] = site;
+}
+
+/* Most words are one thread's, which does the same again. */
+static inline void look(struct check *c, uintptr_t address, seen_t new, uint32_t site)
+{
 	struct word *w = word_at(c->races, address);
-	uint8_t n = 0;
+	seen_t old;
 
 	if (!w)
 		return;
-	for (uint8_t i = 0; i < w->n; i++) {
-		const struct seen *old = &w->seen[i];
-		bool before = old->at <= now->of[old->thread];
-
-		if (!before && conflict(new, old))
-			report(new, old, address);
-		/* It says all that this one would. */
-		if (old->thread == new->thread && old->at == new->at &&replaces(old, new) && n == i)
-			return;
-		if (!before || !replaces(new, old))
-			w->seen[n++] = *old;
+	old = w->seen[0];
+	if (w->n > 1 || (w->n && thread_of(old) != thread_of(new))) {
+		look_closely(c, w, address, new, site);
+		return;
 	}
-	w->n = n;
-	if (n < KEPT)
-		w->seen[w->n++] = *new;
-	else
-		w->seen[w->oldest++ % KEPT] = *new;
+	if (w->n && when(old) == when(new) && replaces(old, new))
+		return;
+	if (!w->n || !replaces(new, old))
+		w->n++;
+	w->seen[w->n - 1] = new;
+	w->site[w->n - 1] = site;
 }
 
-static void access_range(struct check *c, uintptr_t at, size_t size, unsigned kind,
-			 const void *site)
+/* ... of no bytes yet */
+static inline seen_t seen_now(struct check *c, unsigned kind)
 {
-	struct seen new = { .at = course_of(c)->now.of[c->current],
-			    .thread = (uint8_t)c->current,
-			    .kind = (uint8_t)kind,
-			    .site = (uint32_t)((const char *)site - __executable_start) };
+	return course_of(c)->now.of[c->current] | (seen_t)c->current << SEEN_THREAD |
+	       (seen_t)kind << SEEN_KIND;
+}
+
+static inline uint32_t site_of(const void *site)
+{
+	return (uint32_t)((const char *)site - __executable_start);
+}
+
+static inline void access_range(struct check *c, uintptr_t at, size_t size, unsigned kind,
+				const void *site)
+{
+	seen_t new = seen_now(c, kind), bytes;
 	uintptr_t end = at + size;
 
+	if (size && at % WORD + size <= WORD) {
+		bytes = (0xffu >> (WORD - size)) << at % WORD;
+		look(c, at - at % WORD, new | bytes << SEEN_BYTES, site_of(site));
+		return;
+	}
 	while (at < end) {
 		uintptr_t word = at & ~(uintptr_t)(WORD - 1);
 		uintptr_t last = end - word < WORD ? end - word : WORD;
 
-		new.bytes = (uint8_t)((0xffu << (at - word)) & (0xffu >> (WORD - last)));
-		look(c, word, &new);
+		bytes = (0xffu << (at - word)) & (0xffu >> (WORD - last));
+		look(c, word, new | bytes << SEEN_BYTES, site_of(site));
 		at = word + WORD;
 	}
+}
+
+/* ---- pages ---------------------------------------------------------------------------------------------------------------- */
+
+static void look_back(struct check *c, uintptr_t address, seen_t old, uint32_t old_site, seen_t new,
+		      uint32_t site)
+{
+	if (when(old) > course_of(c)->now.of[thread_of(old)] && conflict(new, old))
+		report(new, site, old, old_site, address);
+}
+
+/* Every word of it is written: that alone is worth remembering afterwards, if there is no race. */
+static void write_page(struct check *c, uintptr_t address, uint32_t site)
+{
+	struct check_races *r = c->races;
+	struct page *p = page_at(r, address);
+	seen_t new = seen_now(c, WRITES) | UINT64_C(0xff) << SEEN_BYTES;
+
+	if (p->based)
+		look_back(c, address, p->base, p->base_site, new, site);
+	for (unsigned i = 0; i < PAGE_WORDS / 64; i++) {
+		for (uint64_t used = p->used[i]; used; used &= used - 1) {
+			uintptr_t at = address + (i * 64 + (unsigned)__builtin_ctzll(used)) * WORD;
+			const struct word *w = word_at(r, at);
+
+			for (uint8_t k = 0; k < w->n; k++)
+				look_back(c, at, w->seen[k], w->site[k], new, site);
+		}
+	}
+	page_begin(r, p);
+	p->based = true;
+	p->base = new;
+	p->base_site = site;
+}
+
+static bool is_pages(uintptr_t at, size_t size)
+{
+	return in_region(at) && at % AVM_PAGE_SIZE == 0 && size % AVM_PAGE_SIZE == 0;
+}
+
+static void write_range(struct check *c, uintptr_t at, size_t size, const void *site)
+{
+	if (!is_pages(at, size)) {
+		access_range(c, at, size, WRITES, site);
+		return;
+	}
+	for (size_t i = 0; i < size; i += AVM_PAGE_SIZE)
+		write_page(c, at + i, site_of(site));
 }
 
 void check_plain(const volatile void *at, size_t size, bool write, const void *site)
 {
 	struct check *c = watching();
 
-	if (c)
+	if (!c)
+		return;
+	if (write && size >= AVM_PAGE_SIZE)
+		write_range(c, (uintptr_t)at, size, site);
+	else
 		access_range(c, (uintptr_t)at, size, write ? WRITES : 0, site);
 }
 
@@ -367,10 +568,15 @@ void check_acquire(const void *object)
 
 static void forget(struct check_races *r, uintptr_t at, size_t size)
 {
+	if (is_pages(at, size)) {
+		for (size_t i = 0; i < size; i += AVM_PAGE_SIZE)
+			page_begin(r, page_at(r, at + i));
+		return;
+	}
 	for (size_t i = 0; i < size; i += WORD) {
-		struct word *w = place_of(r, at + i);
+		struct word *w = word_at(r, at + i);
 
-		if (w->generation == r->generation)
+		if (w)
 			w->n = 0;
 	}
 }
@@ -387,7 +593,7 @@ void check_handed(const void *memory, size_t size, enum sim_handing how)
 	if (!c)
 		return;
 	if (how == SIM_TAKEN_BACK)
-		access_range(c, (uintptr_t)memory, size, WRITES, __builtin_return_address(0));
+		write_range(c, (uintptr_t)memory, size, __builtin_return_address(0));
 	if (how == SIM_GIVEN)
 		forget(c->races, (uintptr_t)memory, size);
 	for (size_t i = 0; i < size; i += AVM_PAGE_SIZE) {

@@ -16,7 +16,9 @@ struct check *check_running;
 
 static uint32_t below(struct check *c, uint32_t n)
 {
-	return (uint32_t)(check_random(&c->random) % n);
+	uint64_t bits = check_random(&c->random);
+
+	return (uint32_t)(n & (n - 1) ? bits % n : bits & (n - 1)); /* a division less */
 }
 
 /* ---- life of an execution ------------------------------------------------------------------------------------------ */
@@ -70,7 +72,7 @@ void check_begin(struct check *c, struct sim *s, struct check_schedule *schedule
 	c->schedule = schedule;
 	c->nr_threads = 0;
 	c->current = CHECK_THREADS;
-	c->points = c->writes = 0;
+	c->points = c->writes = c->quiet = 0;
 	c->trace = 0;
 	c->random = schedule->seed;
 	c->next_switch = c->replayed = c->nr_graces = 0;
@@ -161,6 +163,7 @@ static void go_to(struct check *c, unsigned next, const void *site)
 		c->observer(c->observer_context, c->current, next, site);
 	keep(c);
 	c->current = next;
+	c->quiet = 0;
 	bring(c);
 	check_coroutine_switch(&from->coroutine, &c->threads[next].coroutine, false);
 }
@@ -292,31 +295,49 @@ static unsigned decide(struct check *c)
 	return others ? other(c, below(c, others)) : c->current;
 }
 
-void check_point(const volatile void *object, bool write, const void *site)
+/* The last point of the execution up to which nothing can be decided, if nobody is woken before, nor anybody switched to. */
+static uint32_t quiet_until(const struct check *c)
 {
-	struct check *c = check_running;
-	struct check_thread *t;
-	uint32_t budget;
+	const struct check_schedule *s = c->schedule;
+	const struct check_switch *next = &s->switches[c->replayed];
+	uint32_t until = s->budget ? s->budget : BUDGET, at;
+
+	switch (s->strategy) {
+	case CHECK_REPLAY:
+		if (c->replayed == s->nr_switches || next->thread != c->current)
+			return until;
+		at = c->points + (next->at - c->threads[c->current].points);
+		break;
+	case CHECK_PCT:
+		for (unsigned i = 0; i < c->nr_threads; i++) {
+			if (c->threads[i].state == CHECK_RELAXED)
+				return 0;
+		}
+		at = c->at[c->next_switch];
+		break;
+	case CHECK_STICKY:
+		at = c->at[c->next_switch];
+		break;
+	default:
+		return 0;
+	}
+	return at - 1 < until ? at - 1 : until;
+}
+
+void check_decide(struct check *c, const void *site)
+{
+	uint32_t budget = c->schedule->budget ? c->schedule->budget : BUDGET;
 	unsigned next;
 
-	if (!c || c->current == CHECK_THREADS)
-		return;
-	t = &c->threads[c->current];
-	t->points++;
-	c->points++;
-	budget = c->schedule->budget ? c->schedule->budget : BUDGET;
 	if (c->points > budget)
 		check_fail("no end: more steps than an execution may take (livelock, or a loop)");
 	next = decide(c);
 	if (next != c->current) {
 		note(c, next, site);
 		go_to(c, next, site);
+		return;
 	}
-	c->trace = (c->trace ^ (c->current + 1 + 8 * (uint64_t)write)) * UINT64_C(0x100000001b3) +
-		   t->points;
-	(void)object;
-	t->writes += write;
-	c->writes += write;
+	c->quiet = quiet_until(c);
 }
 
 /* ---- when the current thread cannot go on --------------------------------------------------------------------------- */
@@ -372,6 +393,7 @@ static void stop_here(struct check *c, enum check_state state)
 	t->state = state;
 	give_way(c);
 	t->state = CHECK_RUNNABLE;
+	c->quiet = 0;
 }
 
 void check_relax(struct avm *m)
@@ -407,8 +429,10 @@ void avm_port_wake(struct avm *m, _Atomic uint32_t *word)
 
 	(void)m;
 	for (unsigned i = 0; c && i < c->nr_threads; i++) {
-		if (c->threads[i].state == CHECK_WAITING && c->threads[i].word == word)
+		if (c->threads[i].state == CHECK_WAITING && c->threads[i].word == word) {
 			c->threads[i].state = CHECK_RUNNABLE;
+			c->quiet = 0;
+		}
 	}
 }
 
