@@ -12,100 +12,9 @@
 #include <sys/mman.h>
 
 #include "check_priv.h"
-#include "check_region.h"
+#include "check_shadow.h"
 
-#define WORD 8u
-#define KEPT 9u /* of a word: two cache lines */
-#define ELSEWHERE_SHIFT 12 /* words that are not in the region: of tests, for the most part */
-#define ELSEWHERE (1u << ELSEWHERE_SHIFT)
-#define SYNCS_SHIFT 14
-#define SYNCS (1u << SYNCS_SHIFT)
-#define PAGE_WORDS (AVM_PAGE_SIZE / WORD)
-
-#define WRITES 1u
-#define ATOMIC 2u
-
-/* An access: when in the course of its thread, which thread, which bytes, which kind, each where the next one begins. */
-typedef uint64_t seen_t;
-
-#define SEEN_THREAD 32
-#define SEEN_BYTES 40
-#define SEEN_KIND 48
-
-struct word {
-	_Alignas(64) uint64_t stamp; /* not that of its page: it is as `base` of the page says */
-	uint8_t n, oldest;
-	uint32_t site[KEPT]; /* from the beginning of the program */
-	seen_t seen[KEPT]; /* two of them in the first cache line */
-};
-
-/* A page of the region: pages are given and taken back as a whole, at the price of the words that were used. */
-struct page {
-	uint64_t generation; /* of the execution; another: nothing was seen */
-	uint64_t stamp;
-	bool based;
-	seen_t base; /* of every word that has another stamp */
-	uint32_t base_site;
-	uint64_t used[PAGE_WORDS / 64]; /* words that have this stamp */
-};
-
-struct elsewhere {
-	uintptr_t address;
-	uint64_t generation; /* another: free */
-	struct word word;
-};
-
-/* What the last release of an atomic object handed on. */
-struct sync {
-	uint64_t generation;
-	struct check_clock clock;
-};
-
-struct sync_elsewhere {
-	uintptr_t address;
-	struct sync sync;
-};
-
-struct check_races {
-	uint64_t generation; /* of the execution */
-	uint64_t stamp; /* the last that was given */
-	uint32_t nr_elsewhere, nr_syncs;
-	bool blind; /* more atomic objects than can be kept: the rest of the execution is not judged */
-	struct check_clock sections; /* of all read sections that have ended */
-	struct page pages[CHECK_REGION_SIZE / AVM_PAGE_SIZE];
-	struct word words[CHECK_REGION_SIZE / WORD];
-	struct sync syncs[CHECK_REGION_SIZE / 4]; /* at an address that four divides */
-	struct elsewhere elsewhere[ELSEWHERE];
-	struct sync_elsewhere syncs_elsewhere[SYNCS];
-};
-
-/* ---- clocks ---------------------------------------------------------------------------------------------------------- */
-
-void check_clock_join(struct check_clock *to, const struct check_clock *from)
-{
-	for (unsigned i = 0; i < CHECK_THREADS; i++)
-		to->of[i] = to->of[i] > from->of[i] ? to->of[i] : from->of[i];
-}
-
-static struct check_course *course_of(struct check *c)
-{
-	return &c->threads[c->current].course;
-}
-
-/* What comes now has not been handed on. */
-static void tick(struct check *c)
-{
-	course_of(c)->now.of[c->current]++;
-}
-
-/* The one whose accesses are judged here, or NULL. */
-static struct check *watching(void)
-{
-	struct check *c = check_running;
-
-	return c && c->current < CHECK_THREADS && !c->schedule->no_races && !c->races->blind ? c :
-											       NULL;
-}
+struct check *check_judging;
 
 /* ---- life ------------------------------------------------------------------------------------------------------------- */
 
@@ -141,46 +50,13 @@ void check_races_begin(struct check *c)
 
 /* ---- tables, by address ------------------------------------------------------------------------------------------------- */
 
-static bool in_region(uintptr_t address)
-{
-	return address - CHECK_REGION < CHECK_REGION_SIZE;
-}
-
-/* Forgets what was seen of its words. */
-static void page_begin(struct check_races *r, struct page *p)
-{
-	p->generation = r->generation;
-	p->stamp = ++r->stamp;
-	p->based = false;
-	memset(p->used, 0, sizeof(p->used));
-}
-
-static struct page *page_at(struct check_races *r, uintptr_t address)
-{
-	struct page *p = &r->pages[(address - CHECK_REGION) / AVM_PAGE_SIZE];
-
-	if (p->generation != r->generation)
-		page_begin(r, p);
-	return p;
-}
-
-static void word_begin(struct word *w, struct page *p, uintptr_t index)
-{
-	w->stamp = p->stamp;
-	w->n = p->based;
-	w->oldest = 0;
-	w->seen[0] = p->base;
-	w->site[0] = p->base_site;
-	p->used[index % PAGE_WORDS / 64] |= UINT64_C(1) << index % 64;
-}
-
 static uint32_t hash(uintptr_t address, unsigned shift)
 {
 	return (uint32_t)((uint64_t)address * UINT64_C(0x9e3779b97f4a7c15) >> (64 - shift));
 }
 
 /* NULL: there are too many. Forgetting accesses misses races, and invents none. */
-static struct word *word_elsewhere(struct check_races *r, uintptr_t address)
+struct word *check_word_elsewhere(struct check_races *r, uintptr_t address)
 {
 	uint32_t i = hash(address, ELSEWHERE_SHIFT);
 	struct elsewhere *e;
@@ -201,21 +77,8 @@ static struct word *word_elsewhere(struct check_races *r, uintptr_t address)
 	return &e->word;
 }
 
-static inline struct word *word_at(struct check_races *r, uintptr_t address)
-{
-	uintptr_t index = (address - CHECK_REGION) / WORD;
-	struct page *p;
-
-	if (!in_region(address))
-		return word_elsewhere(r, address);
-	p = page_at(r, address);
-	if (r->words[index].stamp != p->stamp)
-		word_begin(&r->words[index], p, index);
-	return &r->words[index];
-}
-
 /* Forgetting an edge would invent races. */
-static struct sync *sync_elsewhere(struct check_races *r, uintptr_t address)
+struct sync *check_sync_elsewhere(struct check_races *r, uintptr_t address)
 {
 	static struct sync nowhere;
 	uint32_t i = hash(address, SYNCS_SHIFT);
@@ -230,6 +93,7 @@ static struct sync *sync_elsewhere(struct check_races *r, uintptr_t address)
 	}
 	if (r->nr_syncs == SYNCS / 4 * 3) {
 		r->blind = true;
+		check_judging = NULL;
 		return &nowhere;
 	}
 	r->nr_syncs++;
@@ -237,21 +101,7 @@ static struct sync *sync_elsewhere(struct check_races *r, uintptr_t address)
 	return &s->sync;
 }
 
-static inline struct sync *sync_at(struct check_races *r, uintptr_t address)
-{
-	struct sync *s = &r->syncs[(address - CHECK_REGION) / 4];
-
-	if (!in_region(address) || address % 4)
-		return sync_elsewhere(r, address);
-	if (s->generation != r->generation)
-		*s = (struct sync){ r->generation, { { 0 } } };
-	return s;
-}
-
 /* ---- accesses ------------------------------------------------------------------------------------------------------------ */
-
-/* The beginning of the program: the linker's. */
-extern const char __executable_start[];
 
 /* In letters that are no digits of any number, for same_finding() must tell sites apart. */
 static void spell(char *out, uint32_t site)
@@ -282,26 +132,6 @@ static const char *what(unsigned kind)
 	return names[kind];
 }
 
-static uint32_t when(seen_t s)
-{
-	return (uint32_t)s;
-}
-
-static unsigned thread_of(seen_t s)
-{
-	return s >> SEEN_THREAD & 0xff;
-}
-
-static unsigned bytes_of(seen_t s)
-{
-	return s >> SEEN_BYTES & 0xff;
-}
-
-static unsigned kind_of(seen_t s)
-{
-	return (unsigned)(s >> SEEN_KIND);
-}
-
 /* One text for both orders in which the two may be met. */
 static __attribute__((noinline, cold)) void report(seen_t a, uint32_t a_site, seen_t b,
 						   uint32_t b_site, uintptr_t address)
@@ -320,21 +150,14 @@ static __attribute__((noinline, cold)) void report(seen_t a, uint32_t a_site, se
 	check_fail(text);
 }
 
-/* Whatever races with `old`, which is before `new`, races with `new`. */
-static inline bool replaces(seen_t new, seen_t old)
-{
-	return !((old & ~new) >> SEEN_BYTES & (0xff | WRITES << 8)) &&
-	       !((new &~old) >> SEEN_KIND & ATOMIC);
-}
-
 static bool conflict(seen_t a, seen_t b)
 {
 	return thread_of(a) != thread_of(b) && (bytes_of(a) & bytes_of(b)) &&
-	       ((kind_of(a) | kind_of(b)) & WRITES) && !(kind_of(a) & kind_of(b) & ATOMIC);
+	       ((kind_of(a) | kind_of(b)) & SEEN_WRITES) && !(kind_of(a) & kind_of(b) & SEEN_ATOMIC);
 }
 
-static __attribute__((noinline)) void look_closely(struct check *c, struct word *w,
-						   uintptr_t address, seen_t new, uint32_t site)
+void check_look_closely(struct check *c, struct word *w, uintptr_t address, seen_t new,
+			uint32_t site)
 {
 	const struct check_clock *now = &course_of(c)->now;
 	unsigned n = 0, there = w->n;
@@ -362,39 +185,6 @@ static __attribute__((noinline)) void look_closely(struct check *c, struct word 
 		n = w->oldest++ % KEPT;
 	w->seen[n] = new;
 	w->site[n] = site;
-}
-
-/* Most words are one thread's, which does the same again. */
-static inline void look(struct check *c, uintptr_t address, seen_t new, uint32_t site)
-{
-	struct word *w = word_at(c->races, address);
-	seen_t old;
-
-	if (!w)
-		return;
-	old = w->seen[0];
-	if (w->n > 1 || (w->n && thread_of(old) != thread_of(new))) {
-		look_closely(c, w, address, new, site);
-		return;
-	}
-	if (w->n && when(old) == when(new) && replaces(old, new))
-		return;
-	if (!w->n || !replaces(new, old))
-		w->n++;
-	w->seen[w->n - 1] = new;
-	w->site[w->n - 1] = site;
-}
-
-/* ... of no bytes yet */
-static inline seen_t seen_now(struct check *c, unsigned kind)
-{
-	return course_of(c)->now.of[c->current] | (seen_t)c->current << SEEN_THREAD |
-	       (seen_t)kind << SEEN_KIND;
-}
-
-static inline uint32_t site_of(const void *site)
-{
-	return (uint32_t)((const char *)site - __executable_start);
 }
 
 static inline void access_range(struct check *c, uintptr_t at, size_t size, unsigned kind,
@@ -432,7 +222,7 @@ static void write_page(struct check *c, uintptr_t address, uint32_t site)
 {
 	struct check_races *r = c->races;
 	struct page *p = page_at(r, address);
-	seen_t new = seen_now(c, WRITES) | UINT64_C(0xff) << SEEN_BYTES;
+	seen_t new = seen_now(c, SEEN_WRITES) | UINT64_C(0xff) << SEEN_BYTES;
 
 	if (p->based)
 		look_back(c, address, p->base, p->base_site, new, site);
@@ -459,78 +249,30 @@ static bool is_pages(uintptr_t at, size_t size)
 static void write_range(struct check *c, uintptr_t at, size_t size, const void *site)
 {
 	if (!is_pages(at, size)) {
-		access_range(c, at, size, WRITES, site);
+		access_range(c, at, size, SEEN_WRITES, site);
 		return;
 	}
 	for (size_t i = 0; i < size; i += AVM_PAGE_SIZE)
 		write_page(c, at + i, site_of(site));
 }
 
-void check_plain(const volatile void *at, size_t size, bool write, const void *site)
+void check_range(const volatile void *at, size_t size, bool write, const void *site)
 {
-	struct check *c = watching();
+	struct check *c = check_judging;
 
 	if (!c)
 		return;
 	if (write && size >= AVM_PAGE_SIZE)
 		write_range(c, (uintptr_t)at, size, site);
 	else
-		access_range(c, (uintptr_t)at, size, write ? WRITES : 0, site);
+		access_range(c, (uintptr_t)at, size, write ? SEEN_WRITES : 0, site);
 }
 
 /* ---- what orders ------------------------------------------------------------------------------------------------------------ */
 
-static bool acquires(int order)
-{
-	return order == __ATOMIC_CONSUME || order == __ATOMIC_ACQUIRE ||
-	       order == __ATOMIC_ACQ_REL || order == __ATOMIC_SEQ_CST;
-}
-
-static bool releases(int order)
-{
-	return order == __ATOMIC_RELEASE || order == __ATOMIC_ACQ_REL || order == __ATOMIC_SEQ_CST;
-}
-
-/*
- * A store begins anew what the object hands on, a read-modify-write continues it. (That a relaxed store of the thread which
- * released continues it too was C11's rule until C++20 saw that nobody needs it; here it does not.)
- */
-static void hand_on(struct check *c, struct sync *s, enum check_access access, int order)
-{
-	struct check_course *t = course_of(c);
-
-	if (access == CHECK_LOAD)
-		return;
-	if (access == CHECK_STORE)
-		s->clock = t->fence;
-	else
-		check_clock_join(&s->clock, &t->fence);
-	if (!releases(order))
-		return;
-	check_clock_join(&s->clock, &t->now);
-	tick(c);
-}
-
-void check_atomic(const volatile void *at, size_t size, enum check_access access, int order,
-		  const void *site)
-{
-	struct check *c = watching();
-	struct check_course *t;
-	struct sync *s;
-
-	if (!c)
-		return;
-	t = course_of(c);
-	s = sync_at(c->races, (uintptr_t)at);
-	if (access != CHECK_STORE)
-		check_clock_join(acquires(order) ? &t->now : &t->unfenced, &s->clock);
-	access_range(c, (uintptr_t)at, size, access == CHECK_LOAD ? ATOMIC : ATOMIC | WRITES, site);
-	hand_on(c, s, access, order);
-}
-
 void check_fence(int order)
 {
-	struct check *c = watching();
+	struct check *c = check_judging;
 
 	if (!c)
 		return;
@@ -550,7 +292,7 @@ static uintptr_t key_of(const void *object)
 
 void check_release(const void *object)
 {
-	struct check *c = watching();
+	struct check *c = check_judging;
 
 	if (!c)
 		return;
@@ -560,7 +302,7 @@ void check_release(const void *object)
 
 void check_acquire(const void *object)
 {
-	struct check *c = watching();
+	struct check *c = check_judging;
 
 	if (c)
 		check_clock_join(&course_of(c)->now, &sync_at(c->races, key_of(object))->clock);
@@ -587,7 +329,7 @@ static void forget(struct check_races *r, uintptr_t at, size_t size)
  */
 void check_handed(const void *memory, size_t size, enum sim_handing how)
 {
-	struct check *c = watching();
+	struct check *c = check_judging;
 	bool given = how == SIM_GIVEN || how == SIM_FRAME_GIVEN;
 
 	if (!c)

@@ -9,6 +9,7 @@
 
 #include "check_priv.h"
 #include "check_random.h"
+#include "check_shadow.h"
 
 #define BUDGET 1000000u
 
@@ -462,6 +463,7 @@ bool check_run(struct check *c)
 	unsigned depth = c->sim->irq_depth;
 
 	check_running = c;
+	check_judging = c->schedule->no_races ? NULL : c;
 	c->sim->threads = true;
 	c->current = c->schedule->first < c->nr_threads ? c->schedule->first : 0;
 	if (c->schedule->strategy == CHECK_PCT)
@@ -469,7 +471,7 @@ bool check_run(struct check *c)
 	c->schedule->first = (uint8_t)c->current;
 	bring(c);
 	check_coroutine_switch(&c->outside, &c->threads[c->current].coroutine, false);
-	check_running = NULL;
+	check_running = check_judging = NULL;
 	c->sim->threads = false;
 	for (unsigned i = 0; i < c->nr_threads; i++) {
 		if (!c->finding[0])
