@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "check_bound.h"
 #include "program.h"
 
 #define SCHEDULES 40u /* of one program */
@@ -82,6 +83,14 @@ static bool is_over(const struct campaign *g, const struct shared *s, double beg
 	       (g->seconds > 0 && now() - begin >= g->seconds);
 }
 
+static void count(struct shared *s)
+{
+	s->tally.executions++;
+	s->tally.known += s->now.result.known;
+	s->tally.points += s->now.result.points;
+	s->tally.trace = (s->tally.trace ^ s->now.result.trace) * UINT64_C(0x100000001b3);
+}
+
 /* The same again, by its list of switches, and from the beginning: everything must happen as before. */
 static bool repeats(struct check *c, struct shared *s)
 {
@@ -110,10 +119,7 @@ static bool run_program(const struct campaign *g, struct check *c, struct shared
 		s->now.result = setup;
 		if (!setup.finding[0])
 			program_go(c, &s->now.schedule, &s->now.result, NULL, NULL);
-		s->tally.executions++;
-		s->tally.known += s->now.result.known;
-		s->tally.points += s->now.result.points;
-		s->tally.trace = (s->tally.trace ^ s->now.result.trace) * UINT64_C(0x100000001b3);
+		count(s);
 		if (s->now.result.finding[0])
 			return false;
 		length = length ? length : s->now.result.points;
@@ -124,6 +130,47 @@ static bool run_program(const struct campaign *g, struct check *c, struct shared
 		}
 	}
 	return true;
+}
+
+/* Exhaustive: every execution of the program with at most g->bound preemptions. */
+struct exhausting {
+	const struct campaign *g;
+	struct check *c;
+	struct shared *s;
+	double begin;
+	bool found;
+};
+
+static bool run_one_of_all(void *context, struct check_schedule *schedule)
+{
+	struct exhausting *x = context;
+	struct shared *s = x->s;
+
+	if (is_over(x->g, s, x->begin))
+		return false;
+	s->now.schedule = *schedule;
+	s->now.schedule.no_races = x->g->no_races;
+	program_go(x->c, &s->now.schedule, &s->now.result, NULL, NULL);
+	count(s);
+	x->found = s->now.result.finding[0];
+	return !x->found;
+}
+
+/* => false at a finding */
+static bool exhaust_program(const struct campaign *g, struct check *c, struct shared *s,
+			    double begin)
+{
+	struct exhausting x = { g, c, s, begin, false };
+	struct check_explorer e = { .bound = g->bound,
+				    .nr_threads = s->now.program.nr_threads,
+				    .run = run_one_of_all,
+				    .context = &x };
+
+	program_open(&s->now.program, &s->now.result);
+	if (s->now.result.finding[0])
+		return false;
+	s->tally.exhausted += check_explore(c, &e);
+	return !x.found;
 }
 
 static _Noreturn void child(const struct campaign *g, struct shared *s)
@@ -137,7 +184,8 @@ static _Noreturn void child(const struct campaign *g, struct shared *s)
 	for (uint64_t k = g->shard; !is_over(g, s, begin); k += g->shards) {
 		program_make(&s->now.program, g->seed + k, &g->programs);
 		s->tally.programs++;
-		if (!run_program(g, c, s, begin))
+		if (g->strategy == CHECK_BOUND ? !exhaust_program(g, c, s, begin) :
+						 !run_program(g, c, s, begin))
 			_exit(1);
 	}
 	_exit(0);

@@ -37,7 +37,9 @@ static const char help[] =
 	"  --executions N           executions in all\n"
 	"  --threads-per-program N  2 to 4 (default: 2 or 3)\n"
 	"  --ops-per-thread N       1 to 6 (default: 1 to 3)\n"
-	"  --strategy NAME          walk, sticky or pct (default: a portfolio)\n"
+	"  --strategy NAME          walk, sticky, pct, portfolio (default), or bound: of each program every\n"
+	"                           execution with at most --bound preemptions\n"
+	"  --bound N                0 to 4 (default 2)\n"
 	"  --shard I/N              the I-th of N parts of the programs, from 1 on\n"
 	"  --keep FILE              write what is found there\n"
 	"  --no-races               plain accesses without order are no findings\n"
@@ -75,8 +77,12 @@ static bool parse_number(const char *name, const char *text, uint64_t least, uin
 
 static bool parse_strategy(const char *text, int *out)
 {
-	static const char *const names[CHECK_NR_STRATEGIES] = { "", "walk", "sticky", "pct" };
+	static const char *const names[CHECK_NR_STRATEGIES] = { "", "walk", "sticky", "pct",
+								   "bound" };
 
+	*out = -1;
+	if (!strcmp(text, "portfolio"))
+		return true;
 	for (int i = 1; i < CHECK_NR_STRATEGIES; i++) {
 		if (!strcmp(names[i], text)) {
 			*out = i;
@@ -125,6 +131,11 @@ static bool parse_option(int c, struct options *o)
 		return true;
 	case 'S':
 		return parse_strategy(optarg, &g->strategy);
+	case 'b':
+		if (!parse_number("bound", optarg, 0, 4, &n))
+			return false;
+		g->bound = (unsigned)n;
+		return true;
 	case 'd':
 		return parse_shard(optarg, g);
 	case 'k':
@@ -158,6 +169,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
 		{ "threads-per-program", required_argument, NULL, 'p' },
 		{ "ops-per-thread", required_argument, NULL, 'o' },
 		{ "strategy", required_argument, NULL, 'S' },
+		{ "bound", required_argument, NULL, 'b' },
 		{ "shard", required_argument, NULL, 'd' },
 		{ "keep", required_argument, NULL, 'k' },
 		{ "replay", required_argument, NULL, 'r' },
@@ -171,7 +183,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
 	int c;
 
 	*o = (struct options){
-		.campaign = { .seed = (uint64_t)time(NULL), .shards = 1, .strategy = -1 },
+		.campaign = { .seed = (uint64_t)time(NULL), .shards = 1, .strategy = -1, .bound = 2 },
 		.shrink = true
 	};
 	while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1) {
@@ -207,6 +219,10 @@ static void print_json(const struct options *o, const struct tally *t, const str
 			      "seconds", t->seconds, "findings", f ? 1 : 0);
 
 	snprintf(trace, sizeof(trace), "%016llx", (ull)t->trace);
+	if (o->campaign.strategy == CHECK_BOUND) {
+		json_object_set_new(j, "bound", json_integer(o->campaign.bound));
+		json_object_set_new(j, "exhausted", json_integer((json_int_t)t->exhausted));
+	}
 	json_object_set_new(j, "known", json_integer((json_int_t)t->known));
 	json_object_set_new(j, "trace", json_string(trace));
 	if (f) {
@@ -238,6 +254,9 @@ static void print_tally(const struct options *o, const struct tally *t, const st
 	}
 #endif
 	(void)operations;
+	if (o->campaign.strategy == CHECK_BOUND)
+		printf("%llu programs exhausted with at most %u preemptions; ",
+		       (ull)t->exhausted, o->campaign.bound);
 	printf("%llu executions of %llu programs from seed %llu, %.0f points each, %.1f s, %.0f executions/s; "
 	       "%llu run twice, %llu otherwise; %s\n",
 	       (ull)t->executions, (ull)t->programs, (ull)o->campaign.seed,

@@ -105,7 +105,8 @@ struct campaign {
 	uint64_t shard, shards; /* every shards-th program, from this one */
 	uint64_t executions; /* in all; 0: no limit */
 	double seconds; /* 0: no limit */
-	int strategy; /* enum check_strategy; -1: all */
+	int strategy; /* enum check_strategy; -1: a portfolio */
+	unsigned bound; /* CHECK_BOUND: preemptions */
 	struct settings programs;
 	bool no_races;
 	FILE *progress; /* NULL: none */
@@ -121,6 +122,7 @@ struct finding {
 
 struct tally {
 	uint64_t executions, programs, points;
+	uint64_t exhausted; /* programs of which there is no other execution with so few preemptions */
 	uint64_t known; /* ended in a state that had been looked at */
 	uint64_t trace; /* a hash of all executions in their order */
 	uint64_t repeated, diverged; /* run twice, and the second time otherwise */

@@ -40,6 +40,7 @@ enum check_strategy {
 	CHECK_WALK, /* at each point, one chance in `rate` */
 	CHECK_STICKY, /* `rate` switches, anywhere in `length` points */
 	CHECK_PCT, /* threads have priorities; at `rate` places in `length` points the running one gets the lowest */
+	CHECK_BOUND, /* no strategy of one execution, but of all that there are (check_bound.h) */
 	CHECK_NR_STRATEGIES,
 };
 

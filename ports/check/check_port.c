@@ -94,6 +94,7 @@ void avm_port_irq_restore(struct avm *m, uintptr_t saved)
 	s->irq_depth = (unsigned)saved;
 	if (s->irq_depth)
 		return;
+	check_seen(c);
 	if (!c) {
 		sim_run_deferred(s);
 		return;
@@ -110,6 +111,7 @@ void avm_port_defer(struct avm *m, struct avm_deferred *d)
 	struct check *c = check_running;
 	struct check_grace g = { .deferred = d };
 
+	check_seen(c);
 	if (!c || c->schedule->late || c->nr_graces == CHECK_GRACES) {
 		sim_defer(sim_of(m), d);
 		return;

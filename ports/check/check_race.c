@@ -294,6 +294,7 @@ void check_release(const void *object)
 {
 	struct check *c = check_judging;
 
+	check_seen(check_running);
 	if (!c)
 		return;
 	check_clock_join(&sync_at(c->races, key_of(object))->clock, &course_of(c)->now);
@@ -304,6 +305,7 @@ void check_acquire(const void *object)
 {
 	struct check *c = check_judging;
 
+	check_seen(check_running);
 	if (c)
 		check_clock_join(&course_of(c)->now, &sync_at(c->races, key_of(object))->clock);
 }
@@ -332,6 +334,7 @@ void check_handed(const void *memory, size_t size, enum sim_handing how)
 	struct check *c = check_judging;
 	bool given = how == SIM_GIVEN || how == SIM_FRAME_GIVEN;
 
+	check_seen(check_running);
 	if (!c)
 		return;
 	if (how == SIM_TAKEN_BACK)

@@ -100,6 +100,7 @@ void check_spawn(struct check *c, void (*body)(void *argument), void *argument)
 	t->argument = argument;
 	t->points = t->writes = t->irq_depth = 0;
 	t->locks = NULL;
+	t->choice = UINT32_MAX;
 	t->priority = 1000 + below(c, 1000);
 	check_coroutine_start(&t->coroutine, thread_body, t);
 }
@@ -200,6 +201,15 @@ static bool can_run(const struct check *c, unsigned i)
 
 	return t->state == CHECK_RUNNABLE ||
 	       (t->state == CHECK_RELAXED && c->writes - t->writes != t->relaxed_at);
+}
+
+static uint32_t others_of(const struct check *c)
+{
+	uint32_t others = 0;
+
+	for (unsigned i = 0; i < c->nr_threads; i++)
+		others |= (uint32_t)(i != c->current && can_run(c, i)) << i;
+	return others;
 }
 
 static unsigned count_others(const struct check *c)
@@ -303,6 +313,8 @@ static uint32_t quiet_until(const struct check *c)
 	const struct check_switch *next = &s->switches[c->replayed];
 	uint32_t until = s->budget ? s->budget : BUDGET, at;
 
+	if (c->record)
+		return 0;
 	switch (s->strategy) {
 	case CHECK_REPLAY:
 		if (c->replayed == s->nr_switches || next->thread != c->current)
@@ -325,13 +337,17 @@ static uint32_t quiet_until(const struct check *c)
 	return at - 1 < until ? at - 1 : until;
 }
 
-void check_decide(struct check *c, const void *site)
+void check_decide(struct check *c, const volatile void *object, bool write, const void *site)
 {
 	uint32_t budget = c->schedule->budget ? c->schedule->budget : BUDGET;
 	unsigned next;
 
 	if (c->points > budget)
 		check_fail("no end: more steps than an execution may take (livelock, or a loop)");
+	if (c->record) {
+		check_record_access(c, object, write);
+		check_record_choice(c, object, others_of(c), false);
+	}
 	next = decide(c);
 	if (next != c->current) {
 		note(c, next, site);
@@ -369,6 +385,8 @@ static void give_way(struct check *c)
 		if (can_run(c, (c->current + i) % c->nr_threads))
 			next = (c->current + i) % c->nr_threads;
 	}
+	if (c->record)
+		check_record_choice(c, NULL, others_of(c) & ~(1u << next), true);
 	if (c->schedule->strategy == CHECK_REPLAY) {
 		unsigned wanted = due(c);
 
@@ -413,6 +431,7 @@ int avm_port_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value)
 {
 	struct check *c = check_running;
 
+	check_seen(c);
 	if (atomic_load_explicit(word, memory_order_relaxed) != value)
 		return 0;
 	if (!c || c->current == CHECK_THREADS) {
@@ -429,6 +448,7 @@ void avm_port_wake(struct avm *m, _Atomic uint32_t *word)
 	struct check *c = check_running;
 
 	(void)m;
+	check_seen(c);
 	for (unsigned i = 0; c && i < c->nr_threads; i++) {
 		if (c->threads[i].state == CHECK_WAITING && c->threads[i].word == word) {
 			c->threads[i].state = CHECK_RUNNABLE;
