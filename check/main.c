@@ -43,6 +43,7 @@ static const char help[] =
 	"  --shard I/N              the I-th of N parts of the programs, from 1 on\n"
 	"  --keep FILE              write what is found there\n"
 	"  --no-races               plain accesses without order are no findings\n"
+	"  --no-failures            nothing is made to fail\n"
 	"  --no-shrink              as it was found\n"
 	"  --replay FILE            run a finding again\n"
 	"  --json                   figures as JSON\n"
@@ -146,6 +147,8 @@ static bool parse_option(int c, struct options *o)
 		return true;
 	case 'R':
 		return g->no_races = true;
+	case 'F':
+		return g->no_failures = true;
 	case 'n':
 		o->shrink = false;
 		return true;
@@ -174,6 +177,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
 		{ "keep", required_argument, NULL, 'k' },
 		{ "replay", required_argument, NULL, 'r' },
 		{ "no-races", no_argument, NULL, 'R' },
+		{ "no-failures", no_argument, NULL, 'F' },
 		{ "no-shrink", no_argument, NULL, 'n' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "quiet", no_argument, NULL, 'q' },
@@ -223,6 +227,7 @@ static void print_json(const struct options *o, const struct tally *t, const str
 		json_object_set_new(j, "bound", json_integer(o->campaign.bound));
 		json_object_set_new(j, "exhausted", json_integer((json_int_t)t->exhausted));
 	}
+	json_object_set_new(j, "failing", json_integer((json_int_t)t->failing));
 	json_object_set_new(j, "known", json_integer((json_int_t)t->known));
 	json_object_set_new(j, "trace", json_string(trace));
 	if (f) {

@@ -73,6 +73,7 @@ unsigned program_size(const struct program *pr); /* operations, those of the set
 struct result {
 	uint32_t points;
 	uint32_t thread_points[CHECK_THREADS];
+	uint32_t asked[CHECK_THREADS][CHECK_NR_FAILING];
 	uint64_t trace;
 	int op[CHECK_THREADS]; /* that each thread was at when it ended */
 	bool known; /* it ended as another execution of the program, which was looked at */
@@ -108,7 +109,7 @@ struct campaign {
 	int strategy; /* enum check_strategy; -1: a portfolio */
 	unsigned bound; /* CHECK_BOUND: preemptions */
 	struct settings programs;
-	bool no_races;
+	bool no_races, no_failures;
 	FILE *progress; /* NULL: none */
 };
 
@@ -123,6 +124,7 @@ struct finding {
 struct tally {
 	uint64_t executions, programs, points;
 	uint64_t exhausted; /* programs of which there is no other execution with so few preemptions */
+	uint64_t failing; /* executions in which something was to fail */
 	uint64_t known; /* ended in a state that had been looked at */
 	uint64_t trace; /* a hash of all executions in their order */
 	uint64_t repeated, diverged; /* run twice, and the second time otherwise */

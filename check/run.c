@@ -404,6 +404,8 @@ static void run_threads(struct check *c, struct check_schedule *schedule, struct
 	for (unsigned t = 0; t < n; t++) {
 		r->op[t] = threads[t].at;
 		r->thread_points[t] = check_thread_points(c, t);
+		for (unsigned kind = 0; kind < CHECK_NR_FAILING; kind++)
+			r->asked[t][kind] = check_asked(c, t, (enum check_failing)kind);
 	}
 	check_set_observer(c, NULL, NULL);
 	check_end(c);

@@ -37,6 +37,29 @@ void sim_wrote(const void *at, size_t size)
 	check_wrote(at, size);
 }
 
+/* ---- failures -------------------------------------------------------------------------------------------------------- */
+
+bool check_fails(enum sim_at at)
+{
+	struct check *c = check_running;
+	enum check_failing kind = at == SIM_AT_SWAP_READ  ? CHECK_SWAP_READ :
+				  at == SIM_AT_SWAP_WRITE ? CHECK_SWAP_WRITE :
+							    CHECK_ALLOC;
+	uint32_t asked;
+
+	if (!c || c->current == CHECK_THREADS)
+		return false;
+	asked = ++c->threads[c->current].asked[kind];
+	for (uint32_t i = 0; i < c->schedule->nr_failures; i++) {
+		const struct check_failure *f = &c->schedule->failures[i];
+
+		if (f->thread == c->current && f->kind == kind &&
+		    (f->on ? asked >= f->at : asked == f->at))
+			return true;
+	}
+	return false;
+}
+
 /* ---- RCU ------------------------------------------------------------------------------------------------------------- */
 
 /*

@@ -29,6 +29,7 @@ struct check_thread {
 	unsigned irq_depth;
 	struct sim_locks *locks;
 	struct check_course course;
+	uint32_t asked[CHECK_NR_FAILING];
 	uint32_t choice; /* the last one that is recorded, or none */
 };
 
@@ -80,6 +81,9 @@ extern struct check *
 void check_record_access(struct check *c, const volatile void *address, bool write);
 void check_record_choice(struct check *c, const volatile void *address, uint32_t others, bool free);
 void check_record_seen(struct check *c);
+
+/* Does what the current thread asks for fail? */
+bool check_fails(enum sim_at at);
 
 /* Others see something that is no access of the core. */
 static inline void check_seen(struct check *c)

@@ -70,6 +70,7 @@ void check_begin(struct check *c, struct sim *s, struct check_schedule *schedule
 {
 	c->sim = s;
 	s->handed = check_handed;
+	s->fails = check_fails;
 	c->schedule = schedule;
 	c->nr_threads = 0;
 	c->current = CHECK_THREADS;
@@ -100,6 +101,7 @@ void check_spawn(struct check *c, void (*body)(void *argument), void *argument)
 	t->argument = argument;
 	t->points = t->writes = t->irq_depth = 0;
 	t->locks = NULL;
+	memset(t->asked, 0, sizeof(t->asked));
 	t->choice = UINT32_MAX;
 	t->priority = 1000 + below(c, 1000);
 	check_coroutine_start(&t->coroutine, thread_body, t);
@@ -124,6 +126,11 @@ uint32_t check_points(const struct check *c)
 uint32_t check_thread_points(const struct check *c, unsigned thread)
 {
 	return c->threads[thread].points;
+}
+
+uint32_t check_asked(const struct check *c, unsigned thread, enum check_failing kind)
+{
+	return c->threads[thread].asked[kind];
 }
 
 unsigned check_current(const struct check *c)
@@ -505,6 +512,7 @@ bool check_run(struct check *c)
 void check_end(struct check *c)
 {
 	c->sim->handed = NULL;
+	c->sim->fails = NULL;
 	c->sim = NULL;
 	c->schedule = NULL;
 }
