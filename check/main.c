@@ -26,6 +26,7 @@ enum exit_status {
 static const char help[] =
 	"usage: anonvm check [OPTION...]\n"
 	"       anonvm check --replay FILE\n"
+	"       anonvm check merge FILE...\n"
 	"\n"
 	"Runs small random programs of several threads on the core, under schedules of its own: before every\n"
 	"atomic operation of the core another thread may go on. Looks for deadlocks, broken lock rules,\n"
@@ -337,6 +338,8 @@ int main(int argc, char **argv)
 {
 	struct options o;
 
+	if (argc > 1 && !strcmp(argv[1], "merge"))
+		return merge_shards(argc - 2, argv + 2);
 	if (!parse_options(argc, argv, &o))
 		return EXIT_USAGE;
 	if (o.help) {

@@ -151,4 +151,7 @@ void finding_report(const struct finding *f, FILE *out);
 void finding_name(struct finding *f);
 bool op_parse(const char *text, struct op *op);
 
+/* One result of several (merge.c). => exit status */
+int merge_shards(int n, char **paths);
+
 #endif
