@@ -91,15 +91,15 @@ static void draw_failures(const struct campaign *g, const struct program *pr,
 		uint64_t bits = check_random(&state);
 		uint8_t thread = (uint8_t)(bits % pr->nr_threads);
 		uint8_t kind = (uint8_t)(bits >> 8 & 1 ? CHECK_ALLOC :
-							 bits >> 9 & 1 ? CHECK_SWAP_READ :
-									 CHECK_SWAP_WRITE);
+					 bits >> 9 & 1 ? CHECK_SWAP_READ :
+							 CHECK_SWAP_WRITE);
 		uint32_t most = first->asked[thread][kind];
 
 		if (!most)
 			continue;
-		s->failures[s->nr_failures++] = (struct check_failure){
-			1 + (uint32_t)(bits >> 16) % most, thread, kind, (bits >> 10 & 3) == 0
-		};
+		s->failures[s->nr_failures++] =
+			(struct check_failure){ 1 + (uint32_t)(bits >> 16) % most, thread, kind,
+						(bits >> 10 & 3) == 0 };
 	}
 }
 
@@ -195,8 +195,8 @@ static bool run_program(const struct campaign *g, struct check *c, struct shared
 	if (g->no_failures || s->now.program.seed % SWEEP_EVERY || is_over(g, s, begin))
 		return true;
 	draw_schedule(g, &s->now.program,
-		      (unsigned)(s->now.program.seed / SWEEP_EVERY % s->now.program.nr_threads), length,
-		      &s->now.schedule);
+		      (unsigned)(s->now.program.seed / SWEEP_EVERY % s->now.program.nr_threads),
+		      length, &s->now.schedule);
 	return run_schedule(c, s) && sweep(g, c, s, begin);
 }
 
@@ -248,7 +248,8 @@ static bool exhaust_program(const struct campaign *g, struct check *c, struct sh
 		return false;
 	all = check_explore(c, &e);
 	e.bound -= e.bound > 0;
-	for (unsigned i = 0; g->bound && !g->no_failures && i < CHECK_THREADS * CHECK_NR_FAILING; i++) {
+	for (unsigned i = 0; g->bound && !g->no_failures && i < CHECK_THREADS * CHECK_NR_FAILING;
+	     i++) {
 		uint8_t thread = (uint8_t)(i / CHECK_NR_FAILING);
 		uint8_t kind = (uint8_t)(i % CHECK_NR_FAILING);
 

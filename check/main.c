@@ -77,16 +77,16 @@ static bool parse_number(const char *name, const char *text, uint64_t least, uin
 		       true;
 }
 
+static const char *const strategies[CHECK_NR_STRATEGIES] = { "serial", "walk", "sticky", "pct",
+							     "bound" };
+
 static bool parse_strategy(const char *text, int *out)
 {
-	static const char *const names[CHECK_NR_STRATEGIES] = { "", "walk", "sticky", "pct",
-								   "bound" };
-
 	*out = -1;
 	if (!strcmp(text, "portfolio"))
 		return true;
 	for (int i = 1; i < CHECK_NR_STRATEGIES; i++) {
-		if (!strcmp(names[i], text)) {
+		if (!strcmp(strategies[i], text)) {
 			*out = i;
 			return true;
 		}
@@ -187,10 +187,11 @@ static bool parse_options(int argc, char **argv, struct options *o)
 	};
 	int c;
 
-	*o = (struct options){
-		.campaign = { .seed = (uint64_t)time(NULL), .shards = 1, .strategy = -1, .bound = 2 },
-		.shrink = true
-	};
+	*o = (struct options){ .campaign = { .seed = (uint64_t)time(NULL),
+					     .shards = 1,
+					     .strategy = -1,
+					     .bound = 2 },
+			       .shrink = true };
 	while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1) {
 		if (!parse_option(c, o))
 			return false;
@@ -209,19 +210,25 @@ static bool parse_options(int argc, char **argv, struct options *o)
 	return true;
 }
 
+/* How it was found, before it was made smaller. */
+struct origin {
+	unsigned operations;
+	const char *by;
+};
+
 /* ---- what is said -------------------------------------------------------------------------------------------------------- */
 
 #if AVM_HAVE_JANSSON
 static void print_json(const struct options *o, const struct tally *t, const struct finding *f,
-		       unsigned operations)
+		       const struct origin *origin)
 {
 	char trace[20];
 	json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:i}", "seed",
-			      (json_int_t)o->campaign.seed, "executions",
-			      (json_int_t)t->executions, "programs", (json_int_t)t->programs,
-			      "points", (json_int_t)t->points, "repeated",
-			      (json_int_t)t->repeated, "diverged", (json_int_t)t->diverged,
-			      "seconds", t->seconds, "findings", f ? 1 : 0);
+			      (json_int_t)o->campaign.seed, "executions", (json_int_t)t->executions,
+			      "programs", (json_int_t)t->programs, "points", (json_int_t)t->points,
+			      "repeated", (json_int_t)t->repeated, "diverged",
+			      (json_int_t)t->diverged, "seconds", t->seconds, "findings",
+			      f ? 1 : 0);
 
 	snprintf(trace, sizeof(trace), "%016llx", (ull)t->trace);
 	if (o->campaign.strategy == CHECK_BOUND) {
@@ -234,7 +241,8 @@ static void print_json(const struct options *o, const struct tally *t, const str
 	if (f) {
 		json_object_set_new(j, "finding", json_string(f->result.finding));
 		json_object_set_new(j, "program", json_integer((json_int_t)f->program.seed));
-		json_object_set_new(j, "operations", json_integer(operations));
+		json_object_set_new(j, "operations", json_integer(origin->operations));
+		json_object_set_new(j, "by", json_string(origin->by));
 		json_object_set_new(j, "shrunk",
 				    json_pack("{s:i, s:i, s:i}", "operations",
 					      (int)program_size(&f->program), "threads",
@@ -247,22 +255,22 @@ static void print_json(const struct options *o, const struct tally *t, const str
 }
 #endif
 
-/* f: what was found, NULL for nothing; `operations`: of its program, before that was made smaller. */
+/* f: what was found, NULL for nothing. */
 static void print_tally(const struct options *o, const struct tally *t, const struct finding *f,
-			unsigned operations)
+			const struct origin *origin)
 {
 	double rate = t->seconds > 0 ? (double)t->executions / t->seconds : 0;
 
 #if AVM_HAVE_JANSSON
 	if (o->json) {
-		print_json(o, t, f, operations);
+		print_json(o, t, f, origin);
 		return;
 	}
 #endif
-	(void)operations;
+	(void)origin;
 	if (o->campaign.strategy == CHECK_BOUND)
-		printf("%llu programs exhausted with at most %u preemptions; ",
-		       (ull)t->exhausted, o->campaign.bound);
+		printf("%llu programs exhausted with at most %u preemptions; ", (ull)t->exhausted,
+		       o->campaign.bound);
 	printf("%llu executions of %llu programs from seed %llu, %.0f points each, %.1f s, %.0f executions/s; "
 	       "%llu run twice, %llu otherwise; %s\n",
 	       (ull)t->executions, (ull)t->programs, (ull)o->campaign.seed,
@@ -285,18 +293,20 @@ static void keep(const struct options *o, const struct finding *f)
 static int search(const struct options *o)
 {
 	static struct finding f;
+	struct origin origin;
 	struct tally t;
-	unsigned operations;
 
 	if (!campaign_run(&o->campaign, &t, &f)) {
-		print_tally(o, &t, NULL, 0);
+		print_tally(o, &t, NULL, NULL);
 		return EXIT_CLEAN;
 	}
-	operations = program_size(&f.program);
+	origin.operations = program_size(&f.program);
+	origin.by = o->campaign.strategy == CHECK_BOUND ? strategies[CHECK_BOUND] :
+							  strategies[f.schedule.strategy];
 	if (o->shrink)
 		finding_shrink(&f, o->campaign.progress);
 	finding_name(&f);
-	print_tally(o, &t, &f, operations);
+	print_tally(o, &t, &f, &origin);
 	keep(o, &f);
 	if (!o->json)
 		finding_report(&f, stdout);

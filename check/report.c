@@ -76,11 +76,11 @@ static bool read_failure(struct check_schedule *s, const char *line)
 	    thread >= CHECK_THREADS || !at || s->nr_failures == CHECK_FAILURES ||
 	    (*on && strcmp(on, "on") != 0))
 		return false;
-	for (uint8_t kind = 0; kind < CHECK_NR_FAILING; kind++) {
+	for (unsigned kind = 0; kind < CHECK_NR_FAILING; kind++) {
 		if (strcmp(what, failing[kind]) != 0)
 			continue;
 		s->failures[s->nr_failures++] =
-			(struct check_failure){ at, (uint8_t)thread, kind, *on };
+			(struct check_failure){ at, (uint8_t)thread, (uint8_t)kind, *on };
 		return true;
 	}
 	return false;

@@ -356,7 +356,8 @@ static void stop(const char *what)
 /* ---- one program ----------------------------------------------------------------------------------------------------- */
 
 static struct world w, kept;
-static uint64_t sound[MANY_SCHEDULES]; /* states after which everything held, of the program that is open */
+static uint64_t
+	sound[MANY_SCHEDULES]; /* states after which everything held, of the program that is open */
 static unsigned nr_sound;
 
 void program_open(const struct program *pr, struct result *r)

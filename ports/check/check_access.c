@@ -168,8 +168,8 @@ void *check_memcpy(void *to, const void *from, size_t size)
 	type __tsan_atomic##bits##_load(const volatile type *at, int order); \
 	void __tsan_atomic##bits##_store(volatile type *at, type value, int order); \
 	type __tsan_atomic##bits##_exchange(volatile type *at, type value, int order); \
-	static __attribute__((noinline)) type load##bits(const volatile type *at, int order, \
-							 const void *site) \
+	static __attribute__((noinline)) \
+	type load##bits(const volatile type *at, int order, const void *site) \
 	{ \
 		check_point(at, false, site); \
 		check_atomic(at, sizeof(type), CHECK_LOAD, order, site); \

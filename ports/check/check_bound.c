@@ -188,9 +188,9 @@ static bool pass(struct check *c, struct check_explorer *e, struct branches *b, 
 	e->of_last_pass = 0;
 	c->record->grew = false;
 	b->n = 0;
-	for (uint8_t first = 0; first < e->nr_threads; first++) {
-		push(b, &(struct branch){ .first = first, .late = true });
-		push(b, &(struct branch){ .first = first });
+	for (unsigned first = 0; first < e->nr_threads; first++) {
+		push(b, &(struct branch){ .first = (uint8_t)first, .late = true });
+		push(b, &(struct branch){ .first = (uint8_t)first });
 	}
 	while (more && b->n) {
 		const struct branch now = b->at[--b->n];

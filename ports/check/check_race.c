@@ -153,7 +153,8 @@ static __attribute__((noinline, cold)) void report(seen_t a, uint32_t a_site, se
 static bool conflict(seen_t a, seen_t b)
 {
 	return thread_of(a) != thread_of(b) && (bytes_of(a) & bytes_of(b)) &&
-	       ((kind_of(a) | kind_of(b)) & SEEN_WRITES) && !(kind_of(a) & kind_of(b) & SEEN_ATOMIC);
+	       ((kind_of(a) | kind_of(b)) & SEEN_WRITES) &&
+	       !(kind_of(a) & kind_of(b) & SEEN_ATOMIC);
 }
 
 void check_look_closely(struct check *c, struct word *w, uintptr_t address, seen_t new,

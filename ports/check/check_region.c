@@ -76,6 +76,12 @@ static void *map(void *at, uint64_t size)
 	return p;
 }
 
+static void empty(void)
+{
+	memset(heap, 0, sizeof(*heap));
+	heap->small_end = (sizeof(*heap) + GRAIN - 1) & ~(uint64_t)(GRAIN - 1);
+}
+
 /* When it is first asked for; a child has it as its parent had. */
 static void begin(void)
 {
@@ -87,15 +93,14 @@ static void begin(void)
 	map((void *)CHECK_REGION, CHECK_REGION_SIZE); /* NOLINT */
 	kept.small = map(NULL, CHECK_SMALL_SIZE);
 	kept.pages = map(NULL, CHECK_PAGES_SIZE);
-	check_region_reset();
+	empty();
 }
 
 void check_region_reset(void)
 {
-	check_region_forget();
 	begin();
-	memset(heap, 0, sizeof(*heap));
-	heap->small_end = (sizeof(*heap) + GRAIN - 1) & ~(uint64_t)(GRAIN - 1);
+	check_region_forget();
+	empty();
 }
 
 /* ---- stacks ---------------------------------------------------------------------------------------------------------- */

@@ -130,7 +130,8 @@ static inline struct page *page_at(struct check_races *r, uintptr_t address)
 	return p;
 }
 
-static __attribute__((noinline, unused)) void word_begin(struct word *w, struct page *p, uintptr_t index)
+static __attribute__((noinline, unused)) void word_begin(struct word *w, struct page *p,
+							 uintptr_t index)
 {
 	w->stamp = p->stamp;
 	w->n = p->based;
@@ -196,12 +197,12 @@ static inline unsigned kind_of(seen_t s)
 static inline bool replaces(seen_t new, seen_t old)
 {
 	return !((old & ~new) >> SEEN_BYTES & (0xff | SEEN_WRITES << 8)) &&
-	       !((new &~old) >> SEEN_KIND & SEEN_ATOMIC);
+	       !((new & ~old) >> SEEN_KIND & SEEN_ATOMIC);
 }
 
 /* Most words are one thread's, which does the same again. */
-static inline __attribute__((always_inline)) void look(struct check *c, uintptr_t address, seen_t new,
-						       uint32_t site)
+static inline __attribute__((always_inline)) void look(struct check *c, uintptr_t address,
+						       seen_t new, uint32_t site)
 {
 	struct word *w = word_at(c->races, address);
 	seen_t old;
@@ -234,19 +235,21 @@ static inline uint32_t site_of(const void *site)
 }
 
 /* At most a word; what is atomic is in one. */
-static inline __attribute__((always_inline)) void
-judge(struct check *c, uintptr_t at, size_t size, unsigned kind, const void *site)
+static inline __attribute__((always_inline)) void judge(struct check *c, uintptr_t at, size_t size,
+							unsigned kind, const void *site)
 {
 	seen_t new = seen_now(c, kind), bytes = (1u << size) - 1;
 	uintptr_t in = at % WORD;
 
 	if (__builtin_expect(in + size > WORD, 0))
-		check_range((const void *)at, size, kind & SEEN_WRITES, site); /* plain: a word is aligned */
+		check_range((const void *)at, size, kind & SEEN_WRITES,
+			    site); /* plain: a word is aligned */
 	else
 		look(c, at - in, new | bytes << in << SEEN_BYTES, site_of(site));
 }
 
-static inline __attribute__((always_inline)) void check_plain(const volatile void *at, size_t size, bool write, const void *site)
+static inline __attribute__((always_inline)) void check_plain(const volatile void *at, size_t size,
+							      bool write, const void *site)
 {
 	struct check *c = check_judging;
 
@@ -287,8 +290,9 @@ static inline void hand_on(struct check *c, struct sync *s, enum check_access ac
 	tick(c);
 }
 
-static inline __attribute__((always_inline)) void check_atomic(const volatile void *at, size_t size, enum check_access access,
-				int order, const void *site)
+static inline __attribute__((always_inline)) void check_atomic(const volatile void *at, size_t size,
+							       enum check_access access, int order,
+							       const void *site)
 {
 	struct check *c = check_judging;
 	struct check_course *t;

@@ -315,9 +315,10 @@ static bool run_shape(void *context, struct check_schedule *s)
 /* => executions of the last pass, for early and late grace periods each; all, if nothing is found */
 static uint64_t explore(struct shape *x, unsigned bound, bool *all)
 {
-	struct check_explorer e = {
-		.bound = bound, .nr_threads = 2, .run = run_shape, .context = x
-	};
+	struct check_explorer e = { .bound = bound,
+				    .nr_threads = 2,
+				    .run = run_shape,
+				    .context = x };
 
 	x->is_found = false;
 	*all = check_explore(checker, &e);
@@ -382,8 +383,10 @@ static void what_nobody_shares_is_no_choice(void **state)
 /* Meets 1 in a, having seen 0: so the other must come in between, and stop in between. */
 static void see_both(void *argument)
 {
+	uint32_t first = load(&a), second = load(&a);
+
 	(void)argument;
-	if (load(&a) == 0 && load(&a) == 1)
+	if (first == 0 && second == 1)
 		check_fail("seen");
 }
 
