@@ -14,9 +14,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "check_bound.h"
+#include "check_random.h"
 #include "program.h"
 
 #define SCHEDULES 40u /* of one program */
+#define SWEEP_EVERY 8u /* programs: each thing that can fail fails */
 #define REPEAT_EVERY 97u /* executions: run again, and compared */
 
 struct shared {
@@ -74,6 +77,32 @@ static void draw_schedule(const struct campaign *g, const struct program *pr, un
 	s->rate = s->strategy == CHECK_WALK ? 2u << (bits >> 24) % 6 : 1 + (bits >> 24) % 4;
 }
 
+/*
+ * In a quarter of the others something fails: one allocation or transfer of a thread, or two, or all from one on. How much
+ * there is of each the first execution has shown.
+ */
+static void draw_failures(const struct campaign *g, const struct program *pr,
+			  const struct result *first, struct check_schedule *s)
+{
+	uint64_t state = s->seed ^ UINT64_C(0xfa17);
+	unsigned n = g->no_failures || check_random(&state) % 4 ? 0 : 1 + check_random(&state) % 2;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t bits = check_random(&state);
+		uint8_t thread = (uint8_t)(bits % pr->nr_threads);
+		uint8_t kind = (uint8_t)(bits >> 8 & 1 ? CHECK_ALLOC :
+					 bits >> 9 & 1 ? CHECK_SWAP_READ :
+							 CHECK_SWAP_WRITE);
+		uint32_t most = first->asked[thread][kind];
+
+		if (!most)
+			continue;
+		s->failures[s->nr_failures++] =
+			(struct check_failure){ 1 + (uint32_t)(bits >> 16) % most, thread, kind,
+						(bits >> 10 & 3) == 0 };
+	}
+}
+
 /* ---- the child --------------------------------------------------------------------------------------------------------- */
 
 static bool is_over(const struct campaign *g, const struct shared *s, double begin)
@@ -82,41 +111,155 @@ static bool is_over(const struct campaign *g, const struct shared *s, double beg
 	       (g->seconds > 0 && now() - begin >= g->seconds);
 }
 
-/* The same again, by its list of switches: everything must happen as before. */
+static void count(struct shared *s)
+{
+	s->tally.executions++;
+	s->tally.known += s->now.result.known;
+	s->tally.failing += s->now.schedule.nr_failures > 0;
+	s->tally.points += s->now.result.points;
+	s->tally.trace = (s->tally.trace ^ s->now.result.trace) * UINT64_C(0x100000001b3);
+}
+
+/* The same again, by its list of switches, and from the beginning: everything must happen as before. */
 static bool repeats(struct check *c, struct shared *s)
 {
-	struct result again;
+	struct result again, setup;
 
 	if (s->now.schedule.overflow)
 		return true;
 	s->now.schedule.strategy = CHECK_REPLAY;
 	program_run(c, &s->now.program, &s->now.schedule, &again);
+	program_open(&s->now.program, &setup);
 	s->tally.repeated++;
 	s->tally.executions++;
 	s->tally.diverged += again.trace != s->now.result.trace;
 	return again.trace == s->now.result.trace;
 }
 
+/* One execution of the program that is open. => false at a finding */
+static bool run_schedule(struct check *c, struct shared *s)
+{
+	program_go(c, &s->now.schedule, &s->now.result, NULL, NULL);
+	count(s);
+	return !s->now.result.finding[0];
+}
+
+/* Each thing that a thread asks for fails, once, and from there on: without a switch. => false at a finding */
+static bool sweep(const struct campaign *g, struct check *c, struct shared *s, double begin)
+{
+	const struct check_schedule base = s->now.schedule;
+	const struct result whole = s->now.result;
+
+	for (unsigned i = 0; i < CHECK_THREADS * CHECK_NR_FAILING * 2; i++) {
+		uint8_t thread = (uint8_t)(i / 2 / CHECK_NR_FAILING);
+		uint8_t kind = (uint8_t)(i / 2 % CHECK_NR_FAILING);
+
+		for (uint32_t at = 1; at <= whole.asked[thread][kind]; at++) {
+			if (is_over(g, s, begin))
+				return true;
+			s->now.schedule = base;
+			s->now.schedule.nr_failures = 1;
+			s->now.schedule.failures[0] =
+				(struct check_failure){ at, thread, kind, i % 2 };
+			if (!run_schedule(c, s))
+				return false;
+		}
+	}
+	return true;
+}
+
 /* One program. => false at a finding */
 static bool run_program(const struct campaign *g, struct check *c, struct shared *s, double begin)
 {
 	uint32_t length = 0;
+	struct result first = { 0 };
 
+	program_open(&s->now.program, &s->now.result);
+	if (s->now.result.finding[0])
+		return false;
 	for (unsigned i = 0; i < SCHEDULES && !is_over(g, s, begin); i++) {
 		draw_schedule(g, &s->now.program, i, length, &s->now.schedule);
-		program_run(c, &s->now.program, &s->now.schedule, &s->now.result);
-		s->tally.executions++;
-		s->tally.points += s->now.result.points;
-		if (s->now.result.finding[0])
+		if (i >= s->now.program.nr_threads)
+			draw_failures(g, &s->now.program, &first, &s->now.schedule);
+		if (!run_schedule(c, s))
 			return false;
 		length = length ? length : s->now.result.points;
+		if (i == 0)
+			first = s->now.result;
 		if (s->tally.executions % REPEAT_EVERY == 0 && !repeats(c, s)) {
 			snprintf(s->now.result.finding, sizeof(s->now.result.finding),
 				 "the checker: the same switches do not give the same execution");
 			return false;
 		}
 	}
-	return true;
+	if (g->no_failures || s->now.program.seed % SWEEP_EVERY || is_over(g, s, begin))
+		return true;
+	draw_schedule(g, &s->now.program,
+		      (unsigned)(s->now.program.seed / SWEEP_EVERY % s->now.program.nr_threads),
+		      length, &s->now.schedule);
+	return run_schedule(c, s) && sweep(g, c, s, begin);
+}
+
+/* Exhaustive: every execution of the program with at most g->bound preemptions, one of which may be a failure. */
+struct exhausting {
+	const struct campaign *g;
+	struct check *c;
+	struct shared *s;
+	double begin;
+	struct check_failure failure; /* of all executions; at 0: none */
+	uint32_t asked[CHECK_THREADS][CHECK_NR_FAILING]; /* at most, in those without one */
+	bool found;
+};
+
+static bool run_one_of_all(void *context, struct check_schedule *schedule)
+{
+	struct exhausting *x = context;
+	struct shared *s = x->s;
+
+	if (is_over(x->g, s, x->begin))
+		return false;
+	s->now.schedule = *schedule;
+	s->now.schedule.no_races = x->g->no_races;
+	if (x->failure.at)
+		s->now.schedule.failures[s->now.schedule.nr_failures++] = x->failure;
+	x->found = !run_schedule(x->c, s);
+	for (unsigned t = 0; !x->failure.at && t < CHECK_THREADS; t++) {
+		for (unsigned kind = 0; kind < CHECK_NR_FAILING; kind++) {
+			if (s->now.result.asked[t][kind] > x->asked[t][kind])
+				x->asked[t][kind] = s->now.result.asked[t][kind];
+		}
+	}
+	return !x->found;
+}
+
+/* => false at a finding */
+static bool exhaust_program(const struct campaign *g, struct check *c, struct shared *s,
+			    double begin)
+{
+	struct exhausting x = { .g = g, .c = c, .s = s, .begin = begin };
+	struct check_explorer e = { .bound = g->bound,
+				    .nr_threads = s->now.program.nr_threads,
+				    .run = run_one_of_all,
+				    .context = &x };
+	bool all;
+
+	program_open(&s->now.program, &s->now.result);
+	if (s->now.result.finding[0])
+		return false;
+	all = check_explore(c, &e);
+	e.bound -= e.bound > 0;
+	for (unsigned i = 0; g->bound && !g->no_failures && i < CHECK_THREADS * CHECK_NR_FAILING;
+	     i++) {
+		uint8_t thread = (uint8_t)(i / CHECK_NR_FAILING);
+		uint8_t kind = (uint8_t)(i % CHECK_NR_FAILING);
+
+		for (uint32_t at = 1; all && at <= x.asked[thread][kind]; at++) {
+			x.failure = (struct check_failure){ at, thread, kind, false };
+			all = check_explore(c, &e);
+		}
+	}
+	s->tally.exhausted += all;
+	return !x.found;
 }
 
 static _Noreturn void child(const struct campaign *g, struct shared *s)
@@ -130,7 +273,8 @@ static _Noreturn void child(const struct campaign *g, struct shared *s)
 	for (uint64_t k = g->shard; !is_over(g, s, begin); k += g->shards) {
 		program_make(&s->now.program, g->seed + k, &g->programs);
 		s->tally.programs++;
-		if (!run_program(g, c, s, begin))
+		if (g->strategy == CHECK_BOUND ? !exhaust_program(g, c, s, begin) :
+						 !run_program(g, c, s, begin))
 			_exit(1);
 	}
 	_exit(0);

@@ -26,6 +26,7 @@ enum exit_status {
 static const char help[] =
 	"usage: anonvm check [OPTION...]\n"
 	"       anonvm check --replay FILE\n"
+	"       anonvm check merge FILE...\n"
 	"\n"
 	"Runs small random programs of several threads on the core, under schedules of its own: before every\n"
 	"atomic operation of the core another thread may go on. Looks for deadlocks, broken lock rules,\n"
@@ -37,10 +38,13 @@ static const char help[] =
 	"  --executions N           executions in all\n"
 	"  --threads-per-program N  2 to 4 (default: 2 or 3)\n"
 	"  --ops-per-thread N       1 to 6 (default: 1 to 3)\n"
-	"  --strategy NAME          walk, sticky or pct (default: a portfolio)\n"
+	"  --strategy NAME          walk, sticky, pct, portfolio (default), or bound: of each program every\n"
+	"                           execution with at most --bound preemptions\n"
+	"  --bound N                0 to 4 (default 2)\n"
 	"  --shard I/N              the I-th of N parts of the programs, from 1 on\n"
 	"  --keep FILE              write what is found there\n"
 	"  --no-races               plain accesses without order are no findings\n"
+	"  --no-failures            nothing is made to fail\n"
 	"  --no-shrink              as it was found\n"
 	"  --replay FILE            run a finding again\n"
 	"  --json                   figures as JSON\n"
@@ -73,12 +77,16 @@ static bool parse_number(const char *name, const char *text, uint64_t least, uin
 		       true;
 }
 
+static const char *const strategies[CHECK_NR_STRATEGIES] = { "serial", "walk", "sticky", "pct",
+							     "bound" };
+
 static bool parse_strategy(const char *text, int *out)
 {
-	static const char *const names[CHECK_NR_STRATEGIES] = { "", "walk", "sticky", "pct" };
-
+	*out = -1;
+	if (!strcmp(text, "portfolio"))
+		return true;
 	for (int i = 1; i < CHECK_NR_STRATEGIES; i++) {
-		if (!strcmp(names[i], text)) {
+		if (!strcmp(strategies[i], text)) {
 			*out = i;
 			return true;
 		}
@@ -125,6 +133,11 @@ static bool parse_option(int c, struct options *o)
 		return true;
 	case 'S':
 		return parse_strategy(optarg, &g->strategy);
+	case 'b':
+		if (!parse_number("bound", optarg, 0, 4, &n))
+			return false;
+		g->bound = (unsigned)n;
+		return true;
 	case 'd':
 		return parse_shard(optarg, g);
 	case 'k':
@@ -135,6 +148,8 @@ static bool parse_option(int c, struct options *o)
 		return true;
 	case 'R':
 		return g->no_races = true;
+	case 'F':
+		return g->no_failures = true;
 	case 'n':
 		o->shrink = false;
 		return true;
@@ -158,10 +173,12 @@ static bool parse_options(int argc, char **argv, struct options *o)
 		{ "threads-per-program", required_argument, NULL, 'p' },
 		{ "ops-per-thread", required_argument, NULL, 'o' },
 		{ "strategy", required_argument, NULL, 'S' },
+		{ "bound", required_argument, NULL, 'b' },
 		{ "shard", required_argument, NULL, 'd' },
 		{ "keep", required_argument, NULL, 'k' },
 		{ "replay", required_argument, NULL, 'r' },
 		{ "no-races", no_argument, NULL, 'R' },
+		{ "no-failures", no_argument, NULL, 'F' },
 		{ "no-shrink", no_argument, NULL, 'n' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "quiet", no_argument, NULL, 'q' },
@@ -170,10 +187,11 @@ static bool parse_options(int argc, char **argv, struct options *o)
 	};
 	int c;
 
-	*o = (struct options){
-		.campaign = { .seed = (uint64_t)time(NULL), .shards = 1, .strategy = -1 },
-		.shrink = true
-	};
+	*o = (struct options){ .campaign = { .seed = (uint64_t)time(NULL),
+					     .shards = 1,
+					     .strategy = -1,
+					     .bound = 2 },
+			       .shrink = true };
 	while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1) {
 		if (!parse_option(c, o))
 			return false;
@@ -192,23 +210,39 @@ static bool parse_options(int argc, char **argv, struct options *o)
 	return true;
 }
 
+/* How it was found, before it was made smaller. */
+struct origin {
+	unsigned operations;
+	const char *by;
+};
+
 /* ---- what is said -------------------------------------------------------------------------------------------------------- */
 
 #if AVM_HAVE_JANSSON
 static void print_json(const struct options *o, const struct tally *t, const struct finding *f,
-		       unsigned operations)
+		       const struct origin *origin)
 {
+	char trace[20];
 	json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:i}", "seed",
-			      (json_int_t)o->campaign.seed, "executions",
-			      (json_int_t)t->executions, "programs", (json_int_t)t->programs,
-			      "points", (json_int_t)t->points, "repeated",
-			      (json_int_t)t->repeated, "diverged", (json_int_t)t->diverged,
-			      "seconds", t->seconds, "findings", f ? 1 : 0);
+			      (json_int_t)o->campaign.seed, "executions", (json_int_t)t->executions,
+			      "programs", (json_int_t)t->programs, "points", (json_int_t)t->points,
+			      "repeated", (json_int_t)t->repeated, "diverged",
+			      (json_int_t)t->diverged, "seconds", t->seconds, "findings",
+			      f ? 1 : 0);
 
+	snprintf(trace, sizeof(trace), "%016llx", (ull)t->trace);
+	if (o->campaign.strategy == CHECK_BOUND) {
+		json_object_set_new(j, "bound", json_integer(o->campaign.bound));
+		json_object_set_new(j, "exhausted", json_integer((json_int_t)t->exhausted));
+	}
+	json_object_set_new(j, "failing", json_integer((json_int_t)t->failing));
+	json_object_set_new(j, "known", json_integer((json_int_t)t->known));
+	json_object_set_new(j, "trace", json_string(trace));
 	if (f) {
 		json_object_set_new(j, "finding", json_string(f->result.finding));
 		json_object_set_new(j, "program", json_integer((json_int_t)f->program.seed));
-		json_object_set_new(j, "operations", json_integer(operations));
+		json_object_set_new(j, "operations", json_integer(origin->operations));
+		json_object_set_new(j, "by", json_string(origin->by));
 		json_object_set_new(j, "shrunk",
 				    json_pack("{s:i, s:i, s:i}", "operations",
 					      (int)program_size(&f->program), "threads",
@@ -221,19 +255,22 @@ static void print_json(const struct options *o, const struct tally *t, const str
 }
 #endif
 
-/* f: what was found, NULL for nothing; `operations`: of its program, before that was made smaller. */
+/* f: what was found, NULL for nothing. */
 static void print_tally(const struct options *o, const struct tally *t, const struct finding *f,
-			unsigned operations)
+			const struct origin *origin)
 {
 	double rate = t->seconds > 0 ? (double)t->executions / t->seconds : 0;
 
 #if AVM_HAVE_JANSSON
 	if (o->json) {
-		print_json(o, t, f, operations);
+		print_json(o, t, f, origin);
 		return;
 	}
 #endif
-	(void)operations;
+	(void)origin;
+	if (o->campaign.strategy == CHECK_BOUND)
+		printf("%llu programs exhausted with at most %u preemptions; ", (ull)t->exhausted,
+		       o->campaign.bound);
 	printf("%llu executions of %llu programs from seed %llu, %.0f points each, %.1f s, %.0f executions/s; "
 	       "%llu run twice, %llu otherwise; %s\n",
 	       (ull)t->executions, (ull)t->programs, (ull)o->campaign.seed,
@@ -256,18 +293,20 @@ static void keep(const struct options *o, const struct finding *f)
 static int search(const struct options *o)
 {
 	static struct finding f;
+	struct origin origin;
 	struct tally t;
-	unsigned operations;
 
 	if (!campaign_run(&o->campaign, &t, &f)) {
-		print_tally(o, &t, NULL, 0);
+		print_tally(o, &t, NULL, NULL);
 		return EXIT_CLEAN;
 	}
-	operations = program_size(&f.program);
+	origin.operations = program_size(&f.program);
+	origin.by = o->campaign.strategy == CHECK_BOUND ? strategies[CHECK_BOUND] :
+							  strategies[f.schedule.strategy];
 	if (o->shrink)
 		finding_shrink(&f, o->campaign.progress);
 	finding_name(&f);
-	print_tally(o, &t, &f, operations);
+	print_tally(o, &t, &f, &origin);
 	keep(o, &f);
 	if (!o->json)
 		finding_report(&f, stdout);
@@ -309,6 +348,8 @@ int main(int argc, char **argv)
 {
 	struct options o;
 
+	if (argc > 1 && !strcmp(argv[1], "merge"))
+		return merge_shards(argc - 2, argv + 2);
 	if (!parse_options(argc, argv, &o))
 		return EXIT_USAGE;
 	if (o.help) {

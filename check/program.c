@@ -201,8 +201,8 @@ static void make_thread(struct rng *r, struct program *pr, unsigned t, const str
 
 	pr->nr_ops[t] = s->ops ? s->ops : (uint8_t)(1 + below(r, 3));
 	for (unsigned i = 0; i < pr->nr_ops[t]; i++)
-		pr->ops[t][i] = draw_op(
-			r, paired && i == 0 ? draw_first(r, f, t) : draw_kind(r, f), at);
+		pr->ops[t][i] =
+			draw_op(r, paired && i == 0 ? draw_first(r, f, t) : draw_kind(r, f), at);
 }
 
 void program_make(struct program *pr, uint64_t seed, const struct settings *s)

@@ -73,8 +73,10 @@ unsigned program_size(const struct program *pr); /* operations, those of the set
 struct result {
 	uint32_t points;
 	uint32_t thread_points[CHECK_THREADS];
+	uint32_t asked[CHECK_THREADS][CHECK_NR_FAILING];
 	uint64_t trace;
 	int op[CHECK_THREADS]; /* that each thread was at when it ended */
+	bool known; /* it ended as another execution of the program, which was looked at */
 	char finding[512]; /* "": none */
 };
 
@@ -82,7 +84,15 @@ struct result {
 typedef void run_observer(void *context, unsigned from, unsigned to, const int *op,
 			  const void *site);
 
-/* One execution. What a finding leaves behind is not given back: end the process soon. */
+/*
+ * A machine on which the set-up has run (r->finding: or has failed), and any number of executions that begin there. One program
+ * is open at a time; `pr` stays until the next.
+ */
+void program_open(const struct program *pr, struct result *r);
+void program_go(struct check *c, struct check_schedule *schedule, struct result *r,
+		run_observer *observer, void *context);
+
+/* One execution, on a machine of its own. What a finding leaves behind is not given back: end the process soon. */
 void program_run(struct check *c, const struct program *pr, struct check_schedule *schedule,
 		 struct result *r);
 void program_run_observed(struct check *c, const struct program *pr,
@@ -96,9 +106,10 @@ struct campaign {
 	uint64_t shard, shards; /* every shards-th program, from this one */
 	uint64_t executions; /* in all; 0: no limit */
 	double seconds; /* 0: no limit */
-	int strategy; /* enum check_strategy; -1: all */
+	int strategy; /* enum check_strategy; -1: a portfolio */
+	unsigned bound; /* CHECK_BOUND: preemptions */
 	struct settings programs;
-	bool no_races;
+	bool no_races, no_failures;
 	FILE *progress; /* NULL: none */
 };
 
@@ -112,6 +123,10 @@ struct finding {
 
 struct tally {
 	uint64_t executions, programs, points;
+	uint64_t exhausted; /* programs of which there is no other execution with so few preemptions */
+	uint64_t failing; /* executions in which something was to fail */
+	uint64_t known; /* ended in a state that had been looked at */
+	uint64_t trace; /* a hash of all executions in their order */
 	uint64_t repeated, diverged; /* run twice, and the second time otherwise */
 	double seconds;
 };
@@ -135,5 +150,8 @@ void finding_report(const struct finding *f, FILE *out);
 /* Names of functions and lines for the sites in the text. */
 void finding_name(struct finding *f);
 bool op_parse(const char *text, struct op *op);
+
+/* One result of several (merge.c). => exit status */
+int merge_shards(int n, char **paths);
 
 #endif

@@ -13,12 +13,20 @@
 
 static const char head[] = "# anonvm check: run it again with: anonvm check --replay FILE";
 
+static const char *const failing[CHECK_NR_FAILING] = { "alloc", "swap-read", "swap-write" };
+
 void finding_write(const struct finding *f, FILE *out)
 {
 	fprintf(out, "%s\nfinding %s\n", head, f->result.finding);
 	program_print(&f->program, out);
 	fprintf(out, "schedule first T%u%s%s\n", f->schedule.first, f->schedule.late ? " late" : "",
 		f->schedule.no_races ? " no-races" : "");
+	for (uint32_t i = 0; i < f->schedule.nr_failures; i++) {
+		const struct check_failure *x = &f->schedule.failures[i];
+
+		fprintf(out, "  T%u fails %s %u%s\n", x->thread, failing[x->kind], x->at,
+			x->on ? " on" : "");
+	}
 	for (uint32_t i = 0; i < f->schedule.nr_switches; i++) {
 		const struct check_switch *s = &f->schedule.switches[i];
 
@@ -56,6 +64,26 @@ static bool read_switch(struct check_schedule *s, const char *line)
 	s->switches[s->nr_switches++] =
 		(struct check_switch){ at, (uint8_t)thread, (uint8_t)to, NULL };
 	return true;
+}
+
+/* "T0 fails alloc 3", "... 3 on" */
+static bool read_failure(struct check_schedule *s, const char *line)
+{
+	unsigned thread, at;
+	char what[16], on[4] = "";
+
+	if (sscanf(line, " T%u fails %15s %u %3s", &thread, what, &at, on) < 3 ||
+	    thread >= CHECK_THREADS || !at || s->nr_failures == CHECK_FAILURES ||
+	    (*on && strcmp(on, "on") != 0))
+		return false;
+	for (unsigned kind = 0; kind < CHECK_NR_FAILING; kind++) {
+		if (strcmp(what, failing[kind]) != 0)
+			continue;
+		s->failures[s->nr_failures++] =
+			(struct check_failure){ at, (uint8_t)thread, (uint8_t)kind, *on };
+		return true;
+	}
+	return false;
 }
 
 static bool read_op(struct program *pr, const char *line)
@@ -97,7 +125,9 @@ static bool read_line(struct finding *f, const char *line, bool *scheduled)
 		*scheduled = true;
 		return true;
 	}
-	return *scheduled ? read_switch(&f->schedule, line) : read_op(pr, line);
+	if (!*scheduled)
+		return read_op(pr, line);
+	return read_switch(&f->schedule, line) || read_failure(&f->schedule, line);
 }
 
 const char *finding_read(struct finding *f, FILE *in, unsigned *line)

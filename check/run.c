@@ -6,16 +6,19 @@
  * where no operation of the program moves memory or maps it twice.
  */
 #include <setjmp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "anonvm/anonvm.h"
+#include "check_region.h"
 #include "program.h"
 #include "sim.h"
 
 #define PAGE UINT64_C(4096)
 #define BASE (UINT64_C(0x40000000) - 8 * PAGE) /* across the border of two page tables */
 #define FILE_PAGES 6u
+#define MANY_SCHEDULES 64u /* of one program; what ends as one more does is looked at again */
 
 struct world {
 	struct sim *sim;
@@ -293,10 +296,15 @@ static void verify(struct world *w)
 /* All that can be read, and then all goes. */
 static void look_at_the_end(struct world *w)
 {
-	if (sim_verify(w->sim, AVM_VERIFY_ALL, NULL)) {
+	int64_t broken;
+
+	check_region_fresh(true);
+	broken = sim_verify(w->sim, AVM_VERIFY_ALL, NULL);
+	if (broken)
 		verify(w);
+	check_region_fresh(false);
+	if (broken)
 		return;
-	}
 	for (unsigned p = 0; p < PROCS; p++) {
 		for (unsigned page = 0; w->procs[p] && page < PAGES; page++)
 			do_read(w, w->procs[p], page);
@@ -345,22 +353,20 @@ static void stop(const char *what)
 	longjmp(stopped, 1);
 }
 
-void program_run(struct check *c, const struct program *pr, struct check_schedule *schedule,
-		 struct result *r)
-{
-	program_run_observed(c, pr, schedule, r, NULL, NULL);
-}
+/* ---- one program ----------------------------------------------------------------------------------------------------- */
 
-void program_run_observed(struct check *c, const struct program *pr,
-			  struct check_schedule *schedule, struct result *r, run_observer *observer,
-			  void *context)
+static struct world w, kept;
+static uint64_t
+	sound[MANY_SCHEDULES]; /* states after which everything held, of the program that is open */
+static unsigned nr_sound;
+
+void program_open(const struct program *pr, struct result *r)
 {
-	static struct world w;
 	static FILE *nowhere;
-	struct thread threads[CHECK_THREADS];
-	struct watch watch = { observer, context, threads, pr->nr_threads };
 
 	*r = (struct result){ 0 };
+	nr_sound = 0;
+	check_region_reset();
 	if (!nowhere)
 		nowhere = fopen("/dev/null", "w");
 	if (setjmp(stopped)) {
@@ -374,25 +380,101 @@ void program_run_observed(struct check *c, const struct program *pr,
 	}
 	for (unsigned i = 0; i < pr->nr_setup; i++)
 		perform(&w, &pr->setup[i]);
+	memcpy(r->finding, w.finding, sizeof(r->finding));
+	kept = w;
+	check_region_keep();
+}
+
+static void run_threads(struct check *c, struct check_schedule *schedule, struct result *r,
+			struct watch *watch)
+{
+	static struct thread threads[CHECK_THREADS];
+	unsigned n = w.pr->nr_threads;
+
 	check_begin(c, w.sim, schedule);
-	for (unsigned t = 0; t < pr->nr_threads; t++) {
+	for (unsigned t = 0; t < n; t++) {
 		threads[t] = (struct thread){ &w, t, -1 };
 		check_spawn(c, body, &threads[t]);
 	}
-	check_set_observer(c, observer ? watch_switch : NULL, &watch);
-	if (!w.finding[0] && !check_run(c))
+	watch->threads = threads;
+	check_set_observer(c, watch->observer ? watch_switch : NULL, watch);
+	if (!check_run(c))
 		snprintf(w.finding, sizeof(w.finding), "%s", check_finding(c));
 	r->points = check_points(c);
 	r->trace = check_trace(c);
-	for (unsigned t = 0; t < pr->nr_threads; t++) {
+	for (unsigned t = 0; t < n; t++) {
 		r->op[t] = threads[t].at;
 		r->thread_points[t] = check_thread_points(c, t);
+		for (unsigned kind = 0; kind < CHECK_NR_FAILING; kind++)
+			r->asked[t][kind] = check_asked(c, t, (enum check_failing)kind);
 	}
 	check_set_observer(c, NULL, NULL);
 	check_end(c);
-	if (!w.finding[0])
-		look_at_the_end(&w);
-	if (!w.finding[0])
-		close_world(&w);
+}
+
+/* What follows depends on nothing but the memory of the machine, and on what we know of it. */
+static uint64_t name_state(void)
+{
+	uint64_t state = check_region_state();
+	const unsigned char *p = (const unsigned char *)&w;
+
+	for (size_t i = 0; i + 8 <= offsetof(struct world, finding); i += 8) {
+		uint64_t word;
+
+		memcpy(&word, p + i, sizeof(word));
+		state = (state ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+		state ^= state >> 29;
+	}
+	return state;
+}
+
+static bool is_known(uint64_t state)
+{
+	for (unsigned i = 0; i < nr_sound; i++) {
+		if (sound[i] == state)
+			return true;
+	}
+	return false;
+}
+
+void program_go(struct check *c, struct check_schedule *schedule, struct result *r,
+		run_observer *observer, void *context)
+{
+	struct watch watch = { observer, context, NULL, w.pr->nr_threads };
+	uint64_t state;
+
+	*r = (struct result){ 0 };
+	if (setjmp(stopped)) {
+		memcpy(r->finding, stopped_by, sizeof(stopped_by));
+		return;
+	}
+	w = kept;
+	check_region_back();
+	run_threads(c, schedule, r, &watch);
+	if (!w.finding[0]) {
+		state = name_state();
+		r->known = is_known(state);
+		if (!r->known)
+			look_at_the_end(&w);
+		if (!r->known && !w.finding[0])
+			close_world(&w);
+		if (!r->known && !w.finding[0] && nr_sound < MANY_SCHEDULES)
+			sound[nr_sound++] = state;
+	}
 	memcpy(r->finding, w.finding, sizeof(r->finding));
+}
+
+void program_run(struct check *c, const struct program *pr, struct check_schedule *schedule,
+		 struct result *r)
+{
+	program_run_observed(c, pr, schedule, r, NULL, NULL);
+}
+
+void program_run_observed(struct check *c, const struct program *pr,
+			  struct check_schedule *schedule, struct result *r, run_observer *observer,
+			  void *context)
+{
+	program_open(pr, r);
+	if (!r->finding[0])
+		program_go(c, schedule, r, observer, context);
 }

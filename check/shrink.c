@@ -50,7 +50,9 @@ static bool still_fails(struct finding *f, const struct program *pr)
 			.first = (uint8_t)(i % pr->nr_threads),
 			.late = f->schedule.late,
 			.no_races = f->schedule.no_races,
+			.nr_failures = f->schedule.nr_failures,
 		};
+		memcpy(s.failures, f->schedule.failures, sizeof(s.failures));
 	}
 	return false;
 }
@@ -89,18 +91,87 @@ static void drop_thread(struct program *pr, unsigned t)
 	pr->nr_threads--;
 }
 
+static uint8_t above(uint8_t thread, unsigned t)
+{
+	return thread > t ? (uint8_t)(thread - 1) : thread;
+}
+
+/* What is said of the threads behind it is said of those that they become. */
+static void renumber(struct check_schedule *s, unsigned t)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < s->nr_failures; i++) {
+		s->failures[n] = s->failures[i];
+		s->failures[n].thread = above(s->failures[n].thread, t);
+		n += s->failures[i].thread != t;
+	}
+	s->nr_failures = n;
+	n = 0;
+	for (uint32_t i = 0; i < s->nr_switches; i++) {
+		const struct check_switch *from = &s->switches[i];
+
+		if (from->thread == t || from->to == t)
+			continue;
+		s->switches[n] = *from;
+		s->switches[n].thread = above(from->thread, t);
+		s->switches[n++].to = above(from->to, t);
+	}
+	s->nr_switches = n;
+	s->first = above(s->first, t);
+}
+
 static bool shrink_threads(struct finding *f, struct program *pr)
 {
 	bool less = false;
 
 	for (unsigned t = pr->nr_threads; t-- > 0 && pr->nr_threads > 1;) {
 		const struct program before = *pr;
+		const struct check_schedule schedule = f->schedule;
 
 		drop_thread(pr, t);
-		if (still_fails(f, pr))
+		renumber(&f->schedule, t);
+		if (still_fails(f, pr)) {
 			less = true;
-		else
-			*pr = before;
+			continue;
+		}
+		*pr = before;
+		f->schedule = schedule;
+	}
+	return less;
+}
+
+/* ---- failures ------------------------------------------------------------------------------------------------------------ */
+
+static bool is_same_with(struct finding *f, struct check_schedule *s)
+{
+	struct finding again;
+
+	s->strategy = CHECK_REPLAY;
+	run_apart(&f->program, s, &again);
+	if (!again.result.finding[0] || !same_finding(again.result.finding, f->result.finding))
+		return false;
+	*f = again;
+	return true;
+}
+
+/* Without it; or else once, and not from there on. */
+static bool shrink_failures(struct finding *f)
+{
+	bool less = false;
+
+	for (uint32_t i = f->schedule.nr_failures; i-- > 0;) {
+		struct check_schedule s = f->schedule;
+
+		s.failures[i] = s.failures[--s.nr_failures];
+		if (is_same_with(f, &s)) {
+			less = true;
+			continue;
+		}
+		s = f->schedule;
+		s.failures[i].on = false;
+		if (f->schedule.failures[i].on && is_same_with(f, &s))
+			less = true;
 	}
 	return less;
 }
@@ -109,19 +180,13 @@ static bool shrink_threads(struct finding *f, struct program *pr)
 
 static void shrink_switches(struct finding *f)
 {
-	struct finding again;
-
 	for (uint32_t i = f->schedule.nr_switches; i-- > 0;) {
 		struct check_schedule s = f->schedule;
 
-		s.strategy = CHECK_REPLAY;
 		memmove(&s.switches[i], &s.switches[i + 1],
 			(s.nr_switches - i - 1) * sizeof(s.switches[0]));
 		s.nr_switches--;
-		run_apart(&f->program, &s, &again);
-		if (again.result.finding[0] &&
-		    same_finding(again.result.finding, f->result.finding))
-			*f = again;
+		is_same_with(f, &s);
 		if (i > f->schedule.nr_switches)
 			i = f->schedule.nr_switches;
 	}
@@ -136,7 +201,8 @@ void finding_shrink(struct finding *f, FILE *progress)
 	if (f->schedule.overflow || !still_fails(f, &pr))
 		return;
 	for (unsigned round = 0; less && round < 6; round++) {
-		less = shrink_threads(f, &pr);
+		less = shrink_failures(f);
+		less = shrink_threads(f, &pr) || less;
 		for (unsigned t = 0; t < pr.nr_threads; t++)
 			less = shrink_ops(f, pr.ops[t], &pr.nr_ops[t], &pr) || less;
 		less = shrink_ops(f, pr.setup, &pr.nr_setup, &pr) || less;

@@ -203,7 +203,16 @@ if(AVM_CORE_SOURCES AND check_sources AND NOT AVM_SANITIZE AND NOT AVM_COVERAGE)
 
 	set(port_sources ${port_sim_sources})
 	list(FILTER port_sources EXCLUDE REGEX "sim_thread\\.c$")
-	avm_library(avm_port_check ${port_sources} ${port_check_sources})
+	# Its memory is ours: each file begins with our names for malloc() and free().
+	add_library(avm_sim_check OBJECT ${port_sources})
+	set_target_properties(avm_sim_check PROPERTIES C_EXTENSIONS OFF)
+	target_compile_definitions(avm_sim_check PRIVATE _GNU_SOURCE AVM_DEBUG=1 AVM_CHECK=1)
+	target_compile_options(avm_sim_check PRIVATE
+		-include ${PROJECT_SOURCE_DIR}/ports/check/check_heap.h)
+	target_include_directories(avm_sim_check PRIVATE ${PROJECT_SOURCE_DIR}/ports/sim)
+	target_link_libraries(avm_sim_check PRIVATE avm_flags anonvm_headers anonvm_arch_soft
+		avm_compressors)
+	avm_library(avm_port_check $<TARGET_OBJECTS:avm_sim_check> ${port_check_sources})
 	target_compile_definitions(avm_port_check PRIVATE _GNU_SOURCE)
 	target_include_directories(avm_port_check PUBLIC ${PROJECT_SOURCE_DIR}/ports/check)
 	target_link_libraries(avm_port_check PRIVATE avm_compressors PUBLIC avm_core_check)

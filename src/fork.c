@@ -160,6 +160,8 @@ static int fork_once(struct avm_mm *parent, struct avm_mm *child,
 		avm_mm_destroy(child);
 		return err;
 	}
+	/* From here on others find it (avm_mm_tryget). */
+	atomic_fetch_add_explicit(&child->users, 1, memory_order_release);
 	avm_count(parent->machine, AVM_EV_FORK, 1);
 	return 0;
 }

@@ -40,9 +40,9 @@ static void set_layout(struct avm_mm *mm, const struct avm_mm_config *c)
 
 static void copy_layout(struct avm_mm *mm, const struct avm_mm *of)
 {
-	mm->lowest = of->lowest;
-	mm->task_size = of->task_size;
-	mm->mmap_base = of->mmap_base;
+	/* lowest, task_size and mmap_base in one go. */
+	memcpy(&mm->lowest, &of->lowest,
+	       offsetof(struct avm_mm, brk_start) - offsetof(struct avm_mm, lowest));
 	mm->limits = of->limits;
 }
 
@@ -63,8 +63,9 @@ int avm_mm_setup(struct avm *m, struct avm_mm *mm, const struct avm_mm_config *c
 		set_layout(mm, c);
 		if (!layout_ok(mm))
 			return -AVM_EINVAL;
+		/* A child has none before it is whole: nobody may hold what a fork that fails takes away again. */
+		atomic_init(&mm->users, 1);
 	}
-	atomic_init(&mm->users, 1);
 	avm_vma_tree_init(&mm->vmas, &m->tree_node_alloc,
 			  (uint64_t)m->config.stack_guard << AVM_PAGE_SHIFT, AVM_VM_GROWSDOWN);
 	avm_list_init(&mm->notifiers);

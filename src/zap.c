@@ -69,8 +69,8 @@ static void zap_entry(struct zap *z, struct avm_ptc *c)
 		avm_page_set(page, AVM_PG_DIRTY);
 		z->dirty = true;
 	}
-	/* Who had it locked has lost it, and somebody may keep the page: the cache, a pin. */
-	if ((z->vma->flags & AVM_VM_LOCKED) && avm_page_test(page, AVM_PG_UNEVICTABLE))
+	/* Who had it locked has lost it, and somebody may keep the page: the cache, a pin. Truncation has no mmap_lock. */
+	if (avm_page_test(page, AVM_PG_UNEVICTABLE) && (avm_vma_peek_flags(z->vma) & AVM_VM_LOCKED))
 		avm_lru_set_unevictable(m, page, false);
 	z->rss[avm_page_rss(page)]--;
 	z->full = avm_gather_page(z->g, page);

@@ -40,8 +40,24 @@ enum check_strategy {
 	CHECK_WALK, /* at each point, one chance in `rate` */
 	CHECK_STICKY, /* `rate` switches, anywhere in `length` points */
 	CHECK_PCT, /* threads have priorities; at `rate` places in `length` points the running one gets the lowest */
+	CHECK_BOUND, /* no strategy of one execution, but of all that there are (check_bound.h) */
 	CHECK_NR_STRATEGIES,
 };
+
+/* What may fail: the at-th of the thread, and with `on` all that follow. */
+enum check_failing {
+	CHECK_ALLOC,
+	CHECK_SWAP_READ,
+	CHECK_SWAP_WRITE,
+	CHECK_NR_FAILING,
+};
+
+struct check_failure {
+	uint32_t at; /* counted in each thread, from 1 */
+	uint8_t thread, kind;
+	bool on;
+};
+#define CHECK_FAILURES 2u
 
 struct check_schedule {
 	enum check_strategy strategy;
@@ -52,6 +68,8 @@ struct check_schedule {
 	bool no_races; /* plain accesses are not judged */
 	bool late; /* grace periods end as late as they may: when all threads are done */
 	uint32_t budget; /* points of one execution; 0: a million */
+	uint32_t nr_failures; /* given, whatever the strategy */
+	struct check_failure failures[CHECK_FAILURES];
 	uint32_t nr_switches; /* replay: given. Otherwise: found, for a replay */
 	bool overflow; /* there were more switches than can be kept */
 	struct check_switch switches[CHECK_SWITCHES];
@@ -81,6 +99,8 @@ unsigned
 check_current(const struct check *c); /* number of the thread that runs; CHECK_THREADS: none */
 uint64_t check_trace(const struct check *c); /* a hash of all points in their order */
 uint32_t check_thread_points(const struct check *c, unsigned thread);
+/* How much of that a thread has asked for. */
+uint32_t check_asked(const struct check *c, unsigned thread, enum check_failing kind);
 
 /* Told when the core stops outside of check_run(); must not return (longjmp). NULL: the process ends. */
 void check_set_panic(void (*panic)(const char *what));

@@ -7,6 +7,7 @@
  * The names and shapes of these functions are the compiler's.
  */
 #include "check_priv.h"
+#include "check_shadow.h"
 
 #include <string.h>
 
@@ -35,31 +36,42 @@ void __tsan_func_exit(void)
 
 /* ---- plain accesses ------------------------------------------------------------------------------------------------- */
 
+/* Out of the way of those that are not judged. */
+#define JUDGE(size) \
+	static __attribute__((noinline)) void judge_##size(void *at, bool write, const void *site) \
+	{ \
+		check_plain(at, size, write, site); \
+	}
+
+JUDGE(1)
+JUDGE(2)
+JUDGE(4)
+JUDGE(8)
+
 #define PLAIN(name, size, write) \
 	void __tsan_##name(void *at); \
 	void __tsan_##name(void *at) \
 	{ \
-		check_plain(at, size, write, SITE); \
+		if (write) \
+			check_wrote(at, size); \
+		if (check_judging) \
+			judge_##size(at, write, SITE); \
 	}
 
 PLAIN(read1, 1, false)
 PLAIN(read2, 2, false)
 PLAIN(read4, 4, false)
 PLAIN(read8, 8, false)
-PLAIN(read16, 16, false)
 PLAIN(write1, 1, true)
 PLAIN(write2, 2, true)
 PLAIN(write4, 4, true)
 PLAIN(write8, 8, true)
-PLAIN(write16, 16, true)
 PLAIN(unaligned_read2, 2, false)
 PLAIN(unaligned_read4, 4, false)
 PLAIN(unaligned_read8, 8, false)
-PLAIN(unaligned_read16, 16, false)
 PLAIN(unaligned_write2, 2, true)
 PLAIN(unaligned_write4, 4, true)
 PLAIN(unaligned_write8, 8, true)
-PLAIN(unaligned_write16, 16, true)
 PLAIN(volatile_read1, 1, false)
 PLAIN(volatile_read2, 2, false)
 PLAIN(volatile_read4, 4, false)
@@ -69,30 +81,47 @@ PLAIN(volatile_write2, 2, true)
 PLAIN(volatile_write4, 4, true)
 PLAIN(volatile_write8, 8, true)
 
+#define TWO_WORDS(name, write) \
+	void __tsan_##name(void *at); \
+	void __tsan_##name(void *at) \
+	{ \
+		if (write) \
+			check_wrote(at, 16); \
+		check_range(at, 16, write, SITE); \
+	}
+
+TWO_WORDS(read16, false)
+TWO_WORDS(write16, true)
+TWO_WORDS(unaligned_read16, false)
+TWO_WORDS(unaligned_write16, true)
+
 void __tsan_read_range(void *at, unsigned long size);
 void __tsan_write_range(void *at, unsigned long size);
 
 void __tsan_read_range(void *at, unsigned long size)
 {
-	check_plain(at, size, false, SITE);
+	check_range(at, size, false, SITE);
 }
 
 void __tsan_write_range(void *at, unsigned long size)
 {
-	check_plain(at, size, true, SITE);
+	check_wrote(at, size);
+	check_range(at, size, true, SITE);
 }
 
 /* The compiler tells nothing of these (check_memory.h). */
 void *check_memset(void *at, int value, size_t size)
 {
-	check_plain(at, size, true, SITE);
+	check_wrote(at, size);
+	check_range(at, size, true, SITE);
 	return memset(at, value, size);
 }
 
 void *check_memcpy(void *to, const void *from, size_t size)
 {
-	check_plain(from, size, false, SITE);
-	check_plain(to, size, true, SITE);
+	check_range(from, size, false, SITE);
+	check_wrote(to, size);
+	check_range(to, size, true, SITE);
 	return memcpy(to, from, size);
 }
 
@@ -104,6 +133,7 @@ void *check_memcpy(void *to, const void *from, size_t size)
 	type __tsan_atomic##bits##_fetch_##name(volatile type *at, type value, int order) \
 	{ \
 		check_point(at, true, SITE); \
+		check_wrote(at, sizeof(type)); \
 		check_atomic(at, sizeof(type), CHECK_UPDATE, order, SITE); \
 		return __atomic_fetch_##name(at, value, __ATOMIC_SEQ_CST); \
 	}
@@ -118,6 +148,8 @@ void *check_memcpy(void *to, const void *from, size_t size)
 		check_point(at, true, site); \
 		done = __atomic_compare_exchange_n(at, expected, value, 0, __ATOMIC_SEQ_CST, \
 						   __ATOMIC_SEQ_CST); \
+		if (done) \
+			check_wrote(at, sizeof(type)); \
 		check_atomic(at, sizeof(type), done ? CHECK_UPDATE : CHECK_LOAD, \
 			     done ? order : failed, site); \
 		return done; \
@@ -136,21 +168,31 @@ void *check_memcpy(void *to, const void *from, size_t size)
 	type __tsan_atomic##bits##_load(const volatile type *at, int order); \
 	void __tsan_atomic##bits##_store(volatile type *at, type value, int order); \
 	type __tsan_atomic##bits##_exchange(volatile type *at, type value, int order); \
+	static __attribute__((noinline)) \
+	type load##bits(const volatile type *at, int order, const void *site) \
+	{ \
+		check_point(at, false, site); \
+		check_atomic(at, sizeof(type), CHECK_LOAD, order, site); \
+		return __atomic_load_n(at, __ATOMIC_SEQ_CST); \
+	} \
+	/* Alone: at the end tables are read entry by entry. */ \
 	type __tsan_atomic##bits##_load(const volatile type *at, int order) \
 	{ \
-		check_point(at, false, SITE); \
-		check_atomic(at, sizeof(type), CHECK_LOAD, order, SITE); \
-		return __atomic_load_n(at, __ATOMIC_SEQ_CST); \
+		if (!check_running) \
+			return __atomic_load_n(at, __ATOMIC_SEQ_CST); \
+		return load##bits(at, order, SITE); \
 	} \
 	void __tsan_atomic##bits##_store(volatile type *at, type value, int order) \
 	{ \
 		check_point(at, true, SITE); \
+		check_wrote(at, sizeof(type)); \
 		check_atomic(at, sizeof(type), CHECK_STORE, order, SITE); \
 		__atomic_store_n(at, value, __ATOMIC_SEQ_CST); \
 	} \
 	type __tsan_atomic##bits##_exchange(volatile type *at, type value, int order) \
 	{ \
 		check_point(at, true, SITE); \
+		check_wrote(at, sizeof(type)); \
 		check_atomic(at, sizeof(type), CHECK_UPDATE, order, SITE); \
 		return __atomic_exchange_n(at, value, __ATOMIC_SEQ_CST); \
 	} \

@@ -6,8 +6,8 @@
 #include "check_coroutine.h"
 
 #include <stdint.h>
-#include <sys/mman.h>
-#include <unistd.h>
+
+#include "check_region.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -19,33 +19,17 @@
 #define FIBER_ENTER(c) ((void)(c))
 #endif
 
-#define STACK_SIZE ((size_t)256 << 10)
-
 bool check_coroutine_init(struct check_coroutine *c)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	char *at = mmap(NULL, STACK_SIZE + page, PROT_NONE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
 	*c = (struct check_coroutine){ 0 };
-	if (at == MAP_FAILED)
-		return false;
-	/* Below is a page that nobody may touch. */
-	if (mprotect(at + page, STACK_SIZE, PROT_READ | PROT_WRITE)) {
-		munmap(at, STACK_SIZE + page);
-		return false;
-	}
-	c->stack = at + page;
-	c->size = STACK_SIZE;
-	return true;
+	c->stack = check_region_stack(&c->size);
+	return c->stack;
 }
 
 void check_coroutine_fini(struct check_coroutine *c)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-
 	if (c->stack)
-		munmap((char *)c->stack - page, STACK_SIZE + page);
+		check_region_stack_free(c->stack);
 }
 
 #if defined(__x86_64__)

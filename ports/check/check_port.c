@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "check_priv.h"
+#include "check_region.h"
 
 static void (*outside)(const char *what);
 
@@ -29,6 +30,34 @@ unsigned avm_port_cpu_id(struct avm *m)
 {
 	(void)m;
 	return check_running ? check_running->current % CHECK_THREADS : 0;
+}
+
+void sim_wrote(const void *at, size_t size)
+{
+	check_wrote(at, size);
+}
+
+/* ---- failures -------------------------------------------------------------------------------------------------------- */
+
+bool check_fails(enum sim_at at)
+{
+	struct check *c = check_running;
+	enum check_failing kind = at == SIM_AT_SWAP_READ  ? CHECK_SWAP_READ :
+				  at == SIM_AT_SWAP_WRITE ? CHECK_SWAP_WRITE :
+							    CHECK_ALLOC;
+	uint32_t asked;
+
+	if (!c || c->current == CHECK_THREADS)
+		return false;
+	asked = ++c->threads[c->current].asked[kind];
+	for (uint32_t i = 0; i < c->schedule->nr_failures; i++) {
+		const struct check_failure *f = &c->schedule->failures[i];
+
+		if (f->thread == c->current && f->kind == kind &&
+		    (f->on ? asked >= f->at : asked == f->at))
+			return true;
+	}
+	return false;
 }
 
 /* ---- RCU ------------------------------------------------------------------------------------------------------------- */
@@ -88,6 +117,7 @@ void avm_port_irq_restore(struct avm *m, uintptr_t saved)
 	s->irq_depth = (unsigned)saved;
 	if (s->irq_depth)
 		return;
+	check_seen(c);
 	if (!c) {
 		sim_run_deferred(s);
 		return;
@@ -104,6 +134,7 @@ void avm_port_defer(struct avm *m, struct avm_deferred *d)
 	struct check *c = check_running;
 	struct check_grace g = { .deferred = d };
 
+	check_seen(c);
 	if (!c || c->schedule->late || c->nr_graces == CHECK_GRACES) {
 		sim_defer(sim_of(m), d);
 		return;

@@ -29,7 +29,19 @@ struct check_thread {
 	unsigned irq_depth;
 	struct sim_locks *locks;
 	struct check_course course;
+	uint32_t asked[CHECK_NR_FAILING];
+	uint32_t choice; /* the last one that is recorded, or none */
 };
+
+/* A place where another thread might have gone on (check_bound.c). */
+struct check_choice {
+	const volatile void *object; /* of the access that follows */
+	uint32_t at; /* point of the thread */
+	uint8_t thread, others; /* a bit for each that could run */
+	bool free; /* this one could not go on */
+	bool seen; /* others see more of what follows than the access */
+};
+struct check_record;
 
 /* A call that waits for the read sections of these threads. */
 struct check_grace {
@@ -46,6 +58,7 @@ struct check {
 	struct check_coroutine outside;
 	unsigned nr_threads, current; /* CHECK_THREADS: outside */
 	uint32_t points, writes;
+	uint32_t quiet; /* points up to which there is nothing to decide */
 	uint64_t trace;
 	uint64_t random;
 	uint32_t next_switch; /* CHECK_STICKY, CHECK_PCT: index in `at` */
@@ -55,6 +68,7 @@ struct check {
 	uint32_t nr_graces;
 	struct check_grace graces[CHECK_GRACES];
 	struct check_races *races;
+	struct check_record *record; /* of choices; or NULL */
 	check_observer *observer;
 	void *observer_context;
 	char finding[512];
@@ -63,7 +77,41 @@ struct check {
 extern struct check *
 	check_running; /* the one that has threads going; the callbacks of the compiler know no other way */
 
+/* The point, and who could go on there; what comes behind it is seen by others (check_bound.c). pre: c->record */
+void check_record_access(struct check *c, const volatile void *address, bool write);
+void check_record_choice(struct check *c, const volatile void *address, uint32_t others, bool free);
+void check_record_seen(struct check *c);
+
+/* Does what the current thread asks for fail? */
+bool check_fails(enum sim_at at);
+
+/* Others see something that is no access of the core. */
+static inline void check_seen(struct check *c)
+{
+	if (c && c->record)
+		check_record_seen(c);
+}
+
+/* Does another thread go on at this point? => the thread's turn has come again */
+void check_decide(struct check *c, const volatile void *object, bool write, const void *site);
+
 /* A scheduling point: before the access. */
-void check_point(const volatile void *object, bool write, const void *site);
+static inline void check_point(const volatile void *object, bool write, const void *site)
+{
+	struct check *c = check_running;
+	struct check_thread *t;
+
+	if (!c || c->current == CHECK_THREADS)
+		return;
+	t = &c->threads[c->current];
+	t->points++;
+	c->points++;
+	if (c->points > c->quiet)
+		check_decide(c, object, write, site);
+	c->trace = (c->trace ^ (c->current + 1 + 8 * (uint64_t)write)) * UINT64_C(0x100000001b3) +
+		   t->points;
+	t->writes += write;
+	c->writes += write;
+}
 
 #endif

@@ -8,87 +8,29 @@
  */
 #include "check_race.h"
 
-#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #include "check_priv.h"
+#include "check_shadow.h"
 
-#define WORD 8u
-#define WORDS_SHIFT 15
-#define WORDS (1u << WORDS_SHIFT)
-#define SYNCS_SHIFT 14
-#define SYNCS (1u << SYNCS_SHIFT)
-#define KEPT 9u /* of a word: two cache lines */
-
-#define WRITES 1u
-#define ATOMIC 2u
-
-struct seen {
-	uint32_t at; /* in the course of its thread */
-	uint8_t thread, bytes, kind, unused;
-	uint32_t site; /* from the beginning of the program */
-};
-
-struct word {
-	uintptr_t address;
-	uint32_t generation; /* another: free */
-	uint8_t n, oldest;
-	struct seen seen[KEPT];
-};
-
-/* What the last release of an atomic object handed on. */
-struct sync {
-	uintptr_t address;
-	uint32_t generation;
-	struct check_clock clock;
-};
-
-struct check_races {
-	uint32_t generation; /* of the execution */
-	uint32_t nr_words, nr_syncs;
-	bool blind; /* more atomic objects than can be kept: the rest of the execution is not judged */
-	struct check_clock sections; /* of all read sections that have ended */
-	struct word words[WORDS];
-	struct sync syncs[SYNCS];
-};
-
-/* ---- clocks ---------------------------------------------------------------------------------------------------------- */
-
-void check_clock_join(struct check_clock *to, const struct check_clock *from)
-{
-	for (unsigned i = 0; i < CHECK_THREADS; i++)
-		to->of[i] = to->of[i] > from->of[i] ? to->of[i] : from->of[i];
-}
-
-static struct check_course *course_of(struct check *c)
-{
-	return &c->threads[c->current].course;
-}
-
-/* What comes now has not been handed on. */
-static void tick(struct check *c)
-{
-	course_of(c)->now.of[c->current]++;
-}
-
-/* The one whose accesses are judged here, or NULL. */
-static struct check *watching(void)
-{
-	struct check *c = check_running;
-
-	return c && c->current < CHECK_THREADS && !c->schedule->no_races && !c->races->blind ? c :
-											       NULL;
-}
+struct check *check_judging;
 
 /* ---- life ------------------------------------------------------------------------------------------------------------- */
 
+/* For the most part it is never touched. */
 struct check_races *check_races_new(void)
 {
-	return calloc(1, sizeof(struct check_races));
+	void *r = mmap(NULL, sizeof(struct check_races), PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return r == MAP_FAILED ? NULL : r;
 }
 
 void check_races_free(struct check_races *r)
 {
-	free(r);
+	if (r)
+		munmap(r, sizeof(*r));
 }
 
 /* The outside is before all threads and after all: it is not in the clocks. */
@@ -97,7 +39,7 @@ void check_races_begin(struct check *c)
 	struct check_races *r = c->races;
 
 	r->generation++;
-	r->nr_words = r->nr_syncs = 0;
+	r->nr_elsewhere = r->nr_syncs = 0;
 	r->blind = false;
 	r->sections = (struct check_clock){ { 0 } };
 	for (unsigned i = 0; i < CHECK_THREADS; i++) {
@@ -113,55 +55,53 @@ static uint32_t hash(uintptr_t address, unsigned shift)
 	return (uint32_t)((uint64_t)address * UINT64_C(0x9e3779b97f4a7c15) >> (64 - shift));
 }
 
-/* The word, or where it would be. */
-static struct word *place_of(struct check_races *r, uintptr_t address)
-{
-	uint32_t i = hash(address, WORDS_SHIFT);
-
-	while (r->words[i].generation == r->generation && r->words[i].address != address)
-		i = (i + 1) % WORDS;
-	return &r->words[i];
-}
-
 /* NULL: there are too many. Forgetting accesses misses races, and invents none. */
-static struct word *word_at(struct check_races *r, uintptr_t address)
+struct word *check_word_elsewhere(struct check_races *r, uintptr_t address)
 {
-	struct word *w = place_of(r, address);
+	uint32_t i = hash(address, ELSEWHERE_SHIFT);
+	struct elsewhere *e;
 
-	if (w->generation == r->generation)
-		return w;
-	if (r->nr_words == WORDS / 4 * 3)
+	for (;; i++) {
+		e = &r->elsewhere[i % ELSEWHERE];
+		if (e->generation != r->generation)
+			break;
+		if (e->address == address)
+			return &e->word;
+	}
+	if (r->nr_elsewhere == ELSEWHERE / 4 * 3)
 		return NULL;
-	r->nr_words++;
-	w->address = address;
-	w->generation = r->generation;
-	w->n = w->oldest = 0;
-	return w;
+	r->nr_elsewhere++;
+	e->address = address;
+	e->generation = r->generation;
+	e->word.n = e->word.oldest = 0;
+	return &e->word;
 }
 
 /* Forgetting an edge would invent races. */
-static struct sync *sync_at(struct check_races *r, uintptr_t address)
+struct sync *check_sync_elsewhere(struct check_races *r, uintptr_t address)
 {
 	static struct sync nowhere;
 	uint32_t i = hash(address, SYNCS_SHIFT);
+	struct sync_elsewhere *s;
 
-	for (; r->syncs[i].generation == r->generation; i = (i + 1) % SYNCS) {
-		if (r->syncs[i].address == address)
-			return &r->syncs[i];
+	for (;; i++) {
+		s = &r->syncs_elsewhere[i % SYNCS];
+		if (s->sync.generation != r->generation)
+			break;
+		if (s->address == address)
+			return &s->sync;
 	}
 	if (r->nr_syncs == SYNCS / 4 * 3) {
 		r->blind = true;
+		check_judging = NULL;
 		return &nowhere;
 	}
 	r->nr_syncs++;
-	r->syncs[i] = (struct sync){ address, r->generation, { { 0 } } };
-	return &r->syncs[i];
+	*s = (struct sync_elsewhere){ address, { r->generation, { { 0 } } } };
+	return &s->sync;
 }
 
 /* ---- accesses ------------------------------------------------------------------------------------------------------------ */
-
-/* The beginning of the program: the linker's. */
-extern const char __executable_start[];
 
 /* In letters that are no digits of any number, for same_finding() must tell sites apart. */
 static void spell(char *out, uint32_t site)
@@ -193,143 +133,147 @@ static const char *what(unsigned kind)
 }
 
 /* One text for both orders in which the two may be met. */
-static void report(const struct seen *a, const struct seen *b, uintptr_t address)
+static __attribute__((noinline, cold)) void report(seen_t a, uint32_t a_site, seen_t b,
+						   uint32_t b_site, uintptr_t address)
 {
-	const struct seen *first =
-		a->site < b->site || (a->site == b->site && a->kind < b->kind) ? a : b;
-	const struct seen *second = first == a ? b : a;
+	bool swap = b_site < a_site || (a_site == b_site && kind_of(b) < kind_of(a));
 	char one[16], two[16], text[256];
+	seen_t first = swap ? b : a, second = swap ? a : b;
 
-	spell(one, first->site);
-	spell(two, second->site);
+	spell(one, swap ? b_site : a_site);
+	spell(two, swap ? a_site : b_site);
 	snprintf(
 		text, sizeof(text),
 		"race: %s %s and %s %s, and nothing puts one before the other; T%u and T%u at %#zx",
-		one, what(first->kind), two, what(second->kind), first->thread, second->thread,
-		(size_t)address);
+		one, what(kind_of(first)), two, what(kind_of(second)), thread_of(first),
+		thread_of(second), (size_t)address);
 	check_fail(text);
 }
 
-/* Whatever races with `old`, which is before `new`, races with `new`. */
-static bool replaces(const struct seen *new, const struct seen *old)
+static bool conflict(seen_t a, seen_t b)
 {
-	return !(old->bytes & ~new->bytes) && !(old->kind & WRITES & ~new->kind) &&
-	       !(new->kind &ATOMIC & ~old->kind);
+	return thread_of(a) != thread_of(b) && (bytes_of(a) & bytes_of(b)) &&
+	       ((kind_of(a) | kind_of(b)) & SEEN_WRITES) &&
+	       !(kind_of(a) & kind_of(b) & SEEN_ATOMIC);
 }
 
-static bool conflict(const struct seen *a, const struct seen *b)
-{
-	return a->thread != b->thread && (a->bytes & b->bytes) && ((a->kind | b->kind) & WRITES) &&
-	       !(a->kind & b->kind & ATOMIC);
-}
-
-static void look(struct check *c, uintptr_t address, const struct seen *new)
+void check_look_closely(struct check *c, struct word *w, uintptr_t address, seen_t new,
+			uint32_t site)
 {
 	const struct check_clock *now = &course_of(c)->now;
-	struct word *w = word_at(c->races, address);
-	uint8_t n = 0;
+	unsigned n = 0, there = w->n;
 
-	if (!w)
-		return;
-	for (uint8_t i = 0; i < w->n; i++) {
-		const struct seen *old = &w->seen[i];
-		bool before = old->at <= now->of[old->thread];
+	/* The same again, and nobody has seen that we have gone on: whoever races with this has raced already. */
+	for (unsigned i = 0; i < there; i++) {
+		if (w->seen[i] == new)
+			return;
+	}
+	for (unsigned i = 0; i < there; i++) {
+		seen_t old = w->seen[i];
+		bool before = when(old) <= now->of[thread_of(old)];
 
 		if (!before && conflict(new, old))
-			report(new, old, address);
-		/* It says all that this one would. */
-		if (old->thread == new->thread && old->at == new->at &&replaces(old, new) && n == i)
-			return;
-		if (!before || !replaces(new, old))
-			w->seen[n++] = *old;
+			report(new, site, old, w->site[i], address);
+		if (before && replaces(new, old))
+			continue;
+		w->seen[n] = old;
+		w->site[n++] = w->site[i];
 	}
-	w->n = n;
+	w->n = (uint8_t)n;
 	if (n < KEPT)
-		w->seen[w->n++] = *new;
+		w->n++;
 	else
-		w->seen[w->oldest++ % KEPT] = *new;
+		n = w->oldest++ % KEPT;
+	w->seen[n] = new;
+	w->site[n] = site;
 }
 
-static void access_range(struct check *c, uintptr_t at, size_t size, unsigned kind,
-			 const void *site)
+static inline void access_range(struct check *c, uintptr_t at, size_t size, unsigned kind,
+				const void *site)
 {
-	struct seen new = { .at = course_of(c)->now.of[c->current],
-			    .thread = (uint8_t)c->current,
-			    .kind = (uint8_t)kind,
-			    .site = (uint32_t)((const char *)site - __executable_start) };
+	seen_t new = seen_now(c, kind), bytes;
 	uintptr_t end = at + size;
 
+	if (size && at % WORD + size <= WORD) {
+		bytes = (0xffu >> (WORD - size)) << at % WORD;
+		look(c, at - at % WORD, new | bytes << SEEN_BYTES, site_of(site));
+		return;
+	}
 	while (at < end) {
 		uintptr_t word = at & ~(uintptr_t)(WORD - 1);
 		uintptr_t last = end - word < WORD ? end - word : WORD;
 
-		new.bytes = (uint8_t)((0xffu << (at - word)) & (0xffu >> (WORD - last)));
-		look(c, word, &new);
+		bytes = (0xffu << (at - word)) & (0xffu >> (WORD - last));
+		look(c, word, new | bytes << SEEN_BYTES, site_of(site));
 		at = word + WORD;
 	}
 }
 
-void check_plain(const volatile void *at, size_t size, bool write, const void *site)
-{
-	struct check *c = watching();
+/* ---- pages ---------------------------------------------------------------------------------------------------------------- */
 
-	if (c)
-		access_range(c, (uintptr_t)at, size, write ? WRITES : 0, site);
+static void look_back(struct check *c, uintptr_t address, seen_t old, uint32_t old_site, seen_t new,
+		      uint32_t site)
+{
+	if (when(old) > course_of(c)->now.of[thread_of(old)] && conflict(new, old))
+		report(new, site, old, old_site, address);
+}
+
+/* Every word of it is written: that alone is worth remembering afterwards, if there is no race. */
+static void write_page(struct check *c, uintptr_t address, uint32_t site)
+{
+	struct check_races *r = c->races;
+	struct page *p = page_at(r, address);
+	seen_t new = seen_now(c, SEEN_WRITES) | UINT64_C(0xff) << SEEN_BYTES;
+
+	if (p->based)
+		look_back(c, address, p->base, p->base_site, new, site);
+	for (unsigned i = 0; i < PAGE_WORDS / 64; i++) {
+		for (uint64_t used = p->used[i]; used; used &= used - 1) {
+			uintptr_t at = address + (i * 64 + (unsigned)__builtin_ctzll(used)) * WORD;
+			const struct word *w = word_at(r, at);
+
+			for (uint8_t k = 0; k < w->n; k++)
+				look_back(c, at, w->seen[k], w->site[k], new, site);
+		}
+	}
+	page_begin(r, p);
+	p->based = true;
+	p->base = new;
+	p->base_site = site;
+}
+
+static bool is_pages(uintptr_t at, size_t size)
+{
+	return in_region(at) && at % AVM_PAGE_SIZE == 0 && size % AVM_PAGE_SIZE == 0;
+}
+
+static void write_range(struct check *c, uintptr_t at, size_t size, const void *site)
+{
+	if (!is_pages(at, size)) {
+		access_range(c, at, size, SEEN_WRITES, site);
+		return;
+	}
+	for (size_t i = 0; i < size; i += AVM_PAGE_SIZE)
+		write_page(c, at + i, site_of(site));
+}
+
+void check_range(const volatile void *at, size_t size, bool write, const void *site)
+{
+	struct check *c = check_judging;
+
+	if (!c)
+		return;
+	if (write && size >= AVM_PAGE_SIZE)
+		write_range(c, (uintptr_t)at, size, site);
+	else
+		access_range(c, (uintptr_t)at, size, write ? SEEN_WRITES : 0, site);
 }
 
 /* ---- what orders ------------------------------------------------------------------------------------------------------------ */
 
-static bool acquires(int order)
-{
-	return order == __ATOMIC_CONSUME || order == __ATOMIC_ACQUIRE ||
-	       order == __ATOMIC_ACQ_REL || order == __ATOMIC_SEQ_CST;
-}
-
-static bool releases(int order)
-{
-	return order == __ATOMIC_RELEASE || order == __ATOMIC_ACQ_REL || order == __ATOMIC_SEQ_CST;
-}
-
-/*
- * A store begins anew what the object hands on, a read-modify-write continues it. (That a relaxed store of the thread which
- * released continues it too was C11's rule until C++20 saw that nobody needs it; here it does not.)
- */
-static void hand_on(struct check *c, struct sync *s, enum check_access access, int order)
-{
-	struct check_course *t = course_of(c);
-
-	if (access == CHECK_LOAD)
-		return;
-	if (access == CHECK_STORE)
-		s->clock = t->fence;
-	else
-		check_clock_join(&s->clock, &t->fence);
-	if (!releases(order))
-		return;
-	check_clock_join(&s->clock, &t->now);
-	tick(c);
-}
-
-void check_atomic(const volatile void *at, size_t size, enum check_access access, int order,
-		  const void *site)
-{
-	struct check *c = watching();
-	struct check_course *t;
-	struct sync *s;
-
-	if (!c)
-		return;
-	t = course_of(c);
-	s = sync_at(c->races, (uintptr_t)at);
-	if (access != CHECK_STORE)
-		check_clock_join(acquires(order) ? &t->now : &t->unfenced, &s->clock);
-	access_range(c, (uintptr_t)at, size, access == CHECK_LOAD ? ATOMIC : ATOMIC | WRITES, site);
-	hand_on(c, s, access, order);
-}
-
 void check_fence(int order)
 {
-	struct check *c = watching();
+	struct check *c = check_judging;
 
 	if (!c)
 		return;
@@ -349,8 +293,9 @@ static uintptr_t key_of(const void *object)
 
 void check_release(const void *object)
 {
-	struct check *c = watching();
+	struct check *c = check_judging;
 
+	check_seen(check_running);
 	if (!c)
 		return;
 	check_clock_join(&sync_at(c->races, key_of(object))->clock, &course_of(c)->now);
@@ -359,18 +304,24 @@ void check_release(const void *object)
 
 void check_acquire(const void *object)
 {
-	struct check *c = watching();
+	struct check *c = check_judging;
 
+	check_seen(check_running);
 	if (c)
 		check_clock_join(&course_of(c)->now, &sync_at(c->races, key_of(object))->clock);
 }
 
 static void forget(struct check_races *r, uintptr_t at, size_t size)
 {
+	if (is_pages(at, size)) {
+		for (size_t i = 0; i < size; i += AVM_PAGE_SIZE)
+			page_begin(r, page_at(r, at + i));
+		return;
+	}
 	for (size_t i = 0; i < size; i += WORD) {
-		struct word *w = place_of(r, at + i);
+		struct word *w = word_at(r, at + i);
 
-		if (w->generation == r->generation)
+		if (w)
 			w->n = 0;
 	}
 }
@@ -381,13 +332,14 @@ static void forget(struct check_races *r, uintptr_t at, size_t size)
  */
 void check_handed(const void *memory, size_t size, enum sim_handing how)
 {
-	struct check *c = watching();
+	struct check *c = check_judging;
 	bool given = how == SIM_GIVEN || how == SIM_FRAME_GIVEN;
 
+	check_seen(check_running);
 	if (!c)
 		return;
 	if (how == SIM_TAKEN_BACK)
-		access_range(c, (uintptr_t)memory, size, WRITES, __builtin_return_address(0));
+		write_range(c, (uintptr_t)memory, size, __builtin_return_address(0));
 	if (how == SIM_GIVEN)
 		forget(c->races, (uintptr_t)memory, size);
 	for (size_t i = 0; i < size; i += AVM_PAGE_SIZE) {

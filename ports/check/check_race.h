@@ -38,12 +38,8 @@ void check_races_free(struct check_races *r);
 /* Forgets the last execution. */
 void check_races_begin(struct check *c);
 
-/* ---- by the callbacks of the compiler; nothing outside of threads ---------------------------------------------------- */
+/* ---- by the callbacks of the compiler (check_shadow.h) ---------------------------------------------------- */
 
-void check_plain(const volatile void *at, size_t size, bool write, const void *site);
-/* After it was done. `order`: __ATOMIC_... */
-void check_atomic(const volatile void *at, size_t size, enum check_access access, int order,
-		  const void *site);
 void check_fence(int order);
 
 /* ---- read sections ----------------------------------------------------------------------------------------------------- */
@@ -58,7 +54,5 @@ void check_call_end(struct check *c, const struct check_clock *before);
 
 /* Memory that the port gives or takes back. */
 void check_handed(const void *memory, size_t size, enum sim_handing how);
-
-void check_clock_join(struct check_clock *to, const struct check_clock *from);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "check_priv.h"
 #include "check_random.h"
+#include "check_shadow.h"
 
 #define BUDGET 1000000u
 
@@ -16,7 +17,9 @@ struct check *check_running;
 
 static uint32_t below(struct check *c, uint32_t n)
 {
-	return (uint32_t)(check_random(&c->random) % n);
+	uint64_t bits = check_random(&c->random);
+
+	return (uint32_t)(n & (n - 1) ? bits % n : bits & (n - 1)); /* a division less */
 }
 
 /* ---- life of an execution ------------------------------------------------------------------------------------------ */
@@ -67,10 +70,11 @@ void check_begin(struct check *c, struct sim *s, struct check_schedule *schedule
 {
 	c->sim = s;
 	s->handed = check_handed;
+	s->fails = check_fails;
 	c->schedule = schedule;
 	c->nr_threads = 0;
 	c->current = CHECK_THREADS;
-	c->points = c->writes = 0;
+	c->points = c->writes = c->quiet = 0;
 	c->trace = 0;
 	c->random = schedule->seed;
 	c->next_switch = c->replayed = c->nr_graces = 0;
@@ -97,6 +101,8 @@ void check_spawn(struct check *c, void (*body)(void *argument), void *argument)
 	t->argument = argument;
 	t->points = t->writes = t->irq_depth = 0;
 	t->locks = NULL;
+	memset(t->asked, 0, sizeof(t->asked));
+	t->choice = UINT32_MAX;
 	t->priority = 1000 + below(c, 1000);
 	check_coroutine_start(&t->coroutine, thread_body, t);
 }
@@ -120,6 +126,11 @@ uint32_t check_points(const struct check *c)
 uint32_t check_thread_points(const struct check *c, unsigned thread)
 {
 	return c->threads[thread].points;
+}
+
+uint32_t check_asked(const struct check *c, unsigned thread, enum check_failing kind)
+{
+	return c->threads[thread].asked[kind];
 }
 
 unsigned check_current(const struct check *c)
@@ -161,6 +172,7 @@ static void go_to(struct check *c, unsigned next, const void *site)
 		c->observer(c->observer_context, c->current, next, site);
 	keep(c);
 	c->current = next;
+	c->quiet = 0;
 	bring(c);
 	check_coroutine_switch(&from->coroutine, &c->threads[next].coroutine, false);
 }
@@ -196,6 +208,15 @@ static bool can_run(const struct check *c, unsigned i)
 
 	return t->state == CHECK_RUNNABLE ||
 	       (t->state == CHECK_RELAXED && c->writes - t->writes != t->relaxed_at);
+}
+
+static uint32_t others_of(const struct check *c)
+{
+	uint32_t others = 0;
+
+	for (unsigned i = 0; i < c->nr_threads; i++)
+		others |= (uint32_t)(i != c->current && can_run(c, i)) << i;
+	return others;
 }
 
 static unsigned count_others(const struct check *c)
@@ -292,31 +313,55 @@ static unsigned decide(struct check *c)
 	return others ? other(c, below(c, others)) : c->current;
 }
 
-void check_point(const volatile void *object, bool write, const void *site)
+/* The last point of the execution up to which nothing can be decided, if nobody is woken before, nor anybody switched to. */
+static uint32_t quiet_until(const struct check *c)
 {
-	struct check *c = check_running;
-	struct check_thread *t;
-	uint32_t budget;
+	const struct check_schedule *s = c->schedule;
+	const struct check_switch *next = &s->switches[c->replayed];
+	uint32_t until = s->budget ? s->budget : BUDGET, at;
+
+	if (c->record)
+		return 0;
+	switch (s->strategy) {
+	case CHECK_REPLAY:
+		if (c->replayed == s->nr_switches || next->thread != c->current)
+			return until;
+		at = c->points + (next->at - c->threads[c->current].points);
+		break;
+	case CHECK_PCT:
+		for (unsigned i = 0; i < c->nr_threads; i++) {
+			if (c->threads[i].state == CHECK_RELAXED)
+				return 0;
+		}
+		at = c->at[c->next_switch];
+		break;
+	case CHECK_STICKY:
+		at = c->at[c->next_switch];
+		break;
+	default:
+		return 0;
+	}
+	return at - 1 < until ? at - 1 : until;
+}
+
+void check_decide(struct check *c, const volatile void *object, bool write, const void *site)
+{
+	uint32_t budget = c->schedule->budget ? c->schedule->budget : BUDGET;
 	unsigned next;
 
-	if (!c || c->current == CHECK_THREADS)
-		return;
-	t = &c->threads[c->current];
-	t->points++;
-	c->points++;
-	budget = c->schedule->budget ? c->schedule->budget : BUDGET;
 	if (c->points > budget)
 		check_fail("no end: more steps than an execution may take (livelock, or a loop)");
+	if (c->record) {
+		check_record_access(c, object, write);
+		check_record_choice(c, object, others_of(c), false);
+	}
 	next = decide(c);
 	if (next != c->current) {
 		note(c, next, site);
 		go_to(c, next, site);
+		return;
 	}
-	c->trace = (c->trace ^ (c->current + 1 + 8 * (uint64_t)write)) * UINT64_C(0x100000001b3) +
-		   t->points;
-	(void)object;
-	t->writes += write;
-	c->writes += write;
+	c->quiet = quiet_until(c);
 }
 
 /* ---- when the current thread cannot go on --------------------------------------------------------------------------- */
@@ -347,6 +392,8 @@ static void give_way(struct check *c)
 		if (can_run(c, (c->current + i) % c->nr_threads))
 			next = (c->current + i) % c->nr_threads;
 	}
+	if (c->record)
+		check_record_choice(c, NULL, others_of(c) & ~(1u << next), true);
 	if (c->schedule->strategy == CHECK_REPLAY) {
 		unsigned wanted = due(c);
 
@@ -372,6 +419,7 @@ static void stop_here(struct check *c, enum check_state state)
 	t->state = state;
 	give_way(c);
 	t->state = CHECK_RUNNABLE;
+	c->quiet = 0;
 }
 
 void check_relax(struct avm *m)
@@ -390,6 +438,7 @@ int avm_port_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value)
 {
 	struct check *c = check_running;
 
+	check_seen(c);
 	if (atomic_load_explicit(word, memory_order_relaxed) != value)
 		return 0;
 	if (!c || c->current == CHECK_THREADS) {
@@ -406,9 +455,12 @@ void avm_port_wake(struct avm *m, _Atomic uint32_t *word)
 	struct check *c = check_running;
 
 	(void)m;
+	check_seen(c);
 	for (unsigned i = 0; c && i < c->nr_threads; i++) {
-		if (c->threads[i].state == CHECK_WAITING && c->threads[i].word == word)
+		if (c->threads[i].state == CHECK_WAITING && c->threads[i].word == word) {
 			c->threads[i].state = CHECK_RUNNABLE;
+			c->quiet = 0;
+		}
 	}
 }
 
@@ -438,6 +490,7 @@ bool check_run(struct check *c)
 	unsigned depth = c->sim->irq_depth;
 
 	check_running = c;
+	check_judging = c->schedule->no_races ? NULL : c;
 	c->sim->threads = true;
 	c->current = c->schedule->first < c->nr_threads ? c->schedule->first : 0;
 	if (c->schedule->strategy == CHECK_PCT)
@@ -445,7 +498,7 @@ bool check_run(struct check *c)
 	c->schedule->first = (uint8_t)c->current;
 	bring(c);
 	check_coroutine_switch(&c->outside, &c->threads[c->current].coroutine, false);
-	check_running = NULL;
+	check_running = check_judging = NULL;
 	c->sim->threads = false;
 	for (unsigned i = 0; i < c->nr_threads; i++) {
 		if (!c->finding[0])
@@ -459,6 +512,7 @@ bool check_run(struct check *c)
 void check_end(struct check *c)
 {
 	c->sim->handed = NULL;
+	c->sim->fails = NULL;
 	c->sim = NULL;
 	c->schedule = NULL;
 }

@@ -166,6 +166,10 @@ bool sim_alloc_fails(struct avm *m)
 
 	sim_interrupt(s, SIM_AT_OBJECT_ALLOC);
 	s->allocs++;
+	if (s->fails && s->fails(SIM_AT_OBJECT_ALLOC)) {
+		s->allocs_failed++;
+		return true;
+	}
 	if (!s->fail_first || s->allocs < s->fail_first)
 		return false;
 	if (s->fail_count && s->allocs - s->fail_first >= s->fail_count)

@@ -115,7 +115,10 @@ static void spoil(struct sim *s, avm_pfn_t pfn)
 #endif
 }
 
-/* Memory of tables is kept for the next one: the host would clear and fault in each page anew. */
+/*
+ * Memory of tables is kept for the next one: the host would clear and fault in each page anew. In debug builds tools watch who
+ * uses it after the end.
+ */
 static void *table_memory(struct sim_frames *f)
 {
 	void **spare = f->spare_tables;
@@ -128,8 +131,13 @@ static void *table_memory(struct sim_frames *f)
 
 static void table_keep(struct sim_frames *f, void **table)
 {
+#ifdef AVM_DEBUG
+	(void)f;
+	free(table);
+#else
 	*table = f->spare_tables;
 	f->spare_tables = table;
+#endif
 }
 
 avm_pfn_t avm_port_frame_alloc(struct avm *m, enum avm_frame_use use)

@@ -262,6 +262,7 @@ static bool walk_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access
 		if (!AVM_ARCH_HW_YOUNG_DIRTY)
 			return false;
 	} while (!atomic_compare_exchange_weak((_Atomic avm_pte_t *)slot, &pte, want));
+	sim_wrote(slot, sizeof(*slot));
 	tlb_fill(p, addr & AVM_PAGE_MASK, want);
 	*out = want;
 	return true;

@@ -102,6 +102,8 @@ struct sim {
 	void *spare_meta[SIM_META_SIZES]; /* lists through the first word of each */
 	/* Told of memory that goes from one owner to the next; NULL: nobody. */
 	void (*handed)(const void *memory, size_t size, enum sim_handing how);
+	/* Does this allocation of an object, this swap read or write fail? NULL: nobody says so. */
+	bool (*fails)(enum sim_at at);
 
 	uint64_t allocs, allocs_failed;
 	uint64_t fail_first, fail_count; /* by number of allocation; first 0: none fails */
@@ -128,6 +130,17 @@ struct sim {
 	struct avm_mm *poisoned_mm;
 	avm_addr_t poisoned_addr;
 };
+
+/* The port has written to a page table: a word for who keeps track of what changes. */
+#ifdef AVM_CHECK
+void sim_wrote(const void *at, size_t size);
+#else
+static inline void sim_wrote(const void *at, size_t size)
+{
+	(void)at;
+	(void)size;
+}
+#endif
 
 /* What goes wrong is counted, remembered and logged; the simulation goes on. */
 void sim_error(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -175,8 +175,10 @@ static void file_discard(struct sim_swap *w, uint32_t slot)
 
 /* ---- the port ------------------------------------------------------------------------------------------ */
 
-static bool fails(unsigned *skip, unsigned *left)
+static bool fails(struct sim *s, enum sim_at at, unsigned *skip, unsigned *left)
 {
+	if (s->fails && s->fails(at))
+		return true;
 	if (!*left)
 		return false;
 	if (*skip) {
@@ -224,7 +226,7 @@ static int write_content(struct sim_swap *w, uint32_t slot, struct content *c,
 	int err = 0;
 
 	drop(w, c);
-	if (fails(&w->fail_writes.skip, &w->fail_writes.count))
+	if (fails(w->sim, SIM_AT_SWAP_WRITE, &w->fail_writes.skip, &w->fail_writes.count))
 		return -AVM_EIO;
 	if (w->kind == SIM_SWAP_FILE)
 		err = file_write(w, slot, c, page);
@@ -258,7 +260,7 @@ int avm_port_swap_write(struct avm *m, struct avm_swap_device *d, uint32_t slot,
 static int read_content(struct sim_swap *w, uint32_t slot, const struct content *c,
 			unsigned char *page)
 {
-	if (fails(&w->fail_reads.skip, &w->fail_reads.count))
+	if (fails(w->sim, SIM_AT_SWAP_READ, &w->fail_reads.skip, &w->fail_reads.count))
 		return -AVM_EIO;
 	switch ((enum form)c->form) {
 	case FORM_BYTES:

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "check_bound.h"
 #include "check_priv.h"
 
 static struct check *checker;
@@ -290,6 +291,153 @@ static void two_windows_are_found_with_few_switches(void **state)
 	assert_true(s.nr_switches >= 2);
 }
 
+/* ---- all there are ---------------------------------------------------------------------------------------------------- */
+
+/* A shape of which every execution is wanted. */
+struct shape {
+	void (*one)(void *), (*two)(void *);
+	bool (*wrong)(bool good);
+	struct check_schedule found;
+	bool is_found;
+};
+
+static bool run_shape(void *context, struct check_schedule *s)
+{
+	struct shape *x = context;
+
+	if (!x->wrong(run(s, x->one, x->two)))
+		return true;
+	x->found = *s;
+	x->is_found = true;
+	return false;
+}
+
+/* => executions of the last pass, for early and late grace periods each; all, if nothing is found */
+static uint64_t explore(struct shape *x, unsigned bound, bool *all)
+{
+	struct check_explorer e = { .bound = bound,
+				    .nr_threads = 2,
+				    .run = run_shape,
+				    .context = x };
+
+	x->is_found = false;
+	*all = check_explore(checker, &e);
+	assert_true(*all || x->is_found);
+	return e.of_last_pass / 2;
+}
+
+static void touch_shared(void *argument)
+{
+	(void)argument;
+	for (uint32_t i = 0; i < steps; i++)
+		store(&a, 1);
+}
+
+static void touch_own(void *argument)
+{
+	for (uint32_t i = 0; i < steps; i++)
+		store(argument ? &a : &b, 1);
+}
+
+static void read_shared(void *argument)
+{
+	(void)argument;
+	pass(steps);
+}
+
+static bool never(bool good)
+{
+	return !good;
+}
+
+/* Of n points each: none; one, in either; one in each, the second before the first thread goes on. */
+static void executions_within_a_bound_are_counted(void **state)
+{
+	struct shape x = { touch_shared, touch_shared, never, { .seed = 0 }, false };
+	bool all;
+
+	(void)state;
+	for (steps = 1; steps < 6; steps++) {
+		uint64_t n = steps;
+
+		assert_int_equal(explore(&x, 0, &all), 2);
+		assert_int_equal(explore(&x, 1, &all), 2 + 2 * n);
+		assert_int_equal(explore(&x, 2, &all), 2 + 2 * n + 2 * n * n);
+		assert_true(all);
+	}
+}
+
+static void what_nobody_shares_is_no_choice(void **state)
+{
+	struct shape own = { touch_own, touch_own, never, { .seed = 0 }, false };
+	struct shape reading = { read_shared, read_shared, never, { .seed = 0 }, false };
+	bool all;
+
+	(void)state;
+	steps = 5;
+	assert_int_equal(explore(&own, 2, &all), 2);
+	assert_int_equal(explore(&reading, 2, &all), 2);
+	assert_true(all);
+}
+
+/* Meets 1 in a, having seen 0: so the other must come in between, and stop in between. */
+static void see_both(void *argument)
+{
+	uint32_t first = load(&a), second = load(&a);
+
+	(void)argument;
+	if (first == 0 && second == 1)
+		check_fail("seen");
+}
+
+static void set_for_a_while(void *argument)
+{
+	(void)argument;
+	store(&a, 1);
+	store(&a, 0);
+}
+
+static void a_bound_finds_what_needs_no_more_preemptions(void **state)
+{
+	struct shape one = { lose_update, lose_update, update_is_lost, { .seed = 0 }, false };
+	struct shape two = { see_both, set_for_a_while, it_stops, { .seed = 0 }, false };
+	struct shape three = { two_windows, change_both, it_stops, { .seed = 0 }, false };
+	bool all;
+
+	(void)state;
+	steps = 3;
+	explore(&one, 0, &all);
+	assert_true(all);
+	explore(&one, 1, &all);
+	assert_false(all);
+	assert_int_equal(one.found.nr_switches, 1);
+	explore(&two, 1, &all);
+	assert_true(all);
+	explore(&two, 2, &all);
+	assert_false(all);
+	assert_int_equal(two.found.nr_switches, 2);
+	explore(&three, 2, &all);
+	assert_true(all);
+	explore(&three, 3, &all);
+	assert_false(all);
+	assert_int_equal(three.found.nr_switches, 3);
+	assert_false(run(&three.found, two_windows, change_both));
+}
+
+static void a_deadlock_needs_one_preemption(void **state)
+{
+	struct shape x = { two_locks, two_locks, it_stops, { .seed = 0 }, false };
+	bool all;
+
+	(void)state;
+	steps = 2;
+	explore(&x, 0, &all);
+	assert_true(all);
+	explore(&x, 1, &all);
+	assert_false(all);
+	assert_non_null(strstr(check_finding(checker), "deadlock"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +449,10 @@ int main(void)
 		cmocka_unit_test(spinning_for_what_nobody_writes_is_a_livelock),
 		cmocka_unit_test(a_thread_without_end_is_stopped),
 		cmocka_unit_test(two_windows_are_found_with_few_switches),
+		cmocka_unit_test(executions_within_a_bound_are_counted),
+		cmocka_unit_test(what_nobody_shares_is_no_choice),
+		cmocka_unit_test(a_bound_finds_what_needs_no_more_preemptions),
+		cmocka_unit_test(a_deadlock_needs_one_preemption),
 	};
 
 	return cmocka_run_group_tests(tests, open_checker, close_checker);

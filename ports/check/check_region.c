@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check_region.c - the region of an execution: a small allocator, and its states (check_region.h).
+ *
+ * What the allocator knows stands at the beginning of the small memory, and goes back with it. Free pieces are kept by size,
+ * and what was freed last is given next: whoever uses it after its end soon meets somebody else.
+ */
+#include "check_region.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define PAGE UINT64_C(4096)
+#define NR_PAGES (CHECK_PAGES_SIZE / PAGE)
+#define ORDERS 7u /* pieces of 1 to 64 pages */
+#define KEPT_FREE 256u /* pieces of one order; more are not used again */
+#define GRAIN 64u /* of small pieces, with the head before each */
+#define HEAD 64u
+#define SIZES 512u
+#define LARGEST (SIZES * GRAIN - HEAD)
+
+#define STACKS 7u
+#define STACK_ROOM (CHECK_STACKS_SIZE / (STACKS + 1))
+
+struct small_head {
+	uint64_t grains;
+	struct small_head *next; /* while it is free */
+};
+
+struct pages_of_order {
+	uint32_t n;
+	uint16_t page[KEPT_FREE];
+};
+
+/* At CHECK_SMALL. */
+struct heap {
+	uint64_t small_end; /* from here on nothing was ever given; from CHECK_SMALL */
+	uint64_t pages_end; /* ... in pages */
+	bool fresh;
+	struct small_head *free[SIZES + 1];
+	struct pages_of_order pages[ORDERS];
+	uint8_t order[NR_PAGES]; /* of the piece that begins there */
+	uint64_t used[NR_PAGES / 64]; /* pages that are somebody's */
+};
+
+static struct heap *const heap = (struct heap *)CHECK_SMALL; /* NOLINT: the address is ours */
+static char *const pages = (char *)CHECK_PAGES; /* NOLINT */
+
+struct check_lines check_lines;
+
+/* What was kept. */
+static struct {
+	char *small, *pages;
+	uint64_t small_end, pages_end;
+} kept;
+
+static bool stack_taken[STACKS];
+
+/* ---- life ----------------------------------------------------------------------------------------------------------- */
+
+static _Noreturn void die(const char *why)
+{
+	fprintf(stderr, "check: %s\n", why);
+	abort();
+}
+
+static void *map(void *at, uint64_t size)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED_NOREPLACE : 0);
+	void *p = mmap(at, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+	if (p == MAP_FAILED || (at && p != at))
+		die("there is no room for the region of an execution");
+	return p;
+}
+
+static void empty(void)
+{
+	memset(heap, 0, sizeof(*heap));
+	heap->small_end = (sizeof(*heap) + GRAIN - 1) & ~(uint64_t)(GRAIN - 1);
+}
+
+/* When it is first asked for; a child has it as its parent had. */
+static void begin(void)
+{
+	static bool begun;
+
+	if (begun)
+		return;
+	begun = true;
+	map((void *)CHECK_REGION, CHECK_REGION_SIZE); /* NOLINT */
+	kept.small = map(NULL, CHECK_SMALL_SIZE);
+	kept.pages = map(NULL, CHECK_PAGES_SIZE);
+	empty();
+}
+
+void check_region_reset(void)
+{
+	begin();
+	check_region_forget();
+	empty();
+}
+
+/* ---- stacks ---------------------------------------------------------------------------------------------------------- */
+
+void *check_region_stack(size_t *size)
+{
+	begin();
+	for (unsigned i = 0; i < STACKS; i++) {
+		char *at = (char *)CHECK_REGION + (i + 1) * STACK_ROOM; /* NOLINT */
+
+		if (stack_taken[i] || mprotect(at, PAGE, PROT_NONE))
+			continue;
+		stack_taken[i] = true;
+		*size = STACK_ROOM - PAGE;
+		return at + PAGE;
+	}
+	return NULL;
+}
+
+void check_region_stack_free(void *stack)
+{
+	stack_taken[((uintptr_t)stack - CHECK_REGION) / STACK_ROOM - 1] = false;
+}
+
+/* ---- small pieces ----------------------------------------------------------------------------------------------------- */
+
+static void *small_alloc(size_t size)
+{
+	uint64_t grains = (size + HEAD + GRAIN - 1) / GRAIN;
+	struct small_head *h;
+
+	if (size > LARGEST)
+		return NULL;
+	h = heap->free[grains];
+	if (h) {
+		heap->free[grains] = h->next;
+		return (char *)h + HEAD;
+	}
+	if (heap->small_end + grains * GRAIN > CHECK_SMALL_SIZE)
+		return NULL;
+	h = (struct small_head *)((char *)heap + heap->small_end);
+	heap->small_end += grains * GRAIN;
+	h->grains = grains;
+	return (char *)h + HEAD;
+}
+
+static struct small_head *head_of(void *p)
+{
+	return (struct small_head *)((char *)p - HEAD);
+}
+
+static void small_free(void *p)
+{
+	struct small_head *h = head_of(p);
+
+	/* What it was is of no account: not for the name of a state either. */
+	memset(p, 0, h->grains * GRAIN - HEAD);
+	h->next = heap->free[h->grains];
+	heap->free[h->grains] = h;
+}
+
+/* ---- pages ------------------------------------------------------------------------------------------------------------- */
+
+static void set_used(uint64_t first, unsigned order, bool used)
+{
+	for (uint64_t i = first; i < first + (UINT64_C(1) << order); i++) {
+		heap->used[i / 64] &= ~(UINT64_C(1) << i % 64);
+		heap->used[i / 64] |= (uint64_t)used << i % 64;
+	}
+}
+
+static bool is_used(uint64_t offset)
+{
+	return heap->used[offset / PAGE / 64] >> offset / PAGE % 64 & 1;
+}
+
+static void *pages_alloc(size_t size)
+{
+	unsigned order = 0;
+	struct pages_of_order *o;
+	uint64_t first;
+
+	while (order < ORDERS && PAGE << order < size)
+		order++;
+	if (order == ORDERS)
+		return NULL;
+	o = &heap->pages[order];
+	if (o->n && !heap->fresh) {
+		first = o->page[--o->n];
+	} else {
+		/* As aligned as it is large. */
+		first = (heap->pages_end + (UINT64_C(1) << order) - 1) &
+			~((UINT64_C(1) << order) - 1);
+		if (first + (UINT64_C(1) << order) > NR_PAGES)
+			return NULL;
+		heap->pages_end = first + (UINT64_C(1) << order);
+		heap->order[first] = (uint8_t)order;
+	}
+	set_used(first, order, true);
+	return pages + first * PAGE;
+}
+
+static void pages_free(void *p)
+{
+	uint64_t first = ((uintptr_t)p - CHECK_PAGES) / PAGE;
+	struct pages_of_order *o = &heap->pages[heap->order[first]];
+
+	set_used(first, heap->order[first], false);
+	if (o->n < KEPT_FREE)
+		o->page[o->n++] = (uint16_t)first;
+}
+
+void *check_region_alloc(size_t align, size_t size)
+{
+	void *p;
+
+	begin();
+	p = align >= PAGE ? pages_alloc(size) : small_alloc(size);
+	if (!p)
+		die("the region of an execution is full");
+	return p;
+}
+
+void *check_region_zeroed(size_t n, size_t size)
+{
+	void *p = check_region_alloc(1, n * size);
+
+	return memset(p, 0, n * size);
+}
+
+void *check_region_more(void *p, size_t size)
+{
+	void *more = check_region_alloc(1, size);
+	uint64_t room;
+
+	if (!p)
+		return more;
+	room = head_of(p)->grains * GRAIN - HEAD;
+	memcpy(more, p, room < size ? room : size);
+	small_free(p);
+	return more;
+}
+
+void check_region_free(void *p)
+{
+	if (!p)
+		return;
+	if ((uintptr_t)p - CHECK_PAGES < CHECK_PAGES_SIZE)
+		pages_free(p);
+	else
+		small_free(p);
+}
+
+void check_region_fresh(bool fresh)
+{
+	heap->fresh = fresh;
+}
+
+/* ---- states -------------------------------------------------------------------------------------------------------------- */
+
+static void watch_anew(void)
+{
+	for (uint32_t i = 0; i < check_lines.n; i++)
+		check_lines.written[check_lines.of[i]] = 0;
+	check_lines.n = 0;
+}
+
+void check_region_keep(void)
+{
+	begin();
+	watch_anew();
+	kept.small_end = heap->small_end;
+	kept.pages_end = heap->pages_end * PAGE;
+	memcpy(kept.small, heap, kept.small_end);
+	memcpy(kept.pages, pages, kept.pages_end);
+	check_lines.watched = true;
+}
+
+void check_region_forget(void)
+{
+	check_lines.watched = false;
+	watch_anew();
+}
+
+/* A line that was nobody's may stay as it is: whoever is given it finds anything. */
+void check_region_back(void)
+{
+	uint64_t size = UINT64_C(1) << CHECK_LINE_SHIFT;
+
+	for (uint32_t i = 0; i < check_lines.n; i++) {
+		uint64_t at = check_lines.of[i] * size;
+
+		if (at < kept.pages_end)
+			memcpy(pages + at, kept.pages + at, size);
+	}
+	watch_anew();
+	memcpy(heap, kept.small, kept.small_end);
+}
+
+static uint64_t mix(uint64_t h, const void *at)
+{
+	uint64_t word;
+
+	memcpy(&word, at, sizeof(word));
+	h = (h ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+	return h ^ h >> 32;
+}
+
+/* Lines that are as they were count for nothing, whoever wrote them; the others in any order. */
+static uint64_t state_of(const char *now, const char *then, uint64_t end)
+{
+	uint64_t size = UINT64_C(1) << CHECK_LINE_SHIFT, sum = 0;
+
+	for (uint64_t at = 0; at < end; at += size) {
+		uint64_t h = at + 1;
+
+		if (then && !memcmp(now + at, then + at, size))
+			continue;
+		for (uint64_t i = 0; i < size; i += 8)
+			h = mix(h, now + at + i);
+		sum += h;
+	}
+	return sum;
+}
+
+uint64_t check_region_state(void)
+{
+	uint64_t size = UINT64_C(1) << CHECK_LINE_SHIFT;
+	uint64_t end = heap->small_end < kept.small_end ? heap->small_end : kept.small_end;
+	uint64_t sum = state_of((const char *)heap, kept.small, end);
+
+	sum += 3 * state_of((const char *)heap + end, NULL, heap->small_end - end);
+	for (uint32_t i = 0; i < check_lines.n; i++) {
+		uint64_t at = check_lines.of[i] * size;
+
+		if (!is_used(at))
+			continue;
+		sum += 5 * (at + 1) *
+		       state_of(pages + at, at < kept.pages_end ? kept.pages + at : NULL, size);
+	}
+	return sum;
+}
