@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "states.h"
+#include "vma.h"
 #include "vma_tree.h"
 
 #define MOST_FAILURES 3000
@@ -98,8 +99,9 @@ static void snapshot(struct world *w, struct snapshot *s, bool forgiving)
 
 	*s = (struct snapshot){ .text = { .sink = { .line = append }, .forgiving = forgiving } };
 	while ((mm = avm_next_mm(m, mm))) {
-		/* A tree keeps what it has reserved for its next operation: bounded, and given back with the tree. */
+		/* What is kept for the next operation: bounded, and given back with the address space. */
 		avm_vma_tree_trim(&mm->vmas);
+		avm_vma_free_spares(mm);
 		avm_dump_mm(mm, &s->text.sink);
 	}
 	avm_stats(m, &st);
