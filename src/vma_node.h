@@ -89,10 +89,9 @@ static inline uint32_t avm_vma_node_search(const struct avm_vma_node *node, avm_
 	i = third * (avm_vma_node_is_below(node, third - 1, addr) +
 		     avm_vma_node_is_below(node, 2 * third - 1, addr));
 	return i + avm_vma_node_is_below(node, i, addr) + avm_vma_node_is_below(node, i + 1, addr) +
-	       avm_vma_node_is_below(node, i + 2, addr) +
-	       avm_vma_node_is_below(node, i + 3, addr) +
-	       avm_vma_node_is_below(node, i + 4, addr) +
-	       avm_vma_node_is_below(node, i + 5, addr) + avm_vma_node_is_below(node, i + 6, addr);
+	       avm_vma_node_is_below(node, i + 2, addr) + avm_vma_node_is_below(node, i + 3, addr) +
+	       avm_vma_node_is_below(node, i + 4, addr) + avm_vma_node_is_below(node, i + 5, addr) +
+	       avm_vma_node_is_below(node, i + 6, addr);
 }
 
 /* The same, but the last one when there is none. */

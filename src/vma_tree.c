@@ -415,7 +415,8 @@ void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma, struct a
 	walk(tree, vma->end - 1);
 	upper->end = vma->end;
 	vma->end = upper->start;
-	atomic_store_explicit(&path->node[0]->end[path->index[0]++], vma->end, memory_order_relaxed);
+	atomic_store_explicit(&path->node[0]->end[path->index[0]++], vma->end,
+			      memory_order_relaxed);
 	avm_list_add(&upper->link, &vma->link);
 	tree->count++;
 	insert_entry(tree, path, upper->end, 0, upper, 0, 0);

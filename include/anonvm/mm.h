@@ -86,7 +86,8 @@ struct avm_mm {
 	uint64_t exec_vm; /* executable, not writable, not stack */
 	uint64_t stack_vm;
 	uint64_t locked_vm;
-	_Atomic uint64_t committed; /* promised to its VMAs, where nothing is refused; else in machine->committed */
+	_Atomic uint64_t
+		committed; /* promised to its VMAs, where nothing is refused; else in machine->committed */
 	_Atomic uint64_t rss[AVM_NR_RSS];
 	_Atomic uint64_t tables; /* page tables, the root included */
 

@@ -552,6 +552,27 @@ static void mprotect_without_memory_promises_nothing(void **state)
 	world_close(&w);
 }
 
+/* Two at most wait for the next operation: they are neither counted nor lost. */
+static void a_vma_that_went_comes_again(void **state)
+{
+	struct avm_vma *vma;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	for (unsigned i = 0; i < 4; i++)
+		map(&w, 2 * i, 1, RW);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(avm_munmap(w.mm, AT(2 * i), PAGE), 0);
+	assert_int_equal(w.mm->nr_spare, AVM_SPARE_VMAS);
+	world_check(&w);
+	vma = w.mm->spare[1];
+	map(&w, 0, 1, RW);
+	assert_int_equal(w.mm->nr_spare, AVM_SPARE_VMAS - 1);
+	assert_ptr_equal(avm_find_vma(w.mm, AT(0)), vma);
+	world_close(&w);
+}
+
 struct told {
 	struct avm_merge_observer o;
 	struct avm_mm *mm;
@@ -671,6 +692,7 @@ int main(void)
 		cmocka_unit_test(an_observer_is_told_of_each_refusal),
 		cmocka_unit_test(mprotect_that_changes_nothing_merges_nothing),
 		cmocka_unit_test(an_operation_whose_wait_is_given_up_says_eintr),
+		cmocka_unit_test(a_vma_that_went_comes_again),
 	};
 
 	return cmocka_run_group_tests_name("mmap", tests, NULL, NULL);

@@ -242,6 +242,41 @@ static void v1_counts_of_pages(void **state)
 	expect_and_undo(f, "V1: number of VMAs");
 	PLANT_ADD(f, f->r.w.m->committed, 1);
 	expect_only(f, "V1");
+	PLANT_ADD(f, f->r.ma->committed, 1);
+	expect_and_undo(f, "V1: pages promised, as it counts them");
+}
+
+/* A VMA that is kept for the next operation is of the address space and in nothing else. */
+static void v1_spare_vmas(void **state)
+{
+	struct field *f = *state;
+	struct avm_mm *mm = f->r.ma;
+	uint32_t nr = mm->nr_spare;
+
+	assert_true(nr < AVM_SPARE_VMAS);
+	PLANT(f, mm->nr_spare, AVM_SPARE_VMAS + 1);
+	expect_and_undo(f, "V1: more spare VMAs than there can be");
+	PLANT(f, mm->nr_spare, nr + 1);
+	mm->spare[nr] = vma_at(mm, f->r.anon);
+	expect_and_undo(f, "V1: a spare VMA is in use");
+	PLANT(f, mm->nr_spare, nr + 1);
+	mm->spare[nr] = (struct avm_vma *)(void *)mm;
+	expect_and_undo(f, "V1: a spare VMA is no VMA");
+}
+
+static void v1_way_to_a_change(void **state)
+{
+	struct field *f = *state;
+	struct avm_vma_tree *tree = &f->r.ma->vmas;
+
+	assert_ptr_equal(avm_vma_tree_find_way(tree, f->r.anon), vma_at(f->r.ma, f->r.anon));
+	rig_quiet(&f->r);
+	PLANT_ADD(f, tree->way.index[0], 1);
+	expect_only(f, "V1: VMA tree: the way kept leads elsewhere");
+	PLANT_ADD(f, tree->way_to, PAGE);
+	expect_only(f, "V1: VMA tree: the way kept leads elsewhere");
+	PLANT_ADD(f, tree->way_from, -PAGE);
+	expect_only(f, "V1: VMA tree: the way kept leads elsewhere");
 }
 
 static void v1_ranges(void **state)
@@ -1313,6 +1348,8 @@ int main(void)
 		cmocka_unit_test(an_empty_machine_is_passed_in_silence),
 		IN_FIELD(looking_changes_no_counter_and_keeps_no_memory),
 		IN_FIELD(v1_counts_of_pages),
+		IN_FIELD(v1_spare_vmas),
+		IN_FIELD(v1_way_to_a_change),
 		IN_FIELD(v1_ranges),
 		IN_FIELD(v1_list),
 		IN_FIELD(v1_tree),
