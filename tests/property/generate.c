@@ -411,6 +411,9 @@ static void make_file_op(struct rng *r, const struct world *w, struct op *op)
 	}
 	if (w->program->pressure)
 		keep_off_disk(w, op);
+	/* The same after MADV_PAGEOUT, until it is synced. */
+	if (op->kind == OP_PUNCH && w->files[op->file - 1].paged_out)
+		op->kind = OP_SYNC;
 }
 
 static void make_pin(struct rng *r, const struct world *w, struct op *op)

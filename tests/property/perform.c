@@ -189,6 +189,9 @@ static void do_madvise(struct context *c)
 	int foretold;
 
 	core_done(c);
+	/* The last file is memory. */
+	for (unsigned i = 0; advice == AVM_MADV_PAGEOUT && i < NR_FILES - 1; i++)
+		c->w->files[i].paged_out = true;
 	if (!follow(c, got, bounds_madvise(c->p->bounds, op->addr, op->len, advice)) || !op->len)
 		return;
 	if (!populates) {

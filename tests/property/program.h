@@ -167,6 +167,7 @@ struct file {
 	struct oracle_object *oracle;
 	uint32_t bounds;
 	uint64_t size;
+	bool paged_out; /* since it was synced: what is on its disk the oracle does not know */
 };
 
 /* What has gone wrong so far, and not by the fault of the core. */
