@@ -37,8 +37,7 @@ void avm_fault_map_new(struct avm_fault_ctx *f, struct avm_page *page)
 	avm_family_place(page, f->vma, f->addr, AVM_PLACE_EXCLUSIVE);
 	avm_rmap_add_anon(page, 1, f->vma, f->addr);
 	avm_rss_add(f->mm, AVM_RSS_ANON, 1);
-	if (f->vma->flags & AVM_VM_LOCKED)
-		avm_lru_set_unevictable(m, page, true);
+	avm_rmap_locked(f->vma, page, true);
 	avm_lru_add(m, page);
 	avm_ptc_set(&f->c, avm_pte_written(p, f->vma));
 }
@@ -80,8 +79,7 @@ static void replace(struct avm_fault_ctx *f, struct avm_page *old, struct avm_pa
 	avm_ptc_revoke(&f->c);
 	if (old) {
 		avm_rss_add(f->mm, avm_page_rss(old), -1);
-		if (f->vma->flags & AVM_VM_LOCKED)
-			avm_lru_set_unevictable(f->mm->machine, old, false);
+		avm_rmap_locked(f->vma, old, false);
 		avm_rmap_remove(old, 1, f->vma);
 	}
 	avm_fault_map_new(f, page);

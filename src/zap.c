@@ -3,7 +3,6 @@
 #include "zap.h"
 
 #include "file.h"
-#include "lru.h"
 #include "page.h"
 #include "pgtable.h"
 #include "rmap.h"
@@ -70,8 +69,7 @@ static void zap_entry(struct zap *z, struct avm_ptc *c)
 		z->dirty = true;
 	}
 	/* Who had it locked has lost it, and somebody may keep the page: the cache, a pin. */
-	if ((z->vma->flags & AVM_VM_LOCKED) && avm_page_test(page, AVM_PG_UNEVICTABLE))
-		avm_lru_set_unevictable(m, page, false);
+	avm_rmap_locked(z->vma, page, false);
 	z->rss[avm_page_rss(page)]--;
 	z->full = avm_gather_page(z->g, page);
 }
