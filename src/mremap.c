@@ -411,7 +411,12 @@ static avm_noinline int remap_retrying(struct request *q, bool *locked)
 int avm_mremap(struct avm_mm *mm, avm_addr_t addr, uint64_t old_len, uint64_t new_len,
 	       uint32_t flags, avm_addr_t new_addr, avm_addr_t *out)
 {
-	struct request q = { .mm = mm, .addr = addr, .old_len = old_len, .new_len = new_len, .flags = flags, .new_addr = new_addr };
+	struct request q = { .mm = mm,
+			     .addr = addr,
+			     .old_len = old_len,
+			     .new_len = new_len,
+			     .flags = flags,
+			     .new_addr = new_addr };
 	bool locked = false;
 	int err = check_args(&q);
 

@@ -23,8 +23,7 @@ static int reserve(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t start,
 		return 0;
 	if (!avm_vma_room(pool->mm, 1))
 		return -AVM_ENOMEM;
-	return avm_pool_fill(pool, 1,
-			     atomic_load_explicit(&vma->chain_len, memory_order_relaxed));
+	return avm_pool_fill(pool, 1, atomic_load_explicit(&vma->chain_len, memory_order_relaxed));
 }
 
 int avm_unmap_reserve(struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
@@ -111,8 +110,7 @@ void avm_unmap_commit(struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
 	unmap_all_of(pool, start, end, FREE_TABLES);
 }
 
-void avm_unmap_commit_keep_tables(struct avm_pool *pool, avm_addr_t start,
-				  avm_addr_t end)
+void avm_unmap_commit_keep_tables(struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
 {
 	unmap_all_of(pool, start, end, KEEP_TABLES);
 }
@@ -144,8 +142,7 @@ int avm_unmap_range(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 	int err;
 
 	avm_pool_init(&pool, mm);
-	err = AVM_FAST ? reserve(&pool, first, start, end) :
-			 avm_unmap_reserve(&pool, start, end);
+	err = AVM_FAST ? reserve(&pool, first, start, end) : avm_unmap_reserve(&pool, start, end);
 	if (!err && AVM_FAST)
 		unmap(&pool, first, start, end, FREE_TABLES);
 	else if (!err)

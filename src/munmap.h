@@ -22,8 +22,7 @@ void avm_unmap_commit(struct avm_pool *pool, avm_addr_t start, avm_addr_t end);
  * The same, but the page tables of the range stay, empty or not: for who has reserved them for what comes next
  * (mremap FIXED).
  */
-void avm_unmap_commit_keep_tables(struct avm_pool *pool, avm_addr_t start,
-				  avm_addr_t end);
+void avm_unmap_commit_keep_tables(struct avm_pool *pool, avm_addr_t start, avm_addr_t end);
 
 /* Frees the tables of the range that no VMA can reach: what a reservation that was not used has left. */
 void avm_tables_trim(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);

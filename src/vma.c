@@ -484,8 +484,7 @@ static struct avm_vma *add_between(struct avm_pool *pool, const struct avm_range
 	return vma;
 }
 
-struct avm_vma *avm_vma_add(struct avm_pool *pool, const struct avm_range *r,
-			    struct avm_vma *next)
+struct avm_vma *avm_vma_add(struct avm_pool *pool, const struct avm_range *r, struct avm_vma *next)
 {
 	if (!AVM_FAST || !next) /* behind all, or not looked for */
 		next = avm_mm_find(pool->mm, r->start);
@@ -531,8 +530,7 @@ static struct avm_vma *carve(struct avm_pool *pool, struct avm_vma *vma, avm_add
 	return vma;
 }
 
-struct avm_vma *avm_vma_split(struct avm_pool *pool, struct avm_vma *vma,
-			      avm_addr_t addr)
+struct avm_vma *avm_vma_split(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t addr)
 {
 	return carve(pool, vma, addr, vma->end);
 }
@@ -591,8 +589,8 @@ static avm_noinline struct avm_range range_with(const struct avm_vma *vma, avm_a
 	return r;
 }
 
-struct avm_vma *avm_vma_modify(struct avm_pool *pool, struct avm_vma *vma,
-			       avm_addr_t start, avm_addr_t end, const struct avm_vma_attrs *attrs)
+struct avm_vma *avm_vma_modify(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t start,
+			       avm_addr_t end, const struct avm_vma_attrs *attrs)
 {
 	struct avm_range r = range_with(vma, start, end, attrs);
 	struct avm_vma *prev = start == vma->start ? avm_vma_prev(vma) : NULL;
@@ -623,8 +621,8 @@ static bool boundary_moves(const struct avm_vma *vma, avm_addr_t start, avm_addr
 	return n && (n->end == start || n->start == end) && refusal(&r, n) == AVM_NR_REFUSALS;
 }
 
-int avm_vma_modify_reserve(struct avm_pool *pool, struct avm_vma *first,
-			   avm_addr_t start, avm_addr_t end, const struct avm_vma_attrs *attrs)
+int avm_vma_modify_reserve(struct avm_pool *pool, struct avm_vma *first, avm_addr_t start,
+			   avm_addr_t end, const struct avm_vma_attrs *attrs)
 {
 	struct avm_vma *prev = avm_vma_prev(first);
 	unsigned splits = 0;

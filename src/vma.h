@@ -53,8 +53,7 @@ struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_a
  * takes the range: of r->anon_vma, which mremap gives, only merging takes notice.
  * Accounting (total_vm and so on) is the caller's. Returns the VMA that holds the range now.
  */
-struct avm_vma *avm_vma_add(struct avm_pool *pool, const struct avm_range *r,
-			    struct avm_vma *next);
+struct avm_vma *avm_vma_add(struct avm_pool *pool, const struct avm_range *r, struct avm_vma *next);
 
 /*
  * A VMA that nothing keeps from growing takes the free range up to `end`, and the VMA above if the two may merge then.
@@ -65,8 +64,7 @@ void avm_vma_extend(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t end);
 /*
  * Splits at addr (R3.1): returns the upper part. Needs 1 VMA and vma->chain_len chain entries. Cannot fail.
  */
-struct avm_vma *avm_vma_split(struct avm_pool *pool, struct avm_vma *vma,
-			      avm_addr_t addr);
+struct avm_vma *avm_vma_split(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t addr);
 
 /*
  * Gives [start, end) of `vma` new flags, name and policy, merging and splitting (R2.5). Needs what
@@ -76,8 +74,8 @@ struct avm_vma_attrs {
 	uint64_t flags;
 	uint32_t policy, name;
 };
-struct avm_vma *avm_vma_modify(struct avm_pool *pool, struct avm_vma *vma,
-			       avm_addr_t start, avm_addr_t end, const struct avm_vma_attrs *attrs);
+struct avm_vma *avm_vma_modify(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t start,
+			       avm_addr_t end, const struct avm_vma_attrs *attrs);
 
 /*
  * What avm_vma_modify() calls over [start, end) may draw at most: 2 VMAs, entries for two splits, and one entry
@@ -85,8 +83,8 @@ struct avm_vma *avm_vma_modify(struct avm_pool *pool, struct avm_vma *vma,
  * Also -ENOMEM when the splits would exceed mm's limit of VMAs. `first`: the first VMA of the range; `attrs`: what its
  * part is to have; when it is the only one, and goes to a neighbour, nothing is split.
  */
-int avm_vma_modify_reserve(struct avm_pool *pool, struct avm_vma *first,
-			   avm_addr_t start, avm_addr_t end, const struct avm_vma_attrs *attrs);
+int avm_vma_modify_reserve(struct avm_pool *pool, struct avm_vma *first, avm_addr_t start,
+			   avm_addr_t end, const struct avm_vma_attrs *attrs);
 
 /*
  * Another start or end of a VMA: it grows into free space, with nobody to merge with, or leaves off a part that has
