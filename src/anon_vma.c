@@ -478,8 +478,8 @@ void avm_family_place(struct avm_page *page, struct avm_vma *vma, avm_addr_t add
 	struct avm_anon_vma *av = avm_vma_anon(vma);
 
 	if (how == AVM_PLACE_EXCLUSIVE) {
-		if (!AVM_FAST ||
-		    !avm_page_test(page, AVM_PG_EXCLUSIVE)) /* it may be born with it */
+		/* Most are born with it. */
+		if (!AVM_FAST || !avm_page_test(page, AVM_PG_EXCLUSIVE))
 			avm_page_set(page, AVM_PG_EXCLUSIVE);
 	} else {
 		av = avm_family_root(av);

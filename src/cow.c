@@ -36,8 +36,7 @@ static void map_new(struct avm_fault_ctx *f, struct avm_page *page)
 	/* mapping before mapcount (R6); the walk that sees the count then finds the family. */
 	avm_family_place(page, f->vma, f->addr, AVM_PLACE_EXCLUSIVE);
 	avm_rmap_add_new(page, f->vma, f->addr);
-	if (f->vma->flags & AVM_VM_LOCKED)
-		avm_lru_set_unevictable(m, page, true);
+	avm_rmap_locked(f->vma, page, true);
 	avm_lru_add(m, page);
 	avm_ptc_set(&f->c, avm_pte_written(p, f->vma));
 }
@@ -94,8 +93,7 @@ static void replace(struct avm_fault_ctx *f, struct avm_page *old, struct avm_pa
 		avm_rss_add(f->mm, AVM_RSS_ANON, 1);
 	}
 	if (old) {
-		if (f->vma->flags & AVM_VM_LOCKED)
-			avm_lru_set_unevictable(f->mm->machine, old, false);
+		avm_rmap_locked(f->vma, old, false);
 		avm_rmap_remove(old, 1, f->vma);
 	}
 	map_new(f, page);

@@ -91,8 +91,7 @@ int avm_file_swap_in(struct avm_file *f, uint64_t index, avm_swp_t swp, struct a
 		return read;
 	if (!put_back(f, index, swp, page)) {
 		avm_swapcache_drop_idle(m, page);
-		avm_page_unlock(m, page);
-		avm_page_put(m, page);
+		avm_file_done_page(f, page);
 		avm_count(m, AVM_EV_RACE_SWAPIN_ENTRY, 1);
 		return -AVM_EAGAIN;
 	}
@@ -158,12 +157,10 @@ static int unswap_file(struct avm_file *f, const struct avm_swap_device *d)
 
 		if (avm_swp_device(swp) == d->number) {
 			err = avm_file_swap_in(f, index, swp, &page);
-			if (err >= 0) {
-				avm_page_unlock(f->machine, page);
-				avm_page_put(f->machine, page);
-			} else if (err != -AVM_EAGAIN) {
+			if (err >= 0)
+				avm_file_done_page(f, page);
+			else if (err != -AVM_EAGAIN)
 				return err;
-			}
 		}
 		if (index++ == UINT64_MAX)
 			break;

@@ -15,7 +15,6 @@
 #include "anon_vma.h"
 #include "file.h"
 #include "frame.h"
-#include "lru.h"
 #include "mm.h"
 #include "page.h"
 #include "rmap.h"
@@ -46,8 +45,7 @@ static void map_cached(struct avm_vma *vma, struct avm_ptc *c, struct avm_page *
 {
 	avm_rmap_add_file(page, 1, vma);
 	avm_rss_add(vma->mm, avm_page_rss(page), 1);
-	if ((vma->flags & AVM_VM_LOCKED) && !avm_page_test(page, AVM_PG_UNEVICTABLE))
-		avm_lru_set_unevictable(vma->mm->machine, page, true);
+	avm_rmap_locked(vma, page, true);
 	avm_ptc_set(c, p);
 }
 

@@ -21,7 +21,6 @@
 #include "error.h"
 #include "frame.h"
 #include "lock.h"
-#include "lru.h"
 #include "merged.h"
 #include "mmu_gather.h"
 #include "rmap.h"
@@ -228,13 +227,10 @@ struct merge {
 /* The entry is empty, `pte` is what stood there. => table locked; both pages, which are equal. */
 static void replace(const struct merge *k, avm_pte_t pte)
 {
-	struct avm *m = k->vma->mm->machine;
 	avm_pte_t merged = avm_pte_for(k->merged, k->vma);
 
-	if (k->vma->flags & AVM_VM_LOCKED) {
-		avm_lru_set_unevictable(m, k->page, false);
-		avm_lru_set_unevictable(m, k->merged, true);
-	}
+	avm_rmap_locked(k->vma, k->page, false);
+	avm_rmap_locked(k->vma, k->merged, true);
 	avm_rmap_remove(k->page, 1, k->vma);
 	avm_page_get(k->merged);
 	avm_rmap_add_anon(k->merged, 1, k->vma, k->c->addr);

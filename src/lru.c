@@ -10,6 +10,16 @@
 #include "lock.h"
 #include "page.h"
 
+static avm_small void lock(struct avm *m)
+{
+	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
+}
+
+static avm_small void unlock(struct avm *m)
+{
+	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+}
+
 /*
  * The list of a page follows from its flags and mapping, neither of which changes kind while it is
  * on one.
@@ -50,12 +60,12 @@ static void unlink_page(struct avm *m, struct avm_page *page)
 
 void avm_lru_add(struct avm *m, struct avm_page *page)
 {
-	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	lock(m);
 	AVM_BUG_ON(m, avm_page_test(page, AVM_PG_LRU | AVM_PG_ISOLATED));
 	if (!AVM_FAST || avm_page_test(page, AVM_PG_ACTIVE))
 		avm_page_clear(page, AVM_PG_ACTIVE);
 	link_page(m, page);
-	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	unlock(m);
 }
 
 void avm_lru_del(struct avm *m, struct avm_page *page)
@@ -66,17 +76,17 @@ void avm_lru_del(struct avm *m, struct avm_page *page)
 	 */
 	if (!avm_page_test(page, AVM_PG_LRU))
 		return;
-	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	lock(m);
 	if (avm_page_test(page, AVM_PG_LRU))
 		unlink_page(m, page);
-	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	unlock(m);
 }
 
 void avm_lru_set_unevictable(struct avm *m, struct avm_page *page, bool unevictable)
 {
 	bool listed;
 
-	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	lock(m);
 	listed = avm_page_test(page, AVM_PG_LRU);
 	if (listed)
 		unlink_page(m, page);
@@ -86,7 +96,7 @@ void avm_lru_set_unevictable(struct avm *m, struct avm_page *page, bool unevicta
 		avm_page_clear(page, AVM_PG_UNEVICTABLE);
 	if (listed)
 		link_page(m, page);
-	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	unlock(m);
 }
 
 /* ---- isolation ------------------------------------------------------------------------------- */
@@ -103,7 +113,7 @@ uint64_t avm_lru_isolate(struct avm *m, enum avm_lru lru, uint64_t n, struct avm
 	struct avm_list *list = &m->lru[lru];
 	uint64_t isolated = 0, looks;
 
-	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	lock(m);
 	looks = m->lru_count[lru] < n ? m->lru_count[lru] : n;
 	while (looks--) {
 		struct avm_page *page = avm_list_last(list, struct avm_page, lru);
@@ -117,7 +127,7 @@ uint64_t avm_lru_isolate(struct avm *m, enum avm_lru lru, uint64_t n, struct avm
 		avm_list_add_tail(&page->lru, out);
 		isolated++;
 	}
-	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	unlock(m);
 	return isolated;
 }
 
@@ -125,24 +135,24 @@ bool avm_lru_isolate_page(struct avm *m, struct avm_page *page)
 {
 	bool listed;
 
-	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	lock(m);
 	listed = avm_page_test(page, AVM_PG_LRU) && avm_page_tryget(page);
 	if (listed)
 		isolate(m, page);
-	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	unlock(m);
 	return listed;
 }
 
 void avm_lru_putback(struct avm *m, struct avm_page *page, enum avm_putback where)
 {
-	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	lock(m);
 	AVM_BUG_ON(m, !avm_page_clear(page, AVM_PG_ISOLATED));
 	if (where == AVM_PUTBACK_ACTIVE)
 		avm_page_set(page, AVM_PG_ACTIVE);
 	else if (where == AVM_PUTBACK_INACTIVE)
 		avm_page_clear(page, AVM_PG_ACTIVE);
 	link_page(m, page);
-	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	unlock(m);
 	avm_page_put(m, page);
 }
 
@@ -150,8 +160,8 @@ uint64_t avm_lru_count(struct avm *m, enum avm_lru lru)
 {
 	uint64_t n;
 
-	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	lock(m);
 	n = m->lru_count[lru];
-	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	unlock(m);
 	return n;
 }

@@ -12,6 +12,7 @@
 
 #include "anon_vma.h"
 #include "file.h"
+#include "lru.h"
 #include "merged.h"
 #include "mmu_gather.h"
 #include "page.h"
@@ -47,6 +48,12 @@ void avm_rmap_remove(struct avm_page *page, uint64_t n, struct avm_vma *vma)
 		AVM_BUG_ON(vma->mm->machine, !before);
 		(void)before;
 	}
+}
+
+void avm_rmap_mark_locked(struct avm_vma *vma, struct avm_page *page, bool maps)
+{
+	if ((vma->flags & AVM_VM_LOCKED) && avm_page_test(page, AVM_PG_UNEVICTABLE) != maps)
+		avm_lru_set_unevictable(vma->mm->machine, page, maps);
 }
 
 enum avm_rss avm_page_rss(const struct avm_page *page)

@@ -75,6 +75,18 @@ AVM_ONE_STEP void avm_rmap_add_file(struct avm_page *page, uint64_t n, struct av
 /* An entry has been cleared: mapcount falls. mapping stays (R5.5). => table lock. */
 void avm_rmap_remove(struct avm_page *page, uint64_t n, struct avm_vma *vma);
 
+/*
+ * R13.4: pages of locked VMAs are unevictable. This one comes to map the page, or (`maps` false) maps it no longer. => table
+ * lock.
+ */
+void avm_rmap_mark_locked(struct avm_vma *vma, struct avm_page *page, bool maps);
+
+static inline void avm_rmap_locked(struct avm_vma *vma, struct avm_page *page, bool maps)
+{
+	if (!AVM_FAST || avm_unlikely(vma->flags & AVM_VM_LOCKED))
+		avm_rmap_mark_locked(vma, page, maps);
+}
+
 /* Which rss counter of the mm a page counts in. */
 enum avm_rss avm_page_rss(const struct avm_page *page);
 

@@ -81,8 +81,7 @@ static void map_placed(const struct swapin *in, struct avm_page *page, bool excl
 	if (exclusive && (vma->flags & AVM_VM_WRITE))
 		pte = avm_pte_mkwrite(pte);
 	avm_ptc_set(in->c, pte);
-	if ((vma->flags & AVM_VM_LOCKED) && !avm_page_test(page, AVM_PG_UNEVICTABLE))
-		avm_lru_set_unevictable(vma->mm->machine, page, true);
+	avm_rmap_locked(vma, page, true);
 }
 
 /* R5.3. The entry's count goes; the entry has a reference on the page instead. => table locked. */
