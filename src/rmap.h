@@ -39,6 +39,7 @@ AVM_ONE_STEP void avm_rmap_add_anon(struct avm_page *page, uint64_t n, struct av
 /* The same for one page that nobody but the caller knows: not a count to be raised, but the first. */
 static inline void avm_rmap_add_new(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr)
 {
+	AVM_ASSERT(vma->mm->machine, !avm_page_mapcount(page) && avm_rmap_placed(page, vma, addr));
 	if (AVM_FAST)
 		atomic_store_explicit(&page->mapcount, 1, memory_order_release);
 	else
