@@ -60,10 +60,8 @@ static enum fate second_chance(const struct shrink *s, struct avm_page *page)
 	uint64_t vm_flags;
 	unsigned young = avm_rmap_referenced(m, page, &vm_flags);
 
-	if (vm_flags & AVM_VM_LOCKED) {
-		avm_lru_set_unevictable(m, page, true);
+	if (vm_flags & AVM_VM_LOCKED)
 		return FATE_INACTIVE;
-	}
 	if (!young || s->haste == HASTE_ALL)
 		return FATE_FREED;
 	if (avm_page_is_anon(page) || young > 1 || (vm_flags & AVM_VM_EXEC) ||

@@ -305,7 +305,12 @@ unsigned avm_rmap_referenced(struct avm *m, struct avm_page *page, uint64_t *vm_
 	while (avm_rmap_next(&w)) {
 		avm_pte_t pte = avm_ptc_get(&w.c);
 
-		*vm_flags |= avm_vma_peek_flags(w.vma);
+		uint64_t flags = avm_vma_peek_flags(w.vma);
+
+		/* Here and not later: who unlocks the VMA, or takes the entry away, comes by this lock. */
+		if (flags & AVM_VM_LOCKED)
+			avm_lru_set_unevictable(m, page, true);
+		*vm_flags |= flags;
 		if (!avm_pte_young(pte))
 			continue;
 		/* No flush: a translation that stays cached hides an access or two, no more. */
