@@ -131,6 +131,8 @@ static avm_small struct avm_anon_vma_chain *pool_take(struct avm_avc_pool *pool)
 {
 	struct avm_list *first = pool->first;
 
+	if (!first) /* never: callers look at pool->nr; told to who reads the code without them */
+		__builtin_unreachable();
 	pool->first = first->next;
 	pool->nr--;
 	return avm_list_entry(first, struct avm_anon_vma_chain, same_vma);
@@ -251,7 +253,7 @@ void avm_family_drop(struct avm_vma *gone, struct avm_avc_pool *pool)
 		struct avm_anon_vma_chain *avc =
 			avm_list_first(&gone->chain, struct avm_anon_vma_chain, same_vma);
 
-		avm_list_del(&avc->same_vma);
+		avm_list_unlink(&avc->same_vma);
 		pool_put(pool, avc);
 	}
 	leave_own(gone);
