@@ -231,6 +231,40 @@ static void exec_without_memory_leaves_the_address_space_empty(void **state)
 
 /* ---- fork: what a child gets -------------------------------------------------------------------------- */
 
+/* R9.1, R1.5: what fork has promised and not yet given to a VMA of the child is taken back, whoever counts it. */
+static void fork_without_memory_promises_nothing(void **state)
+{
+	struct sim_proc *child;
+	struct world w;
+	uint64_t n;
+
+	(void)state;
+	for (int strict = 0; strict < 2; strict++) {
+		world_open_with(&w,
+				&(struct sim_config){ .frames = 256,
+						      .core.commit = strict ? AVM_COMMIT_STRICT :
+									      AVM_COMMIT_OFF });
+		for (unsigned i = 0; i < 4; i++) {
+			map(&w, 4 * i, 3, RW);
+			mark(&w, 4 * i, 3);
+		}
+		assert_int_equal(world_committed(&w), 12);
+		for (n = 1;; n++) {
+			sim_fail_alloc(w.s, n, 1);
+			if (!sim_proc_fork(w.a, &child))
+				break;
+			sim_fail_alloc(w.s, 0, 0);
+			assert_int_equal(world_committed(&w), 12);
+			world_check(&w);
+		}
+		sim_fail_alloc(w.s, 0, 0);
+		assert_true(n > 6);
+		assert_int_equal(world_committed(&w), 24);
+		sim_proc_exit(child);
+		world_close(&w);
+	}
+}
+
 static void a_child_gets_what_madvise_left_it(void **state)
 {
 	struct sim_proc *b;
@@ -346,6 +380,7 @@ int main(void)
 		cmocka_unit_test(exec_fills_an_empty_address_space_only),
 		cmocka_unit_test(an_image_that_makes_no_sense_is_refused_whole),
 		cmocka_unit_test(exec_without_memory_leaves_the_address_space_empty),
+		cmocka_unit_test(fork_without_memory_promises_nothing),
 		cmocka_unit_test(a_child_gets_what_madvise_left_it),
 		cmocka_unit_test(a_child_copies_files_references_and_layout),
 		cmocka_unit_test(a_notifier_hears_of_every_range_before_and_after),
