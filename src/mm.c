@@ -40,9 +40,9 @@ static void set_layout(struct avm_mm *mm, const struct avm_mm_config *c)
 
 static void copy_layout(struct avm_mm *mm, const struct avm_mm *of)
 {
-	/* lowest, task_size and mmap_base in one go. */
-	memcpy(&mm->lowest, &of->lowest,
-	       offsetof(struct avm_mm, brk_start) - offsetof(struct avm_mm, lowest));
+	mm->lowest = of->lowest;
+	mm->task_size = of->task_size;
+	mm->mmap_base = of->mmap_base;
 	mm->limits = of->limits;
 }
 

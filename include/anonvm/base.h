@@ -52,10 +52,6 @@ struct avm_node_alloc {
 
 struct avm_vma_node;
 
-/*
- * The VMAs of one address space: a B+-tree by address, and a list in the same order.
- * The lock that protects the set of VMAs protects it all; root alone may be read without.
- */
 /* Even with the emptiest nodes so many levels are 2 * 5^13 VMAs: more than there is memory for. */
 #define AVM_VMA_TREE_MAX_HEIGHT 14
 
@@ -65,6 +61,10 @@ struct avm_vma_path {
 	uint8_t index[AVM_VMA_TREE_MAX_HEIGHT];
 };
 
+/*
+ * The VMAs of one address space: a B+-tree by address, and a list in the same order.
+ * The lock that protects the set of VMAs protects it all; root alone may be read without.
+ */
 struct avm_vma_tree {
 	struct avm_vma_node *_Atomic root; /* NULL when empty */
 	uint32_t height; /* levels, leaves included; 0 when empty */
