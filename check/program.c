@@ -242,7 +242,8 @@ static const char *const names[NR_OP_KINDS] = {
 	[OP_MLOCK] = "mlock",	    [OP_MUNLOCK] = "munlock",	[OP_READ] = "read",
 	[OP_WRITE] = "write",	    [OP_FORK] = "fork",		[OP_EXIT] = "exit",
 	[OP_SHRINK] = "reclaim",    [OP_KSM] = "ksm",		[OP_COMPACT] = "compact",
-	[OP_TRUNCATE] = "truncate", [OP_SWAPOFF] = "swapoff",
+	[OP_TRUNCATE] = "truncate", [OP_SWAPOFF] = "swapoff",	[OP_SYNC] = "sync",
+	[OP_PROCESS] = "process",
 };
 
 void op_print(const struct op *op, FILE *out)
@@ -253,7 +254,9 @@ void op_print(const struct op *op, FILE *out)
 	case OP_MMAP:
 	case OP_MAP_FILE:
 		fprintf(out, "%c: %s %u %u %s", p, names[op->kind], op->page, op->len,
-			op->arg ? "shared" : "private");
+			op->arg & 1 ? "shared" : "private");
+		if (op->arg > 1)
+			fprintf(out, " %u", op->arg / 2u);
 		break;
 	case OP_MPROTECT:
 		fprintf(out, "%c: mprotect %u %u %s", p, op->page, op->len, op->arg ? "rw" : "r");
@@ -271,6 +274,9 @@ void op_print(const struct op *op, FILE *out)
 	case OP_EXIT:
 		fprintf(out, "exit %c", p);
 		break;
+	case OP_PROCESS:
+		fprintf(out, "process %c", 'A' + op->arg);
+		break;
 	case OP_SHRINK:
 	case OP_TRUNCATE:
 		fprintf(out, "%s %u", names[op->kind], op->arg);
@@ -280,6 +286,7 @@ void op_print(const struct op *op, FILE *out)
 		break;
 	case OP_KSM:
 	case OP_SWAPOFF:
+	case OP_SYNC:
 		fprintf(out, "%s", names[op->kind]);
 		break;
 	default:
@@ -292,8 +299,8 @@ void program_print(const struct program *pr, FILE *out)
 {
 	static const char *const families[] = { "reuse", "chain", "flat" };
 
-	fprintf(out, "machine frames %u slots %u %s\n", pr->frames, pr->slots,
-		families[pr->family % 3]);
+	fprintf(out, "machine frames %u slots %u %s%s\n", pr->frames, pr->slots,
+		families[pr->family % 3], pr->disk ? " disk" : "");
 	for (unsigned i = 0; i < pr->nr_setup; i++) {
 		fprintf(out, "  ");
 		op_print(&pr->setup[i], out);
@@ -335,8 +342,11 @@ static bool parse_memory(const char *text, struct op *op)
 	op->p = (uint8_t)(p - 'A');
 	op->page = (uint8_t)page;
 	op->len = (uint8_t)len;
-	op->arg = op->kind == OP_MREMAP ? (uint8_t)to :
-					  !strcmp(more, "shared") || !strcmp(more, "rw");
+	op->arg = !strcmp(more, "shared") || !strcmp(more, "rw");
+	if (op->kind == OP_MREMAP)
+		op->arg = (uint8_t)to;
+	else if (op->kind == OP_MAP_FILE)
+		op->arg |= (uint8_t)(to << 1);
 	return true;
 }
 
@@ -353,6 +363,11 @@ bool op_parse(const char *text, struct op *op)
 		op->kind = OP_FORK;
 		op->p = (uint8_t)(a - 'A');
 		op->arg = (uint8_t)(b - 'A');
+		return true;
+	}
+	if (sscanf(text, " process %c", &a) == 1 && a >= 'A' && a < (char)('A' + PROCS)) {
+		op->kind = OP_PROCESS;
+		op->arg = (uint8_t)(a - 'A');
 		return true;
 	}
 	if (sscanf(text, " exit %c", &a) == 1 && a >= 'A' && a < (char)('A' + PROCS)) {

@@ -27,7 +27,7 @@ struct world {
 	unsigned users[PROCS]; /* operations that are at it */
 	bool dying[PROCS]; /* goes with its last user */
 	bool reserved[PROCS]; /* a fork is on its way */
-	struct avm_file *file;
+	struct avm_file *files[2];
 	struct avm_swap_device *swap;
 	uint64_t stores;
 	bool tagged; /* values name pages */
@@ -71,17 +71,18 @@ static void put(struct world *w, unsigned p)
 	sim_proc_exit(proc);
 }
 
-static void do_fork(struct world *w, struct sim_proc *parent, unsigned child)
+/* A child of `parent`; NULL: nobody's. */
+static void do_process(struct world *w, struct sim_proc *parent, unsigned p)
 {
 	struct sim_proc *proc;
 
-	if (w->procs[child] || w->reserved[child])
+	if (w->procs[p] || w->reserved[p])
 		return;
-	w->reserved[child] = true;
-	if (!sim_proc_fork(parent, &proc))
-		w->procs[child] = proc;
-	check_release(&w->procs[child]);
-	w->reserved[child] = false;
+	w->reserved[p] = true;
+	if (!(parent ? sim_proc_fork(parent, &proc) : sim_proc_create(w->sim, NULL, &proc)))
+		w->procs[p] = proc;
+	check_release(&w->procs[p]);
+	w->reserved[p] = false;
 }
 
 /* ---- accesses ---------------------------------------------------------------------------------------------------------- */
@@ -121,9 +122,10 @@ static void do_map(struct world *w, struct avm_mm *mm, const struct op *op)
 		.addr = BASE + op->page * PAGE,
 		.len = op->len * PAGE,
 		.prot = AVM_PROT_READ | AVM_PROT_WRITE,
-		.flags = (op->arg ? AVM_MAP_SHARED : AVM_MAP_PRIVATE) | AVM_MAP_FIXED |
+		.flags = (op->arg & 1 ? AVM_MAP_SHARED : AVM_MAP_PRIVATE) | AVM_MAP_FIXED |
 			 (op->kind == OP_MMAP ? AVM_MAP_ANONYMOUS : 0),
-		.file = op->kind == OP_MMAP ? NULL : w->file,
+		.file = op->kind == OP_MMAP ? NULL : w->files[op->arg >> 4 & 1],
+		.pgoff = op->arg >> 1 & 7,
 	};
 	avm_addr_t out;
 
@@ -177,7 +179,7 @@ static void do_memory(struct world *w, struct sim_proc *p, const struct op *op)
 		do_write(w, p, op->page);
 		break;
 	case OP_FORK:
-		do_fork(w, p, op->arg);
+		do_process(w, p, op->arg);
 		break;
 	default:
 		break;
@@ -200,7 +202,15 @@ static bool do_machine(struct world *w, const struct op *op)
 		avm_compact(m, 1 + 8 * (op->page % 4u), 8);
 		return true;
 	case OP_TRUNCATE:
-		avm_file_truncate(w->file, op->arg * PAGE);
+		if (w->files[op->arg >> 3 & 1])
+			avm_file_truncate(w->files[op->arg >> 3 & 1], (op->arg & 7) * PAGE);
+		return true;
+	case OP_SYNC:
+		for (unsigned i = 0; i < 2 && w->files[i]; i++)
+			avm_file_sync(w->files[i]);
+		return true;
+	case OP_PROCESS:
+		do_process(w, NULL, op->arg);
 		return true;
 	case OP_SWAPOFF:
 		if (w->swap) {
@@ -247,19 +257,29 @@ static void body(void *argument)
 
 /* ---- machines ------------------------------------------------------------------------------------------------------------------ */
 
-static bool uses(const struct program *pr, enum op_kind kind)
+/* The largest `arg` of the operations of a kind; -1: there is none. */
+static int largest_arg(const struct program *pr, enum op_kind kind)
 {
+	int largest = -1;
+
 	for (unsigned i = 0; i < pr->nr_setup; i++) {
-		if (pr->setup[i].kind == kind)
-			return true;
+		if (pr->setup[i].kind == kind && pr->setup[i].arg > largest)
+			largest = pr->setup[i].arg;
 	}
 	for (unsigned t = 0; t < pr->nr_threads; t++) {
 		for (unsigned i = 0; i < pr->nr_ops[t]; i++) {
-			if (pr->ops[t][i].kind == kind)
-				return true;
+			if (pr->ops[t][i].kind == kind && pr->ops[t][i].arg > largest)
+				largest = pr->ops[t][i].arg;
 		}
 	}
-	return false;
+	return largest;
+}
+
+static bool open_file(struct world *w, unsigned i)
+{
+	if (w->pr->disk)
+		return !sim_file_create(w->sim, "f", FILE_PAGES * PAGE, 0, &w->files[i]);
+	return !sim_memfd_create(w->sim, "f", FILE_PAGES * PAGE, &w->files[i]);
 }
 
 static bool open_world(struct world *w, const struct program *pr, FILE *log)
@@ -273,10 +293,10 @@ static bool open_world(struct world *w, const struct program *pr, FILE *log)
 	const struct sim_swap_config swap = { .slots = pr->slots };
 
 	*w = (struct world){ .pr = pr };
-	w->tagged = !uses(pr, OP_MREMAP) && !uses(pr, OP_MAP_FILE);
+	w->tagged = largest_arg(pr, OP_MREMAP) < 0 && largest_arg(pr, OP_MAP_FILE) < 0;
 	if (sim_create(&w->sim, &config))
 		return false;
-	if (sim_memfd_create(w->sim, "f", FILE_PAGES * PAGE, &w->file) ||
+	if (!open_file(w, 0) || (largest_arg(pr, OP_MAP_FILE) >= 16 && !open_file(w, 1)) ||
 	    sim_proc_create(w->sim, NULL, &w->procs[0]))
 		return false;
 	return !pr->slots || !sim_swap_add(w->sim, &swap, &w->swap);
@@ -318,7 +338,8 @@ static void close_world(struct world *w)
 	char text[64];
 	uint64_t leaked;
 
-	sim_file_put(w->file);
+	for (unsigned i = 0; i < 2 && w->files[i]; i++)
+		sim_file_put(w->files[i]);
 	leaked = sim_destroy(w->sim);
 	if (!leaked)
 		return;
@@ -359,6 +380,16 @@ static struct world w, kept;
 static uint64_t
 	sound[MANY_SCHEDULES]; /* states after which everything held, of the program that is open */
 static unsigned nr_sound;
+
+struct sim *program_machine(void)
+{
+	return w.sim;
+}
+
+struct avm_file *program_file(unsigned i)
+{
+	return w.files[i];
+}
 
 void program_open(const struct program *pr, struct result *r)
 {
