@@ -22,7 +22,7 @@ static uint8_t below(struct rng *r, unsigned n)
 
 /* A feature is on in half of the programs: what is on all the time hides what needs it off. */
 struct features {
-	bool swap, ksm, files, moves, locks, migration, life;
+	bool swap, ksm, files, moves, locks, migration, life, disk;
 };
 
 static bool allowed(enum op_kind kind, const struct features *f)
@@ -48,6 +48,8 @@ static bool allowed(enum op_kind kind, const struct features *f)
 	case OP_FORK:
 	case OP_EXIT:
 		return f->life;
+	case OP_SYNC:
+		return f->disk;
 	default:
 		return true;
 	}
@@ -59,6 +61,7 @@ static const uint8_t weights[NR_OP_KINDS] = {
 	[OP_MERGEABLE] = 3, [OP_MLOCK] = 3,    [OP_MUNLOCK] = 2,  [OP_READ] = 12,
 	[OP_WRITE] = 24,    [OP_FORK] = 10,    [OP_EXIT] = 10,	  [OP_SHRINK] = 14,
 	[OP_KSM] = 8,	    [OP_COMPACT] = 8,  [OP_TRUNCATE] = 5, [OP_SWAPOFF] = 2,
+	[OP_SYNC] = 8,
 };
 
 static enum op_kind draw_kind(struct rng *r, const struct features *f)
@@ -209,14 +212,15 @@ void program_make(struct program *pr, uint64_t seed, const struct settings *s)
 {
 	struct rng r = { seed };
 	uint64_t bits = check_random(&r.state);
-	const struct features f = { bits & 1,  bits & 2,  bits & 4,  bits & 8,
-				    bits & 16, bits & 32, bits & 192 };
+	const struct features f = { bits & 1,  bits & 2,  bits & 4,   bits & 8,
+				    bits & 16, bits & 32, bits & 192, (bits & 4) && (bits & 256) };
 	const struct focus at = draw_focus(&r);
 
 	*pr = (struct program){ .seed = seed, .frames = (uint8_t)(32 + below(&r, 40)) };
 	pr->family = below(&r, 3) ? AVM_FAMILY_REUSE :
 		     below(&r, 2) ? AVM_FAMILY_CHAIN :
 				    AVM_FAMILY_FLAT;
+	pr->disk = f.disk;
 	pr->slots = f.swap ? (uint8_t)(8 + below(&r, 40)) : 0;
 	pr->nr_threads = s->threads ? s->threads : (uint8_t)(2 + !below(&r, 3));
 	make_setup(&r, pr, &f, &at);

@@ -13,7 +13,8 @@
 
 static const char head[] = "# anonvm check: run it again with: anonvm check --replay FILE";
 
-static const char *const failing[CHECK_NR_FAILING] = { "alloc", "swap-read", "swap-write" };
+static const char *const failing[CHECK_NR_FAILING] = { "alloc", "swap-read", "swap-write",
+						       "file-read", "file-write" };
 
 void finding_write(const struct finding *f, FILE *out)
 {

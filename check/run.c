@@ -3,7 +3,8 @@
  * run.c - one execution: a machine, the set-up, the threads, and the look at what they have left.
  *
  * A store writes a value that names the page it is for. A load must find such a value for its own page, or nothing,
- * where no operation of the program moves memory or maps it twice.
+ * where no operation of the program moves memory or maps it twice. What was stored last in a page of a file must be there
+ * in the end, whatever has failed, if nothing was truncated.
  */
 #include <setjmp.h>
 #include <stddef.h>
@@ -30,7 +31,9 @@ struct world {
 	struct avm_file *files[2];
 	struct avm_swap_device *swap;
 	uint64_t stores;
+	uint64_t last[FILE_PAGES]; /* that was stored in each page of the first file; 0: nothing */
 	bool tagged; /* values name pages */
+	bool kept; /* what is in a file stays there */
 	char finding[512]; /* in the set-up or at the end */
 };
 
@@ -106,12 +109,44 @@ static void do_read(struct world *w, struct sim_proc *p, unsigned page)
 		check_value(w, page, value);
 }
 
+/* Did the store go to the file? Nobody has run since, nor may now: no function of the core, where others may go on. */
+static void remember(struct world *w, struct sim_proc *p, avm_addr_t addr, uint64_t value)
+{
+	const struct avm_region *r = sim_machine(w->sim)->regions;
+	avm_pfn_t i = sim_translation(p, addr) - r->first;
+	const struct avm_page *page = i < r->count ? &r->pages[i] : NULL;
+
+	if (page && page->mapping == (uintptr_t)w->files[0] && page->index < FILE_PAGES)
+		w->last[page->index] = value;
+}
+
 static void do_write(struct world *w, struct sim_proc *p, unsigned page)
 {
 	/* Equal pages, for those who look for them. */
 	uint64_t value = (uint64_t)(page + 1) << 32 | (w->stores++ & 1);
+	avm_addr_t addr = BASE + page * PAGE;
 
-	sim_store(p, BASE + page * PAGE, &value, sizeof(value), NULL);
+	if (!sim_store(p, addr, &value, sizeof(value), NULL))
+		remember(w, p, addr, value);
+}
+
+static void look_at_file(struct world *w)
+{
+	char text[128];
+
+	for (unsigned page = 0; page < FILE_PAGES; page++) {
+		uint64_t value = 0;
+
+		if (!w->last[page])
+			continue;
+		if (avm_file_read(w->files[0], page * PAGE, &value, sizeof(value)) ==
+			    sizeof(value) &&
+		    value == w->last[page])
+			continue;
+		snprintf(text, sizeof(text), "content: page %u of the file is not as it was stored",
+			 page);
+		found(w, text);
+	}
 }
 
 /* ---- operations ------------------------------------------------------------------------------------------------------------ */
@@ -293,6 +328,7 @@ static bool open_world(struct world *w, const struct program *pr, FILE *log)
 	const struct sim_swap_config swap = { .slots = pr->slots };
 
 	*w = (struct world){ .pr = pr };
+	w->kept = largest_arg(pr, OP_TRUNCATE) < 0;
 	w->tagged = largest_arg(pr, OP_MREMAP) < 0 && largest_arg(pr, OP_MAP_FILE) < 0;
 	if (sim_create(&w->sim, &config))
 		return false;
@@ -329,6 +365,8 @@ static void look_at_the_end(struct world *w)
 		for (unsigned page = 0; w->procs[p] && page < PAGES; page++)
 			do_read(w, w->procs[p], page);
 	}
+	if (w->kept)
+		look_at_file(w);
 	if (sim_errors(w->sim))
 		found(w, sim_last_error(w->sim));
 }

@@ -90,6 +90,8 @@ bool sim_would_fault(struct sim_proc *p, avm_addr_t addr, enum avm_access access
 
 /* Is there a translation for this page in the TLB? */
 bool sim_translated(const struct sim_proc *p, avm_addr_t addr);
+/* The frame of that; AVM_PFN_NONE: there is none. Right after an access: the frame that it went to. */
+avm_pfn_t sim_translation(const struct sim_proc *p, avm_addr_t addr);
 
 /* ---- files ------------------------------------------------------------------------------------------ */
 

@@ -164,14 +164,20 @@ static bool is_valid(const struct sim_proc *p, const struct tlb_entry *e)
 	return e->page != NO_PAGE && e->flushes == p->flushes;
 }
 
-bool sim_translated(const struct sim_proc *p, avm_addr_t addr)
+avm_pfn_t sim_translation(const struct sim_proc *p, avm_addr_t addr)
 {
 	const struct tlb_entry *e;
 
 	if (!p->tlb)
-		return false;
+		return AVM_PFN_NONE;
 	e = tlb_slot(p, addr);
-	return is_valid(p, e) && e->page == (addr & AVM_PAGE_MASK);
+	return is_valid(p, e) && e->page == (addr & AVM_PAGE_MASK) ? avm_pte_pfn(e->pte) :
+								     AVM_PFN_NONE;
+}
+
+bool sim_translated(const struct sim_proc *p, avm_addr_t addr)
+{
+	return sim_translation(p, addr) != AVM_PFN_NONE;
 }
 
 void sim_check_untranslated(struct sim *s, avm_pfn_t pfn)

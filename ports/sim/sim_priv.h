@@ -102,7 +102,7 @@ struct sim {
 	void *spare_meta[SIM_META_SIZES]; /* lists through the first word of each */
 	/* Told of memory that goes from one owner to the next; NULL: nobody. */
 	void (*handed)(const void *memory, size_t size, enum sim_handing how);
-	/* Does this allocation of an object, this swap read or write fail? NULL: nobody says so. */
+	/* Does this allocation of an object, this read or write of swap or a file fail? NULL: nobody says so. */
 	bool (*fails)(enum sim_at at);
 
 	uint64_t allocs, allocs_failed;
