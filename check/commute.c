@@ -66,7 +66,7 @@ static const struct subject subjects[] = {
 	{ "sync", false, "P: map-file 1 1 shared;P: write 1", "sync" },
 	{ "truncate", false, "P: map-file 1 1 shared;P: read 1", "truncate 0" },
 	{ "reclaim", false, TWO_PAGES, "reclaim 2" },
-	{ "ksm", false, TWO_PAGES ";P: mergeable 1 2", "ksm" },
+	{ "ksm", false, TWO_PAGES ";P: mergeable 1 2;ksm", "ksm" },
 	{ "compact", false, TWO_PAGES, "compact 0" },
 	{ "swapoff", false, TWO_PAGES, "swapoff" },
 };

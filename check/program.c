@@ -167,13 +167,21 @@ static void make_setup(struct rng *r, struct program *pr, const struct features 
 
 	pr->setup[0] = (struct op){ OP_MMAP, 0, at->page, at->len, 0 };
 	pr->nr_setup = 1;
+	if (f->ksm && below(r, 4)) {
+		/* Merging wants pages that are alike, and have been so a round ago: there are few of them by chance. */
+		pr->setup[pr->nr_setup++] = (struct op){ OP_MERGEABLE, 0, at->page, at->len, 0 };
+		pr->setup[pr->nr_setup++] = draw_op(r, OP_WRITE, at);
+		pr->setup[pr->nr_setup++] = draw_op(r, OP_WRITE, at);
+		pr->setup[pr->nr_setup++] = (struct op){ .kind = OP_KSM, .len = 1 };
+		n += 4;
+	}
 	if (f->files && below(r, 2))
 		pr->setup[pr->nr_setup++] = (struct op){ OP_MAP_FILE, 0, 8, 4, below(r, 2) };
 	if (below(r, 3))
 		pr->setup[pr->nr_setup++] = draw_op(r, OP_WRITE, at);
 	if (at->p || !below(r, 3))
 		pr->setup[pr->nr_setup++] = (struct op){ OP_FORK, 0, 0, 1, 1 };
-	while (pr->nr_setup < n) {
+	while (pr->nr_setup < n && pr->nr_setup < MAX_SETUP) {
 		struct op op = draw_op(r, draw_kind(r, f), at);
 
 		if (op.kind == OP_EXIT && !op.p)

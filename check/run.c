@@ -33,6 +33,7 @@ struct world {
 	uint64_t stores;
 	uint64_t last[FILE_PAGES]; /* that was stored in each page of the first file; 0: nothing */
 	bool tagged; /* values name pages */
+	bool alike; /* ... and of many the same: there is somebody who looks for that */
 	bool kept; /* what is in a file stays there */
 	char finding[512]; /* in the set-up or at the end */
 };
@@ -90,14 +91,21 @@ static void do_process(struct world *w, struct sim_proc *parent, unsigned p)
 
 /* ---- accesses ---------------------------------------------------------------------------------------------------------- */
 
+/* What a store writes to a page: its name, or what half of the pages have for one. */
+static uint64_t value_of(const struct world *w, unsigned page)
+{
+	return w->alike ? UINT64_C(1) << 32 << page % 2 :
+			  (uint64_t)(page + 1) << 32 | (w->stores & 1);
+}
+
 static void check_value(struct world *w, unsigned page, uint64_t value)
 {
 	char text[128];
 
-	if (!value || !w->tagged || value >> 32 == page + 1)
+	if (!value || !w->tagged || value >> 32 == value_of(w, page) >> 32)
 		return;
-	snprintf(text, sizeof(text), "content: page %u has what was written to page %llu", page,
-		 (unsigned long long)(value >> 32) - 1);
+	snprintf(text, sizeof(text), "content: page %u has what was written to another: %#llx",
+		 page, (unsigned long long)value);
 	found(w, text);
 }
 
@@ -122,10 +130,10 @@ static void remember(struct world *w, struct sim_proc *p, avm_addr_t addr, uint6
 
 static void do_write(struct world *w, struct sim_proc *p, unsigned page)
 {
-	/* Equal pages, for those who look for them. */
-	uint64_t value = (uint64_t)(page + 1) << 32 | (w->stores++ & 1);
+	uint64_t value = value_of(w, page);
 	avm_addr_t addr = BASE + page * PAGE;
 
+	w->stores++;
 	if (!sim_store(p, addr, &value, sizeof(value), NULL))
 		remember(w, p, addr, value);
 }
@@ -328,6 +336,7 @@ static bool open_world(struct world *w, const struct program *pr, FILE *log)
 	const struct sim_swap_config swap = { .slots = pr->slots };
 
 	*w = (struct world){ .pr = pr };
+	w->alike = largest_arg(pr, OP_KSM) >= 0;
 	w->kept = largest_arg(pr, OP_TRUNCATE) < 0;
 	w->tagged = largest_arg(pr, OP_MREMAP) < 0 && largest_arg(pr, OP_MAP_FILE) < 0;
 	if (sim_create(&w->sim, &config))
