@@ -285,6 +285,7 @@ static void perform(struct world *w, const struct op *op)
 			do_memory(w, p, op);
 		put(w, op->p);
 	}
+	sim_check_revoked(w->sim);
 	if (sim_errors(w->sim))
 		found(w, sim_last_error(w->sim));
 }
@@ -530,6 +531,9 @@ void program_go(struct check *c, struct check_schedule *schedule, struct result 
 	check_region_back();
 	run_threads(c, schedule, r, &watch);
 	if (!w.finding[0]) {
+		sim_check_settled(w.sim);
+		if (sim_errors(w.sim))
+			found(&w, sim_last_error(w.sim));
 		state = name_state();
 		r->known = is_known(state);
 		if (!r->known)

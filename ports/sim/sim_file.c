@@ -123,6 +123,7 @@ static int file_write_page(struct avm_file *f, uint64_t index, struct avm_page *
 	sim_interrupt(sf->sim, SIM_AT_FILE_WRITE);
 	if (fails(sf, SIM_AT_FILE_WRITE, &sf->fail_writes))
 		return -AVM_EIO;
+	sim_check_protected(sf->sim, page->pfn, SIM_NO_SLOT, "while its frame goes to the file");
 	note_size(sf);
 	bytes = sim_store_make(&sf->store, index);
 	avm_port_frame_read(f->machine, page->pfn, 0, bytes, sf->store.page_size);
