@@ -90,8 +90,11 @@ static void draw_failures(const struct campaign *g, const struct program *pr,
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t bits = check_random(&state);
 		uint8_t thread = (uint8_t)(bits % pr->nr_threads);
+		bool reads = bits >> 9 & 1, file = pr->disk && bits >> 12 & 1;
 		uint8_t kind = (uint8_t)(bits >> 8 & 1 ? CHECK_ALLOC :
-					 bits >> 9 & 1 ? CHECK_SWAP_READ :
+					 file && reads ? CHECK_FILE_READ :
+					 file	       ? CHECK_FILE_WRITE :
+					 reads	       ? CHECK_SWAP_READ :
 							 CHECK_SWAP_WRITE);
 		uint32_t most = first->asked[thread][kind];
 

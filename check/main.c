@@ -47,6 +47,8 @@ static const char help[] =
 	"  --no-failures            nothing is made to fail\n"
 	"  --no-shrink              as it was found\n"
 	"  --replay FILE            run a finding again\n"
+	"  --commute                instead: which cache lines two operations have in common that nobody\n"
+	"                           would say have anything to do with each other (docs/scaling.md)\n"
 	"  --json                   figures as JSON\n"
 	"  --quiet                  no progress\n"
 	"  --help                   this text\n"
@@ -56,7 +58,7 @@ static const char help[] =
 struct options {
 	struct campaign campaign;
 	const char *keep, *replay;
-	bool shrink, json, quiet, help;
+	bool shrink, commute, json, quiet, help;
 };
 
 static bool bad(const char *option, const char *what)
@@ -153,6 +155,8 @@ static bool parse_option(int c, struct options *o)
 	case 'n':
 		o->shrink = false;
 		return true;
+	case 'C':
+		return o->commute = true;
 	case 'j':
 		return o->json = true;
 	case 'q':
@@ -180,6 +184,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
 		{ "no-races", no_argument, NULL, 'R' },
 		{ "no-failures", no_argument, NULL, 'F' },
 		{ "no-shrink", no_argument, NULL, 'n' },
+		{ "commute", no_argument, NULL, 'C' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
@@ -356,5 +361,7 @@ int main(int argc, char **argv)
 		fputs(help, stdout);
 		return EXIT_CLEAN;
 	}
+	if (o.commute)
+		return commute(o.json);
 	return o.replay ? replay(&o) : search(&o);
 }

@@ -22,7 +22,7 @@ static uint8_t below(struct rng *r, unsigned n)
 
 /* A feature is on in half of the programs: what is on all the time hides what needs it off. */
 struct features {
-	bool swap, ksm, files, moves, locks, migration, life;
+	bool swap, ksm, files, moves, locks, migration, life, disk;
 };
 
 static bool allowed(enum op_kind kind, const struct features *f)
@@ -48,6 +48,8 @@ static bool allowed(enum op_kind kind, const struct features *f)
 	case OP_FORK:
 	case OP_EXIT:
 		return f->life;
+	case OP_SYNC:
+		return f->disk;
 	default:
 		return true;
 	}
@@ -59,6 +61,7 @@ static const uint8_t weights[NR_OP_KINDS] = {
 	[OP_MERGEABLE] = 3, [OP_MLOCK] = 3,    [OP_MUNLOCK] = 2,  [OP_READ] = 12,
 	[OP_WRITE] = 24,    [OP_FORK] = 10,    [OP_EXIT] = 10,	  [OP_SHRINK] = 14,
 	[OP_KSM] = 8,	    [OP_COMPACT] = 8,  [OP_TRUNCATE] = 5, [OP_SWAPOFF] = 2,
+	[OP_SYNC] = 8,
 };
 
 static enum op_kind draw_kind(struct rng *r, const struct features *f)
@@ -164,13 +167,21 @@ static void make_setup(struct rng *r, struct program *pr, const struct features 
 
 	pr->setup[0] = (struct op){ OP_MMAP, 0, at->page, at->len, 0 };
 	pr->nr_setup = 1;
+	if (f->ksm && below(r, 4)) {
+		/* Merging wants pages that are alike, and have been so a round ago: there are few of them by chance. */
+		pr->setup[pr->nr_setup++] = (struct op){ OP_MERGEABLE, 0, at->page, at->len, 0 };
+		pr->setup[pr->nr_setup++] = draw_op(r, OP_WRITE, at);
+		pr->setup[pr->nr_setup++] = draw_op(r, OP_WRITE, at);
+		pr->setup[pr->nr_setup++] = (struct op){ .kind = OP_KSM, .len = 1 };
+		n += 4;
+	}
 	if (f->files && below(r, 2))
 		pr->setup[pr->nr_setup++] = (struct op){ OP_MAP_FILE, 0, 8, 4, below(r, 2) };
 	if (below(r, 3))
 		pr->setup[pr->nr_setup++] = draw_op(r, OP_WRITE, at);
 	if (at->p || !below(r, 3))
 		pr->setup[pr->nr_setup++] = (struct op){ OP_FORK, 0, 0, 1, 1 };
-	while (pr->nr_setup < n) {
+	while (pr->nr_setup < n && pr->nr_setup < MAX_SETUP) {
 		struct op op = draw_op(r, draw_kind(r, f), at);
 
 		if (op.kind == OP_EXIT && !op.p)
@@ -209,14 +220,15 @@ void program_make(struct program *pr, uint64_t seed, const struct settings *s)
 {
 	struct rng r = { seed };
 	uint64_t bits = check_random(&r.state);
-	const struct features f = { bits & 1,  bits & 2,  bits & 4,  bits & 8,
-				    bits & 16, bits & 32, bits & 192 };
+	const struct features f = { bits & 1,  bits & 2,  bits & 4,   bits & 8,
+				    bits & 16, bits & 32, bits & 192, (bits & 4) && (bits & 256) };
 	const struct focus at = draw_focus(&r);
 
 	*pr = (struct program){ .seed = seed, .frames = (uint8_t)(32 + below(&r, 40)) };
 	pr->family = below(&r, 3) ? AVM_FAMILY_REUSE :
 		     below(&r, 2) ? AVM_FAMILY_CHAIN :
 				    AVM_FAMILY_FLAT;
+	pr->disk = f.disk;
 	pr->slots = f.swap ? (uint8_t)(8 + below(&r, 40)) : 0;
 	pr->nr_threads = s->threads ? s->threads : (uint8_t)(2 + !below(&r, 3));
 	make_setup(&r, pr, &f, &at);
@@ -242,7 +254,8 @@ static const char *const names[NR_OP_KINDS] = {
 	[OP_MLOCK] = "mlock",	    [OP_MUNLOCK] = "munlock",	[OP_READ] = "read",
 	[OP_WRITE] = "write",	    [OP_FORK] = "fork",		[OP_EXIT] = "exit",
 	[OP_SHRINK] = "reclaim",    [OP_KSM] = "ksm",		[OP_COMPACT] = "compact",
-	[OP_TRUNCATE] = "truncate", [OP_SWAPOFF] = "swapoff",
+	[OP_TRUNCATE] = "truncate", [OP_SWAPOFF] = "swapoff",	[OP_SYNC] = "sync",
+	[OP_PROCESS] = "process",
 };
 
 void op_print(const struct op *op, FILE *out)
@@ -253,7 +266,9 @@ void op_print(const struct op *op, FILE *out)
 	case OP_MMAP:
 	case OP_MAP_FILE:
 		fprintf(out, "%c: %s %u %u %s", p, names[op->kind], op->page, op->len,
-			op->arg ? "shared" : "private");
+			op->arg & 1 ? "shared" : "private");
+		if (op->arg > 1)
+			fprintf(out, " %u", op->arg / 2u);
 		break;
 	case OP_MPROTECT:
 		fprintf(out, "%c: mprotect %u %u %s", p, op->page, op->len, op->arg ? "rw" : "r");
@@ -271,6 +286,9 @@ void op_print(const struct op *op, FILE *out)
 	case OP_EXIT:
 		fprintf(out, "exit %c", p);
 		break;
+	case OP_PROCESS:
+		fprintf(out, "process %c", 'A' + op->arg);
+		break;
 	case OP_SHRINK:
 	case OP_TRUNCATE:
 		fprintf(out, "%s %u", names[op->kind], op->arg);
@@ -280,6 +298,7 @@ void op_print(const struct op *op, FILE *out)
 		break;
 	case OP_KSM:
 	case OP_SWAPOFF:
+	case OP_SYNC:
 		fprintf(out, "%s", names[op->kind]);
 		break;
 	default:
@@ -292,8 +311,8 @@ void program_print(const struct program *pr, FILE *out)
 {
 	static const char *const families[] = { "reuse", "chain", "flat" };
 
-	fprintf(out, "machine frames %u slots %u %s\n", pr->frames, pr->slots,
-		families[pr->family % 3]);
+	fprintf(out, "machine frames %u slots %u %s%s\n", pr->frames, pr->slots,
+		families[pr->family % 3], pr->disk ? " disk" : "");
 	for (unsigned i = 0; i < pr->nr_setup; i++) {
 		fprintf(out, "  ");
 		op_print(&pr->setup[i], out);
@@ -335,8 +354,11 @@ static bool parse_memory(const char *text, struct op *op)
 	op->p = (uint8_t)(p - 'A');
 	op->page = (uint8_t)page;
 	op->len = (uint8_t)len;
-	op->arg = op->kind == OP_MREMAP ? (uint8_t)to :
-					  !strcmp(more, "shared") || !strcmp(more, "rw");
+	op->arg = !strcmp(more, "shared") || !strcmp(more, "rw");
+	if (op->kind == OP_MREMAP)
+		op->arg = (uint8_t)to;
+	else if (op->kind == OP_MAP_FILE)
+		op->arg |= (uint8_t)(to << 1);
 	return true;
 }
 
@@ -353,6 +375,11 @@ bool op_parse(const char *text, struct op *op)
 		op->kind = OP_FORK;
 		op->p = (uint8_t)(a - 'A');
 		op->arg = (uint8_t)(b - 'A');
+		return true;
+	}
+	if (sscanf(text, " process %c", &a) == 1 && a >= 'A' && a < (char)('A' + PROCS)) {
+		op->kind = OP_PROCESS;
+		op->arg = (uint8_t)(a - 'A');
 		return true;
 	}
 	if (sscanf(text, " exit %c", &a) == 1 && a >= 'A' && a < (char)('A' + PROCS)) {

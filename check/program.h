@@ -21,7 +21,7 @@
 
 enum op_kind {
 	OP_MMAP, /* anonymous, private or shared (arg) */
-	OP_MAP_FILE, /* arg: shared */
+	OP_MAP_FILE, /* arg: shared; from bit 1 on: its first page in the file, which from 8 on is another file */
 	OP_MUNMAP,
 	OP_MPROTECT, /* arg: writable */
 	OP_MREMAP, /* arg: page it goes to */
@@ -38,10 +38,15 @@ enum op_kind {
 	OP_SHRINK, /* arg: pages; of the machine, as all below */
 	OP_KSM,
 	OP_COMPACT,
-	OP_TRUNCATE, /* arg: pages of the file */
+	OP_TRUNCATE, /* arg: pages of the file; from 8 on: of the other */
 	OP_SWAPOFF,
+	OP_SYNC, /* both files */
+	OP_PROCESS, /* arg: one that is nobody's child */
 	NR_OP_KINDS,
 };
+
+struct sim;
+struct avm_file;
 
 struct op {
 	uint8_t kind, p, page, len, arg;
@@ -52,6 +57,7 @@ struct program {
 	uint8_t family; /* enum avm_family_policy */
 	uint8_t frames; /* memory of the machine */
 	uint8_t slots; /* of its swap device; 0: none */
+	uint8_t disk; /* files have something behind them, which is read and written */
 	uint8_t nr_threads;
 	uint8_t nr_setup;
 	uint8_t nr_ops[CHECK_THREADS];
@@ -91,6 +97,10 @@ typedef void run_observer(void *context, unsigned from, unsigned to, const int *
 void program_open(const struct program *pr, struct result *r);
 void program_go(struct check *c, struct check_schedule *schedule, struct result *r,
 		run_observer *observer, void *context);
+
+/* Of the execution that runs, or was the last: for who looks into it. NULL: there is no such file. */
+struct sim *program_machine(void);
+struct avm_file *program_file(unsigned i); /* 0 or 1 */
 
 /* One execution, on a machine of its own. What a finding leaves behind is not given back: end the process soon. */
 void program_run(struct check *c, const struct program *pr, struct check_schedule *schedule,
@@ -150,6 +160,11 @@ void finding_report(const struct finding *f, FILE *out);
 /* Names of functions and lines for the sites in the text. */
 void finding_name(struct finding *f);
 bool op_parse(const char *text, struct op *op);
+
+/* ---- what operations have in common (commute.c) --------------------------------------------------------------------- */
+
+/* Prints it, as JSON or for people. => exit status */
+int commute(bool json);
 
 /* One result of several (merge.c). => exit status */
 int merge_shards(int n, char **paths);

@@ -13,7 +13,8 @@
 
 static const char head[] = "# anonvm check: run it again with: anonvm check --replay FILE";
 
-static const char *const failing[CHECK_NR_FAILING] = { "alloc", "swap-read", "swap-write" };
+static const char *const failing[CHECK_NR_FAILING] = { "alloc", "swap-read", "swap-write",
+						       "file-read", "file-write" };
 
 void finding_write(const struct finding *f, FILE *out)
 {
@@ -38,11 +39,12 @@ static bool read_machine(struct program *pr, const char *line)
 {
 	static const char *const families[] = { "reuse", "chain", "flat" };
 	unsigned frames, slots;
-	char family[8];
+	char family[8], disk[5] = "";
 
-	if (sscanf(line, "machine frames %u slots %u %7s", &frames, &slots, family) != 3 ||
-	    frames < 8 || frames > 250 || slots > 250)
+	if (sscanf(line, "machine frames %u slots %u %7s %4s", &frames, &slots, family, disk) < 3 ||
+	    frames < 8 || frames > 250 || slots > 250 || (*disk && strcmp(disk, "disk") != 0))
 		return false;
+	pr->disk = *disk != '\0';
 	for (uint8_t i = 0; i < 3; i++) {
 		if (!strcmp(family, families[i])) {
 			pr->family = i;

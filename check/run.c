@@ -3,7 +3,8 @@
  * run.c - one execution: a machine, the set-up, the threads, and the look at what they have left.
  *
  * A store writes a value that names the page it is for. A load must find such a value for its own page, or nothing,
- * where no operation of the program moves memory or maps it twice.
+ * where no operation of the program moves memory or maps it twice. What was stored last in a page of a file must be there
+ * in the end, whatever has failed, if nothing was truncated.
  */
 #include <setjmp.h>
 #include <stddef.h>
@@ -27,10 +28,13 @@ struct world {
 	unsigned users[PROCS]; /* operations that are at it */
 	bool dying[PROCS]; /* goes with its last user */
 	bool reserved[PROCS]; /* a fork is on its way */
-	struct avm_file *file;
+	struct avm_file *files[2];
 	struct avm_swap_device *swap;
 	uint64_t stores;
+	uint64_t last[FILE_PAGES]; /* that was stored in each page of the first file; 0: nothing */
 	bool tagged; /* values name pages */
+	bool alike; /* ... and of many the same: there is somebody who looks for that */
+	bool kept; /* what is in a file stays there */
 	char finding[512]; /* in the set-up or at the end */
 };
 
@@ -71,29 +75,37 @@ static void put(struct world *w, unsigned p)
 	sim_proc_exit(proc);
 }
 
-static void do_fork(struct world *w, struct sim_proc *parent, unsigned child)
+/* A child of `parent`; NULL: nobody's. */
+static void do_process(struct world *w, struct sim_proc *parent, unsigned p)
 {
 	struct sim_proc *proc;
 
-	if (w->procs[child] || w->reserved[child])
+	if (w->procs[p] || w->reserved[p])
 		return;
-	w->reserved[child] = true;
-	if (!sim_proc_fork(parent, &proc))
-		w->procs[child] = proc;
-	check_release(&w->procs[child]);
-	w->reserved[child] = false;
+	w->reserved[p] = true;
+	if (!(parent ? sim_proc_fork(parent, &proc) : sim_proc_create(w->sim, NULL, &proc)))
+		w->procs[p] = proc;
+	check_release(&w->procs[p]);
+	w->reserved[p] = false;
 }
 
 /* ---- accesses ---------------------------------------------------------------------------------------------------------- */
+
+/* What a store writes to a page: its name, or what half of the pages have for one. */
+static uint64_t value_of(const struct world *w, unsigned page)
+{
+	return w->alike ? UINT64_C(1) << 32 << page % 2 :
+			  (uint64_t)(page + 1) << 32 | (w->stores & 1);
+}
 
 static void check_value(struct world *w, unsigned page, uint64_t value)
 {
 	char text[128];
 
-	if (!value || !w->tagged || value >> 32 == page + 1)
+	if (!value || !w->tagged || value >> 32 == value_of(w, page) >> 32)
 		return;
-	snprintf(text, sizeof(text), "content: page %u has what was written to page %llu", page,
-		 (unsigned long long)(value >> 32) - 1);
+	snprintf(text, sizeof(text), "content: page %u has what was written to another: %#llx",
+		 page, (unsigned long long)value);
 	found(w, text);
 }
 
@@ -105,12 +117,44 @@ static void do_read(struct world *w, struct sim_proc *p, unsigned page)
 		check_value(w, page, value);
 }
 
+/* Did the store go to the file? Nobody has run since, nor may now: no function of the core, where others may go on. */
+static void remember(struct world *w, struct sim_proc *p, avm_addr_t addr, uint64_t value)
+{
+	const struct avm_region *r = sim_machine(w->sim)->regions;
+	avm_pfn_t i = sim_translation(p, addr) - r->first;
+	const struct avm_page *page = i < r->count ? &r->pages[i] : NULL;
+
+	if (page && page->mapping == (uintptr_t)w->files[0] && page->index < FILE_PAGES)
+		w->last[page->index] = value;
+}
+
 static void do_write(struct world *w, struct sim_proc *p, unsigned page)
 {
-	/* Equal pages, for those who look for them. */
-	uint64_t value = (uint64_t)(page + 1) << 32 | (w->stores++ & 1);
+	uint64_t value = value_of(w, page);
+	avm_addr_t addr = BASE + page * PAGE;
 
-	sim_store(p, BASE + page * PAGE, &value, sizeof(value), NULL);
+	w->stores++;
+	if (!sim_store(p, addr, &value, sizeof(value), NULL))
+		remember(w, p, addr, value);
+}
+
+static void look_at_file(struct world *w)
+{
+	char text[128];
+
+	for (unsigned page = 0; page < FILE_PAGES; page++) {
+		uint64_t value = 0;
+
+		if (!w->last[page])
+			continue;
+		if (avm_file_read(w->files[0], page * PAGE, &value, sizeof(value)) ==
+			    sizeof(value) &&
+		    value == w->last[page])
+			continue;
+		snprintf(text, sizeof(text), "content: page %u of the file is not as it was stored",
+			 page);
+		found(w, text);
+	}
 }
 
 /* ---- operations ------------------------------------------------------------------------------------------------------------ */
@@ -121,9 +165,10 @@ static void do_map(struct world *w, struct avm_mm *mm, const struct op *op)
 		.addr = BASE + op->page * PAGE,
 		.len = op->len * PAGE,
 		.prot = AVM_PROT_READ | AVM_PROT_WRITE,
-		.flags = (op->arg ? AVM_MAP_SHARED : AVM_MAP_PRIVATE) | AVM_MAP_FIXED |
+		.flags = (op->arg & 1 ? AVM_MAP_SHARED : AVM_MAP_PRIVATE) | AVM_MAP_FIXED |
 			 (op->kind == OP_MMAP ? AVM_MAP_ANONYMOUS : 0),
-		.file = op->kind == OP_MMAP ? NULL : w->file,
+		.file = op->kind == OP_MMAP ? NULL : w->files[op->arg >> 4 & 1],
+		.pgoff = op->arg >> 1 & 7,
 	};
 	avm_addr_t out;
 
@@ -177,7 +222,7 @@ static void do_memory(struct world *w, struct sim_proc *p, const struct op *op)
 		do_write(w, p, op->page);
 		break;
 	case OP_FORK:
-		do_fork(w, p, op->arg);
+		do_process(w, p, op->arg);
 		break;
 	default:
 		break;
@@ -200,7 +245,15 @@ static bool do_machine(struct world *w, const struct op *op)
 		avm_compact(m, 1 + 8 * (op->page % 4u), 8);
 		return true;
 	case OP_TRUNCATE:
-		avm_file_truncate(w->file, op->arg * PAGE);
+		if (w->files[op->arg >> 3 & 1])
+			avm_file_truncate(w->files[op->arg >> 3 & 1], (op->arg & 7) * PAGE);
+		return true;
+	case OP_SYNC:
+		for (unsigned i = 0; i < 2 && w->files[i]; i++)
+			avm_file_sync(w->files[i]);
+		return true;
+	case OP_PROCESS:
+		do_process(w, NULL, op->arg);
 		return true;
 	case OP_SWAPOFF:
 		if (w->swap) {
@@ -232,6 +285,7 @@ static void perform(struct world *w, const struct op *op)
 			do_memory(w, p, op);
 		put(w, op->p);
 	}
+	sim_check_revoked(w->sim);
 	if (sim_errors(w->sim))
 		found(w, sim_last_error(w->sim));
 }
@@ -247,19 +301,29 @@ static void body(void *argument)
 
 /* ---- machines ------------------------------------------------------------------------------------------------------------------ */
 
-static bool uses(const struct program *pr, enum op_kind kind)
+/* The largest `arg` of the operations of a kind; -1: there is none. */
+static int largest_arg(const struct program *pr, enum op_kind kind)
 {
+	int largest = -1;
+
 	for (unsigned i = 0; i < pr->nr_setup; i++) {
-		if (pr->setup[i].kind == kind)
-			return true;
+		if (pr->setup[i].kind == kind && pr->setup[i].arg > largest)
+			largest = pr->setup[i].arg;
 	}
 	for (unsigned t = 0; t < pr->nr_threads; t++) {
 		for (unsigned i = 0; i < pr->nr_ops[t]; i++) {
-			if (pr->ops[t][i].kind == kind)
-				return true;
+			if (pr->ops[t][i].kind == kind && pr->ops[t][i].arg > largest)
+				largest = pr->ops[t][i].arg;
 		}
 	}
-	return false;
+	return largest;
+}
+
+static bool open_file(struct world *w, unsigned i)
+{
+	if (w->pr->disk)
+		return !sim_file_create(w->sim, "f", FILE_PAGES * PAGE, 0, &w->files[i]);
+	return !sim_memfd_create(w->sim, "f", FILE_PAGES * PAGE, &w->files[i]);
 }
 
 static bool open_world(struct world *w, const struct program *pr, FILE *log)
@@ -273,10 +337,12 @@ static bool open_world(struct world *w, const struct program *pr, FILE *log)
 	const struct sim_swap_config swap = { .slots = pr->slots };
 
 	*w = (struct world){ .pr = pr };
-	w->tagged = !uses(pr, OP_MREMAP) && !uses(pr, OP_MAP_FILE);
+	w->alike = largest_arg(pr, OP_KSM) >= 0;
+	w->kept = largest_arg(pr, OP_TRUNCATE) < 0;
+	w->tagged = largest_arg(pr, OP_MREMAP) < 0 && largest_arg(pr, OP_MAP_FILE) < 0;
 	if (sim_create(&w->sim, &config))
 		return false;
-	if (sim_memfd_create(w->sim, "f", FILE_PAGES * PAGE, &w->file) ||
+	if (!open_file(w, 0) || (largest_arg(pr, OP_MAP_FILE) >= 16 && !open_file(w, 1)) ||
 	    sim_proc_create(w->sim, NULL, &w->procs[0]))
 		return false;
 	return !pr->slots || !sim_swap_add(w->sim, &swap, &w->swap);
@@ -309,6 +375,8 @@ static void look_at_the_end(struct world *w)
 		for (unsigned page = 0; w->procs[p] && page < PAGES; page++)
 			do_read(w, w->procs[p], page);
 	}
+	if (w->kept)
+		look_at_file(w);
 	if (sim_errors(w->sim))
 		found(w, sim_last_error(w->sim));
 }
@@ -318,7 +386,8 @@ static void close_world(struct world *w)
 	char text[64];
 	uint64_t leaked;
 
-	sim_file_put(w->file);
+	for (unsigned i = 0; i < 2 && w->files[i]; i++)
+		sim_file_put(w->files[i]);
 	leaked = sim_destroy(w->sim);
 	if (!leaked)
 		return;
@@ -359,6 +428,16 @@ static struct world w, kept;
 static uint64_t
 	sound[MANY_SCHEDULES]; /* states after which everything held, of the program that is open */
 static unsigned nr_sound;
+
+struct sim *program_machine(void)
+{
+	return w.sim;
+}
+
+struct avm_file *program_file(unsigned i)
+{
+	return w.files[i];
+}
 
 void program_open(const struct program *pr, struct result *r)
 {
@@ -452,6 +531,9 @@ void program_go(struct check *c, struct check_schedule *schedule, struct result 
 	check_region_back();
 	run_threads(c, schedule, r, &watch);
 	if (!w.finding[0]) {
+		sim_check_settled(w.sim);
+		if (sim_errors(w.sim))
+			found(&w, sim_last_error(w.sim));
 		state = name_state();
 		r->known = is_known(state);
 		if (!r->known)

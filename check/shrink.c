@@ -141,6 +141,22 @@ static bool shrink_threads(struct finding *f, struct program *pr)
 	return less;
 }
 
+/* Without swap, without something behind files. */
+static bool shrink_machine(struct finding *f, struct program *pr)
+{
+	const struct program before = *pr;
+
+	pr->slots = 0;
+	if (pr->slots != before.slots && still_fails(f, pr))
+		return true;
+	*pr = before;
+	pr->disk = 0;
+	if (pr->disk != before.disk && still_fails(f, pr))
+		return true;
+	*pr = before;
+	return false;
+}
+
 /* ---- failures ------------------------------------------------------------------------------------------------------------ */
 
 static bool is_same_with(struct finding *f, struct check_schedule *s)
@@ -206,6 +222,7 @@ void finding_shrink(struct finding *f, FILE *progress)
 		for (unsigned t = 0; t < pr.nr_threads; t++)
 			less = shrink_ops(f, pr.ops[t], &pr.nr_ops[t], &pr) || less;
 		less = shrink_ops(f, pr.setup, &pr.nr_setup, &pr) || less;
+		less = shrink_machine(f, &pr) || less;
 		if (progress)
 			fprintf(progress, "\rshrinking: %u operations, %u switches  ",
 				program_size(&f->program), f->schedule.nr_switches);

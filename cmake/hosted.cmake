@@ -224,5 +224,8 @@ if(AVM_CORE_SOURCES AND check_sources AND NOT AVM_SANITIZE AND NOT AVM_COVERAGE)
 	target_compile_definitions(anonvm-check PRIVATE _GNU_SOURCE)
 	target_link_libraries(anonvm-check PRIVATE avm_core_check avm_port_check avm_features
 		${CMAKE_DL_LIBS})
+	# Which gives what it finds at an address a name, and so has to know what the core looks like inside.
+	set_source_files_properties(${PROJECT_SOURCE_DIR}/check/name.c PROPERTIES
+		INCLUDE_DIRECTORIES "${PROJECT_SOURCE_DIR}/src;${PROJECT_SOURCE_DIR}/ports/sim")
 	add_dependencies(tools anonvm-check)
 endif()

@@ -86,8 +86,7 @@ static inline bool share_page(struct copy *k, struct avm_page *page)
 /* R5.6: pin and parent must go on seeing the same page. Pins are taken under the table's lock. */
 static inline bool stays_alone(const struct avm_page *page)
 {
-	return avm_unlikely(atomic_load_explicit(&page->pins, memory_order_relaxed)) &&
-	       avm_page_test(page, AVM_PG_EXCLUSIVE);
+	return avm_unlikely(avm_page_pinned(page)) && avm_page_test(page, AVM_PG_EXCLUSIVE);
 }
 
 /* The child gets a copy of its own, now instead of at the first write. => both tables locked; there is a spare. */

@@ -145,7 +145,7 @@ void avm_ksm_forget(struct avm *m)
 static bool only_mapped(const struct avm_page *page)
 {
 	return avm_page_refs(page) == avm_page_mapcount(page) + avm_page_in_swap(page) + 1 &&
-	       !atomic_load_explicit(&page->pins, memory_order_relaxed);
+	       !avm_page_pinned(page);
 }
 
 static int changed(struct avm *m)
@@ -165,7 +165,7 @@ static bool protect_entry(struct avm_rmap_walk *w)
 	if (!(avm_vma_peek_flags(w->vma) & AVM_VM_MERGEABLE))
 		return false;
 	ok = !writable || avm_rmap_tell(w);
-	if (atomic_load_explicit(&w->page->pins, memory_order_relaxed))
+	if (avm_page_pinned(w->page))
 		ok = false;
 	if (ok)
 		avm_page_clear(w->page, AVM_PG_EXCLUSIVE);

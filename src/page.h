@@ -96,6 +96,12 @@ AVM_ONE_STEP uint32_t avm_page_mapcount(const struct avm_page *page)
 	return atomic_load_explicit(&page->mapcount, memory_order_acquire);
 }
 
+/* Acquire: what was done through a pin, and the flags that say so, come before "none" (avm_unpin). */
+AVM_ONE_STEP bool avm_page_pinned(const struct avm_page *page)
+{
+	return atomic_load_explicit(&page->pins, memory_order_acquire);
+}
+
 AVM_ONE_STEP bool avm_page_is_anon(const struct avm_page *page)
 {
 	return atomic_load_explicit(&page->mapping, memory_order_relaxed) & AVM_MAPPING_ANON;

@@ -146,7 +146,7 @@ static avm_noinline enum fate shrink_locked(struct shrink *s, struct avm_page *p
 	enum fate fate;
 	bool lazy;
 
-	if (atomic_load_explicit(&page->pins, memory_order_relaxed))
+	if (avm_page_pinned(page))
 		return FATE_INACTIVE;
 	if (avm_page_in_swap(page) && !avm_page_mapcount(page))
 		avm_swapcache_drop_idle(m, page);

@@ -29,7 +29,7 @@ static bool may_go(const struct unmap *u, const struct avm_vma *vma, avm_pte_t p
 {
 	uint64_t keeps = AVM_VM_LOCKED;
 
-	if (atomic_load_explicit(&u->page->pins, memory_order_relaxed))
+	if (avm_page_pinned(u->page))
 		return false;
 	if ((u->to == AVM_UNMAP_TO_NOTHING || u->to == AVM_UNMAP_TO_SWAP) &&
 	    (avm_vma_peek_flags(vma) & keeps))
@@ -138,7 +138,7 @@ static void unpin_family(struct avm_taken *t)
 int avm_rmap_take(struct avm_taken *t, struct avm *m, struct avm_page *page)
 {
 	*t = (struct avm_taken){ .machine = m, .page = page, .mapped = avm_page_mapcount(page) };
-	if (atomic_load_explicit(&page->pins, memory_order_relaxed))
+	if (avm_page_pinned(page))
 		return -AVM_EBUSY;
 	if (!t->mapped)
 		return 0;

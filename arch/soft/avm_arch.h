@@ -207,6 +207,14 @@ static inline avm_pte_t avm_arch_pte_load(const avm_pte_t *slot)
 	return atomic_load_explicit((const _Atomic avm_pte_t *)slot, memory_order_relaxed);
 }
 
+/* Under the checker the simulated MMU is told at once what its TLBs know that is not so any more. */
+#ifdef AVM_CHECK
+void sim_entry_changed(struct avm_mm *mm, avm_addr_t addr, avm_pte_t now);
+#define SOFT_CHANGED(mm, addr, now) sim_entry_changed(mm, addr, now)
+#else
+#define SOFT_CHANGED(mm, addr, now) ((void)(mm), (void)(addr))
+#endif
+
 /*
  * Writes one entry of the table of `mm` for `addr`. An arch over foreign page tables (memory inside a Linux
  * process) grants the translation here, under the table's lock.
@@ -214,18 +222,18 @@ static inline avm_pte_t avm_arch_pte_load(const avm_pte_t *slot)
 static inline void avm_arch_pte_store(struct avm_mm *mm, avm_addr_t addr, avm_pte_t *slot,
 				      avm_pte_t p)
 {
-	(void)mm;
-	(void)addr;
 	atomic_store_explicit((_Atomic avm_pte_t *)slot, p, memory_order_relaxed);
+	SOFT_CHANGED(mm, addr, p);
 }
 
 /* Reads and clears in one step, so that no accessed or dirty bit set by the MMU meanwhile is lost. */
 static inline avm_pte_t avm_arch_pte_clear(struct avm_mm *mm, avm_addr_t addr, avm_pte_t *slot)
 {
-	(void)mm;
-	(void)addr;
-	return atomic_exchange_explicit((_Atomic avm_pte_t *)slot, AVM_PTE_EMPTY,
-					memory_order_relaxed);
+	avm_pte_t was = atomic_exchange_explicit((_Atomic avm_pte_t *)slot, AVM_PTE_EMPTY,
+						 memory_order_relaxed);
+
+	SOFT_CHANGED(mm, addr, AVM_PTE_EMPTY);
+	return was;
 }
 
 /* An entry of an upper table: the frame of the table below. 0 is none. */

@@ -15,6 +15,7 @@
 #undef memset
 #undef memcpy
 
+#define POISON 0x6b /* of freed objects, in debug builds: release builds write nothing there */
 #define SITE __builtin_return_address(0)
 
 void __tsan_init(void);
@@ -112,8 +113,13 @@ void __tsan_write_range(void *at, unsigned long size)
 /* The compiler tells nothing of these (check_memory.h). */
 void *check_memset(void *at, int value, size_t size)
 {
+	struct check_footprint *footprint = check_footprint;
+
 	check_wrote(at, size);
+	if (value == POISON)
+		check_footprint = NULL;
 	check_range(at, size, true, SITE);
+	check_footprint = footprint;
 	return memset(at, value, size);
 }
 

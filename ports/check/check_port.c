@@ -39,12 +39,26 @@ void sim_wrote(const void *at, size_t size)
 
 /* ---- failures -------------------------------------------------------------------------------------------------------- */
 
+static enum check_failing kind_of_failing(enum sim_at at)
+{
+	switch (at) {
+	case SIM_AT_SWAP_READ:
+		return CHECK_SWAP_READ;
+	case SIM_AT_SWAP_WRITE:
+		return CHECK_SWAP_WRITE;
+	case SIM_AT_FILE_READ:
+		return CHECK_FILE_READ;
+	case SIM_AT_FILE_WRITE:
+		return CHECK_FILE_WRITE;
+	default:
+		return CHECK_ALLOC;
+	}
+}
+
 bool check_fails(enum sim_at at)
 {
 	struct check *c = check_running;
-	enum check_failing kind = at == SIM_AT_SWAP_READ  ? CHECK_SWAP_READ :
-				  at == SIM_AT_SWAP_WRITE ? CHECK_SWAP_WRITE :
-							    CHECK_ALLOC;
+	enum check_failing kind = kind_of_failing(at);
 	uint32_t asked;
 
 	if (!c || c->current == CHECK_THREADS)

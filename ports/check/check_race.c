@@ -225,6 +225,8 @@ static void write_page(struct check *c, uintptr_t address, uint32_t site)
 	struct page *p = page_at(r, address);
 	seen_t new = seen_now(c, SEEN_WRITES) | UINT64_C(0xff) << SEEN_BYTES;
 
+	for (unsigned i = 0; check_footprint && i < PAGE_WORDS; i++)
+		check_footprint_note(address + i * WORD, c->current, 0xff, true);
 	if (p->based)
 		look_back(c, address, p->base, p->base_site, new, site);
 	for (unsigned i = 0; i < PAGE_WORDS / 64; i++) {
@@ -326,6 +328,16 @@ static void forget(struct check_races *r, uintptr_t at, size_t size)
 	}
 }
 
+/* No access of the core: it leaves no footprint. */
+static void take_back(struct check *c, const void *memory, size_t size, const void *site)
+{
+	struct check_footprint *footprint = check_footprint;
+
+	check_footprint = NULL;
+	write_range(c, (uintptr_t)memory, size, site);
+	check_footprint = footprint;
+}
+
 /*
  * Taking memory back is a write: whoever still uses it must have come before. Whoever is given it comes after, as a lock of
  * the allocator would see to; by pages, for the host may cut it otherwise.
@@ -339,7 +351,7 @@ void check_handed(const void *memory, size_t size, enum sim_handing how)
 	if (!c)
 		return;
 	if (how == SIM_TAKEN_BACK)
-		write_range(c, (uintptr_t)memory, size, __builtin_return_address(0));
+		take_back(c, memory, size, __builtin_return_address(0));
 	if (how == SIM_GIVEN)
 		forget(c->races, (uintptr_t)memory, size);
 	for (size_t i = 0; i < size; i += AVM_PAGE_SIZE) {

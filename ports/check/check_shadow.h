@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "check_footprint.h"
 #include "check_priv.h"
 #include "check_region.h"
 
@@ -207,6 +208,9 @@ static inline __attribute__((always_inline)) void look(struct check *c, uintptr_
 	struct word *w = word_at(c->races, address);
 	seen_t old;
 
+	if (__builtin_expect(check_footprint != NULL, 0))
+		check_footprint_note(address, thread_of(new), bytes_of(new),
+				     kind_of(new) & SEEN_WRITES);
 	if (!w)
 		return;
 	old = w->seen[0];

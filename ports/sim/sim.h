@@ -88,8 +88,22 @@ unsigned sim_touch(struct sim_proc *p, avm_addr_t addr, enum avm_access access, 
 bool sim_would_fault(struct sim_proc *p, avm_addr_t addr, enum avm_access access,
 		     struct avm_pte_info *info);
 
+/*
+ * Under the checker each thread has TLBs of its own, and is told apart who has taken a translation away: when his operation is
+ * over no TLB may have it any more. To be called then, on his CPU.
+ */
+void sim_check_revoked(struct sim *s);
+
+/* Nobody does anything: no TLB may allow what the tables do not. They are empty afterwards. */
+void sim_check_settled(struct sim *s);
+
+/* For tests: from now on a flush does nothing. */
+void sim_lose_flushes(struct sim *s, bool lose);
+
 /* Is there a translation for this page in the TLB? */
 bool sim_translated(const struct sim_proc *p, avm_addr_t addr);
+/* The frame of that; AVM_PFN_NONE: there is none. Right after an access: the frame that it went to. */
+avm_pfn_t sim_translation(const struct sim_proc *p, avm_addr_t addr);
 
 /* ---- files ------------------------------------------------------------------------------------------ */
 

@@ -82,6 +82,17 @@ static void note_size(struct sim_file *sf)
 
 /* ---- operations ---------------------------------------------------------------------------------------- */
 
+/* Does this transfer fail? Somebody else may say so as well (ports/check). */
+static bool fails(struct sim_file *sf, enum sim_at at, unsigned *left)
+{
+	if (sf->sim->fails && sf->sim->fails(at))
+		return true;
+	if (!*left)
+		return false;
+	--*left;
+	return true;
+}
+
 static int file_read_page(struct avm_file *f, uint64_t index, struct avm_page *page)
 {
 	struct sim_file *sf = sim_file_of(f);
@@ -90,10 +101,8 @@ static int file_read_page(struct avm_file *f, uint64_t index, struct avm_page *p
 	const unsigned char *stored;
 
 	sim_interrupt(sf->sim, SIM_AT_FILE_READ);
-	if (sf->fail_reads) {
-		sf->fail_reads--;
+	if (fails(sf, SIM_AT_FILE_READ, &sf->fail_reads))
 		return sf->fail_retry ? -AVM_EAGAIN : -AVM_EIO;
-	}
 	note_size(sf);
 	stored = sim_store_find(&sf->store, index);
 	if (stored) {
@@ -112,10 +121,9 @@ static int file_write_page(struct avm_file *f, uint64_t index, struct avm_page *
 	unsigned char *bytes;
 
 	sim_interrupt(sf->sim, SIM_AT_FILE_WRITE);
-	if (sf->fail_writes) {
-		sf->fail_writes--;
+	if (fails(sf, SIM_AT_FILE_WRITE, &sf->fail_writes))
 		return -AVM_EIO;
-	}
+	sim_check_protected(sf->sim, page->pfn, SIM_NO_SLOT, "while its frame goes to the file");
 	note_size(sf);
 	bytes = sim_store_make(&sf->store, index);
 	avm_port_frame_read(f->machine, page->pfn, 0, bytes, sf->store.page_size);

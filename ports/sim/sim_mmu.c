@@ -2,9 +2,12 @@
 /*
  * sim_mmu.c - processes, and their loads and stores as hardware does them: TLB, page tables, page fault, again.
  *
- * The TLB is direct-mapped and belongs to the process. An entry that does not permit the access, or a store
+ * The TLB is direct-mapped and belongs to the process, one for each CPU. An entry that does not permit the access, or a store
  * through an entry that is not dirty, drops the entry and walks the tables: so grants need no flush, and what the
  * core forgot to take away stays usable.
+ *
+ * Under the checker the arch says what changes in a table. What a TLB then still allows is revoked, by the CPU that has made
+ * the change, and until the operation there is over: it may be used for so long, as on hardware, and no longer (R12).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +21,7 @@ struct tlb_entry {
 	avm_addr_t page; /* NO_PAGE: empty */
 	avm_pte_t pte;
 	uint64_t flushes; /* of the TLB, when the entry was filled: older ones are void */
+	uint64_t revoked_by; /* CPU + 1; 0: it is as the tables are */
 };
 
 struct sim_proc {
@@ -25,7 +29,7 @@ struct sim_proc {
 	struct sim *sim;
 	LIST_ENTRY(sim_proc) link;
 	uint64_t flushes; /* of everything */
-	struct tlb_entry *tlb; /* NULL: none */
+	struct tlb_entry *tlb; /* of one CPU behind the other; NULL: none */
 };
 
 /* ---- processes ----------------------------------------------------------------------------------------- */
@@ -55,8 +59,8 @@ static struct sim_proc *proc_new(struct sim *s)
 	p->sim = s;
 	if (s->config.no_tlb)
 		return p;
-	p->tlb = sim_host_alloc(s->config.tlb_entries * sizeof(*p->tlb));
-	for (uint32_t i = 0; i < s->config.tlb_entries; i++)
+	p->tlb = sim_host_alloc(SIM_CPUS * s->config.tlb_entries * sizeof(*p->tlb));
+	for (uint32_t i = 0; i < SIM_CPUS * s->config.tlb_entries; i++)
 		p->tlb[i].page = NO_PAGE;
 	return p;
 }
@@ -125,38 +129,21 @@ struct sim_proc *sim_proc_of(struct avm_mm *mm)
 
 /* ---- the TLB ------------------------------------------------------------------------------------------- */
 
-static struct tlb_entry *tlb_slot(const struct sim_proc *p, avm_addr_t page)
+static struct tlb_entry *tlb_slot(const struct sim_proc *p, unsigned cpu, avm_addr_t page)
 {
-	return &p->tlb[(page >> AVM_PAGE_SHIFT) & (p->sim->config.tlb_entries - 1)];
+	uint32_t n = p->sim->config.tlb_entries;
+
+	return &p->tlb[cpu * n + ((page >> AVM_PAGE_SHIFT) & (n - 1))];
 }
 
-static void tlb_flush_page(struct sim_proc *p, avm_addr_t page)
+static unsigned this_cpu(const struct sim_proc *p)
 {
-	struct tlb_entry *e = tlb_slot(p, page);
-
-	if (e->page == page)
-		e->page = NO_PAGE;
+	return SIM_CPUS > 1 ? avm_port_cpu_id(&p->sim->machine) : 0;
 }
 
-void avm_port_tlb_flush(struct avm *m, struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+static struct tlb_entry *own_slot(const struct sim_proc *p, avm_addr_t page)
 {
-	struct sim_proc *p = sim_proc_of(mm);
-
-	(void)m;
-	if (!p || !p->tlb)
-		return;
-	if ((end - start) >> AVM_PAGE_SHIFT >= p->sim->config.tlb_entries) {
-		p->flushes++;
-		return;
-	}
-	for (avm_addr_t page = start & AVM_PAGE_MASK; page < end; page += AVM_PAGE_SIZE)
-		tlb_flush_page(p, page);
-}
-
-static void tlb_fill(struct sim_proc *p, avm_addr_t page, avm_pte_t pte)
-{
-	if (p->tlb)
-		*tlb_slot(p, page) = (struct tlb_entry){ page, pte, p->flushes };
+	return tlb_slot(p, this_cpu(p), page);
 }
 
 static bool is_valid(const struct sim_proc *p, const struct tlb_entry *e)
@@ -164,14 +151,53 @@ static bool is_valid(const struct sim_proc *p, const struct tlb_entry *e)
 	return e->page != NO_PAGE && e->flushes == p->flushes;
 }
 
-bool sim_translated(const struct sim_proc *p, avm_addr_t addr)
+/* When it returns no CPU has a translation of the range. */
+void avm_port_tlb_flush(struct avm *m, struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	struct sim_proc *p = sim_proc_of(mm);
+
+	(void)m;
+	if (!p || !p->tlb || p->sim->lose_flushes)
+		return;
+	if ((end - start) >> AVM_PAGE_SHIFT >= p->sim->config.tlb_entries) {
+		p->flushes++;
+		return;
+	}
+	for (unsigned cpu = 0; cpu < SIM_CPUS; cpu++) {
+		for (avm_addr_t page = start & AVM_PAGE_MASK; page < end; page += AVM_PAGE_SIZE) {
+			struct tlb_entry *e = tlb_slot(p, cpu, page);
+
+			if (e->page == page)
+				e->page = NO_PAGE;
+		}
+	}
+}
+
+void sim_lose_flushes(struct sim *s, bool lose)
+{
+	s->lose_flushes = lose;
+}
+
+static void tlb_fill(struct sim_proc *p, avm_addr_t page, avm_pte_t pte)
+{
+	if (p->tlb)
+		*own_slot(p, page) = (struct tlb_entry){ page, pte, p->flushes, 0 };
+}
+
+avm_pfn_t sim_translation(const struct sim_proc *p, avm_addr_t addr)
 {
 	const struct tlb_entry *e;
 
 	if (!p->tlb)
-		return false;
-	e = tlb_slot(p, addr);
-	return is_valid(p, e) && e->page == (addr & AVM_PAGE_MASK);
+		return AVM_PFN_NONE;
+	e = own_slot(p, addr);
+	return is_valid(p, e) && e->page == (addr & AVM_PAGE_MASK) ? avm_pte_pfn(e->pte) :
+								     AVM_PFN_NONE;
+}
+
+bool sim_translated(const struct sim_proc *p, avm_addr_t addr)
+{
+	return sim_translation(p, addr) != AVM_PFN_NONE;
 }
 
 void sim_check_untranslated(struct sim *s, avm_pfn_t pfn)
@@ -181,7 +207,7 @@ void sim_check_untranslated(struct sim *s, avm_pfn_t pfn)
 	if (!s->config.check_tlb)
 		return;
 	for (p = LIST_FIRST(&s->procs); p; p = LIST_NEXT(p, link)) {
-		for (uint32_t i = 0; p->tlb && i < s->config.tlb_entries; i++)
+		for (uint32_t i = 0; p->tlb && i < SIM_CPUS * s->config.tlb_entries; i++)
 			if (is_valid(p, &p->tlb[i]) && avm_pte_pfn(p->tlb[i].pte) == pfn)
 				sim_error(s, "frame %#llx is freed, and translated at %#llx",
 					  (unsigned long long)pfn,
@@ -195,10 +221,12 @@ void sim_check_untranslated(struct sim *s, avm_pfn_t pfn)
 static avm_pte_t *walk(struct sim_proc *p, avm_addr_t addr)
 {
 	struct avm *m = &p->sim->machine;
-	avm_pfn_t table = avm_mm_root(&p->mm);
+	const struct avm_page *root =
+		p->mm.root_table; /* of the core no function: others may go on there */
+	avm_pfn_t table = root ? root->pfn : 0;
 	unsigned shift = AVM_PAGE_SHIFT + AVM_TABLE_SHIFT * AVM_TABLE_LEVELS;
 
-	if (shift < 64 && addr >> shift)
+	if (!root || (shift < 64 && addr >> shift))
 		return NULL;
 	for (;;) {
 		avm_pte_t *slot = avm_port_frame_ptr(m, table);
@@ -276,12 +304,120 @@ static bool is_stale(avm_pte_t cached, avm_pte_t now, enum avm_access access)
 	return access == AVM_ACCESS_WRITE && !avm_pte_dirty(now);
 }
 
+/* Of any kind of access that goes through the TLB alone. */
+static bool allows_more(avm_pte_t cached, avm_pte_t now)
+{
+	static const enum avm_access kinds[] = { AVM_ACCESS_READ, AVM_ACCESS_WRITE,
+						 AVM_ACCESS_EXEC };
+
+	for (unsigned i = 0; i < 3; i++) {
+		if (permits(cached, kinds[i]) && used(cached, kinds[i]) == cached &&
+		    is_stale(cached, now, kinds[i]))
+			return true;
+	}
+	return false;
+}
+
+#ifdef AVM_CHECK
+/* By the arch, after the change. */
+void sim_entry_changed(struct avm_mm *mm, avm_addr_t addr, avm_pte_t now)
+{
+	struct sim_proc *p = sim_proc_of(mm);
+
+	for (unsigned cpu = 0; p && p->tlb && cpu < SIM_CPUS; cpu++) {
+		struct tlb_entry *e = tlb_slot(p, cpu, addr);
+
+		if (!is_valid(p, e) || e->page != (addr & AVM_PAGE_MASK))
+			continue;
+		if (!allows_more(e->pte, now))
+			e->revoked_by = 0;
+		else if (!e->revoked_by)
+			e->revoked_by = this_cpu(p) + 1;
+	}
+}
+#endif
+
+static void report_kept(struct sim_proc *p, uint32_t i, const char *when)
+{
+	const struct tlb_entry *e = &p->tlb[i];
+
+	sim_error(p->sim,
+		  "CPU %u keeps a translation %s: address space %llu at %#llx, %#llx in its TLB, "
+		  "%#llx in the table",
+		  i / p->sim->config.tlb_entries, when, (unsigned long long)p->mm.id,
+		  (unsigned long long)e->page, (unsigned long long)e->pte,
+		  (unsigned long long)walk_load(p, e->page));
+}
+
+void sim_check_revoked(struct sim *s)
+{
+	struct sim_proc *p;
+
+	for (p = LIST_FIRST(&s->procs); p; p = LIST_NEXT(p, link)) {
+		for (uint32_t i = 0; p->tlb && i < SIM_CPUS * s->config.tlb_entries; i++) {
+			if (is_valid(p, &p->tlb[i]) && p->tlb[i].revoked_by == this_cpu(p) + 1)
+				report_kept(p, i, "after the operation that took it away");
+		}
+	}
+}
+
+void sim_check_settled(struct sim *s)
+{
+	struct sim_proc *p;
+
+	for (p = LIST_FIRST(&s->procs); p; p = LIST_NEXT(p, link)) {
+		for (uint32_t i = 0; p->tlb && i < SIM_CPUS * s->config.tlb_entries; i++) {
+			struct tlb_entry *e = &p->tlb[i];
+
+			if (is_valid(p, e) && allows_more(e->pte, walk_load(p, e->page)))
+				report_kept(p, i, "when all is done");
+			*e = (struct tlb_entry){ .page = NO_PAGE };
+		}
+		p->flushes = 0;
+	}
+}
+
+/*
+ * Does a store that goes through the TLB reach a page that still is somebody's? A file's always is. Anonymous memory is gone
+ * with its entry, if the store could go there alone: unless the entry says that the page is still there, or on its way.
+ */
+static bool is_wanted(struct sim_proc *p, const struct tlb_entry *e, uint64_t slot)
+{
+	uint64_t i = avm_pte_pfn(e->pte) - SIM_FIRST_PFN;
+	const struct avm_page *page = i < p->sim->frames.count ? &p->sim->pages[i] : NULL;
+	avm_pte_t now = walk_load(p, e->page);
+
+	if (!page || !(page->mapping & AVM_MAPPING_ANON))
+		return true;
+	if (avm_pte_present(now))
+		return avm_pte_pfn(now) == page->pfn;
+	return avm_pte_is_entry(now) &&
+	       ((avm_pte_entry_kind(now) == AVM_ENTRY_MIGRATION &&
+		 avm_pte_entry_value(now) == page->pfn) ||
+		(avm_pte_entry_kind(now) == AVM_ENTRY_SWAP && avm_pte_entry_value(now) == slot));
+}
+
+void sim_check_protected(struct sim *s, avm_pfn_t pfn, uint64_t slot, const char *what)
+{
+	struct sim_proc *p;
+
+	for (p = LIST_FIRST(&s->procs); p && SIM_CPUS > 1; p = LIST_NEXT(p, link)) {
+		for (uint32_t i = 0; p->tlb && i < SIM_CPUS * s->config.tlb_entries; i++) {
+			const struct tlb_entry *e = &p->tlb[i];
+
+			if (is_valid(p, e) && e->revoked_by && avm_pte_pfn(e->pte) == pfn &&
+			    avm_pte_write(e->pte) && avm_pte_dirty(e->pte) && is_wanted(p, e, slot))
+				report_kept(p, i, what);
+		}
+	}
+}
+
 /* An operation on this address space was interrupted, and its flush may be still to come. */
 static bool flush_is_due(struct sim_proc *p)
 {
 	struct sim *s = p->sim;
 
-	/* With threads it may stand anywhere between an entry and its flush: what is stale shows when they are done. */
+	/* With threads it may stand anywhere between an entry and its flush: see sim_check_revoked(). */
 	if (s->threads)
 		return true;
 	return s->interrupted &&
@@ -295,7 +431,7 @@ static bool tlb_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access,
 
 	if (!p->tlb)
 		return false;
-	e = tlb_slot(p, addr);
+	e = own_slot(p, addr);
 	if (e->page != (addr & AVM_PAGE_MASK) || e->flushes != p->flushes)
 		return false;
 	if (!permits(e->pte, access) || used(e->pte, access) != e->pte) {

@@ -102,7 +102,7 @@ struct sim {
 	void *spare_meta[SIM_META_SIZES]; /* lists through the first word of each */
 	/* Told of memory that goes from one owner to the next; NULL: nobody. */
 	void (*handed)(const void *memory, size_t size, enum sim_handing how);
-	/* Does this allocation of an object, this swap read or write fail? NULL: nobody says so. */
+	/* Does this allocation of an object, this read or write of swap or a file fail? NULL: nobody says so. */
 	bool (*fails)(enum sim_at at);
 
 	uint64_t allocs, allocs_failed;
@@ -123,6 +123,7 @@ struct sim {
 	void *interruption_context;
 	bool interrupted; /* it runs */
 	bool threads; /* several run (ports/check) */
+	bool lose_flushes; /* sim_lose_flushes() */
 	uint32_t waits_given_up; /* by this run, or the last */
 
 	uint64_t ooms, poisonings; /* told by the core */
@@ -161,8 +162,22 @@ void sim_meta_fini(struct sim *s);
 unsigned char *sim_contents(struct sim *s, avm_pfn_t pfn);
 bool sim_frame_is_free(const struct sim *s, avm_pfn_t pfn);
 
+/* Each has a TLB for each process. Others than the first: only threads of the checker run there. */
+#ifdef AVM_CHECK
+#define SIM_CPUS 4u
+#else
+#define SIM_CPUS 1u
+#endif
+
 /* R12: a frame that is about to be free must be in no TLB. */
 void sim_check_untranslated(struct sim *s, avm_pfn_t pfn);
+
+/*
+ * R12: nobody may still be able to write to a frame whose contents are read as the last ones: `what` is done with it. `slot`:
+ * the value of entries that stand for the page now.
+ */
+#define SIM_NO_SLOT UINT64_MAX
+void sim_check_protected(struct sim *s, avm_pfn_t pfn, uint64_t slot, const char *what);
 
 /* Runs the deferred calls that no RCU reader holds back; none while several threads run, who come to their end first. */
 void sim_run_deferred(struct sim *s);

@@ -252,6 +252,8 @@ int avm_port_swap_write(struct avm *m, struct avm_swap_device *d, uint32_t slot,
 	check_io(w, slot, pfn, "written");
 	c->busy = true;
 	sim_interrupt(w->sim, SIM_AT_SWAP_WRITE);
+	sim_check_protected(w->sim, pfn, (uint64_t)d->number << 32 | slot,
+			    "while its frame goes to swap");
 	err = write_content(w, slot, c, sim_contents(sim_of(m), pfn));
 	c->busy = false;
 	return err;
