@@ -89,7 +89,7 @@ bool sim_would_fault(struct sim_proc *p, avm_addr_t addr, enum avm_access access
 		     struct avm_pte_info *info);
 
 /* Is there a translation for this page in the TLB? */
-bool sim_translated(const struct sim_proc *p, avm_addr_t addr);
+bool sim_translated(struct sim_proc *p, avm_addr_t addr);
 
 /* ---- files ------------------------------------------------------------------------------------------ */
 
@@ -204,6 +204,7 @@ enum sim_at {
 	SIM_AT_FILE_READ,
 	SIM_AT_FILE_WRITE,
 	SIM_AT_FRAME_COPY, /* of a page that is locked: being moved, or copied out of a cache */
+	SIM_AT_THREAD, /* ports/threads: a thread for work in the background is to be made */
 };
 typedef void sim_interruption(void *context, enum sim_at at);
 void sim_set_interruption(struct sim *s, sim_interruption *call, void *context);
@@ -225,7 +226,7 @@ uint64_t sim_poisonings(const struct sim *s);
 struct avm_mm *sim_last_poisoned(const struct sim *s, avm_addr_t *addr);
 
 /* Frames with contents now, bytes of metadata now. */
-uint64_t sim_frames_used(const struct sim *s);
+uint64_t sim_frames_used(struct sim *s);
 uint64_t sim_meta_bytes(const struct sim *s);
 
 #endif

@@ -2,37 +2,32 @@
 /*
  * sim_mmu.c - processes, and their loads and stores as hardware does them: TLB, page tables, page fault, again.
  *
- * The TLB is direct-mapped and belongs to the process. An entry that does not permit the access, or a store
- * through an entry that is not dirty, drops the entry and walks the tables: so grants need no flush, and what the
- * core forgot to take away stays usable.
+ * The TLB (sim_tlb.h) is direct-mapped. An entry that does not permit the access, or a store through an entry that is
+ * not dirty, drops the entry and walks the tables: so grants need no flush, and what the core forgot to take away stays
+ * usable.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "sim_priv.h"
+#ifdef AVM_THREADS
+#include "threads_tlb.h"
+#else
+#include "sim_tlb.h"
+#endif
 
-#define MAX_FAULTS 64 /* for one access; more is no progress */
-#define NO_PAGE (~(avm_addr_t)0)
-
-struct tlb_entry {
-	avm_addr_t page; /* NO_PAGE: empty */
-	avm_pte_t pte;
-	uint64_t flushes; /* of the TLB, when the entry was filled: older ones are void */
-};
-
-struct sim_proc {
-	struct avm_mm mm;
-	struct sim *sim;
-	LIST_ENTRY(sim_proc) link;
-	uint64_t flushes; /* of everything */
-	struct tlb_entry *tlb; /* NULL: none */
-};
+/* For one access; more is no progress. Among threads others may be faster again and again. */
+#ifdef AVM_THREADS
+#define MAX_FAULTS 100000
+#else
+#define MAX_FAULTS 64
+#endif
 
 /* ---- processes ----------------------------------------------------------------------------------------- */
 
 static void proc_free(struct sim_proc *p)
 {
-	free(p->tlb);
+	sim_tlb_fini(p);
 	if (p->sim->handed)
 		p->sim->handed(p, sizeof(*p), SIM_TAKEN_BACK);
 	free(p);
@@ -42,7 +37,9 @@ static void proc_release(struct avm_mm *mm)
 {
 	struct sim_proc *p = sim_proc_of(mm);
 
+	sim_lock(&p->sim->mutex);
 	LIST_REMOVE(p, link);
+	sim_unlock(&p->sim->mutex);
 	proc_free(p);
 }
 
@@ -53,11 +50,7 @@ static struct sim_proc *proc_new(struct sim *s)
 	if (s->handed)
 		s->handed(p, sizeof(*p), SIM_GIVEN);
 	p->sim = s;
-	if (s->config.no_tlb)
-		return p;
-	p->tlb = sim_host_alloc(s->config.tlb_entries * sizeof(*p->tlb));
-	for (uint32_t i = 0; i < s->config.tlb_entries; i++)
-		p->tlb[i].page = NO_PAGE;
+	sim_tlb_init(p);
 	return p;
 }
 
@@ -68,7 +61,9 @@ static int proc_made(struct sim_proc *p, int err, struct sim_proc **out)
 		proc_free(p);
 		return err;
 	}
+	sim_lock(&p->sim->mutex);
 	LIST_INSERT_HEAD(&p->sim->procs, p, link);
+	sim_unlock(&p->sim->mutex);
 	*out = p;
 	return 0;
 }
@@ -125,68 +120,26 @@ struct sim_proc *sim_proc_of(struct avm_mm *mm)
 
 /* ---- the TLB ------------------------------------------------------------------------------------------- */
 
-static struct tlb_entry *tlb_slot(const struct sim_proc *p, avm_addr_t page)
-{
-	return &p->tlb[(page >> AVM_PAGE_SHIFT) & (p->sim->config.tlb_entries - 1)];
-}
-
-static void tlb_flush_page(struct sim_proc *p, avm_addr_t page)
-{
-	struct tlb_entry *e = tlb_slot(p, page);
-
-	if (e->page == page)
-		e->page = NO_PAGE;
-}
-
 void avm_port_tlb_flush(struct avm *m, struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 {
 	struct sim_proc *p = sim_proc_of(mm);
 
 	(void)m;
-	if (!p || !p->tlb)
-		return;
-	if ((end - start) >> AVM_PAGE_SHIFT >= p->sim->config.tlb_entries) {
-		p->flushes++;
-		return;
-	}
-	for (avm_addr_t page = start & AVM_PAGE_MASK; page < end; page += AVM_PAGE_SIZE)
-		tlb_flush_page(p, page);
+	if (p)
+		sim_tlb_flush(p, start, end);
 }
 
-static void tlb_fill(struct sim_proc *p, avm_addr_t page, avm_pte_t pte)
+bool sim_translated(struct sim_proc *p, avm_addr_t addr)
 {
-	if (p->tlb)
-		*tlb_slot(p, page) = (struct tlb_entry){ page, pte, p->flushes };
-}
+	avm_pte_t pte;
 
-static bool is_valid(const struct sim_proc *p, const struct tlb_entry *e)
-{
-	return e->page != NO_PAGE && e->flushes == p->flushes;
-}
-
-bool sim_translated(const struct sim_proc *p, avm_addr_t addr)
-{
-	const struct tlb_entry *e;
-
-	if (!p->tlb)
-		return false;
-	e = tlb_slot(p, addr);
-	return is_valid(p, e) && e->page == (addr & AVM_PAGE_MASK);
+	return sim_tlb_find(p, addr & AVM_PAGE_MASK, &pte);
 }
 
 void sim_check_untranslated(struct sim *s, avm_pfn_t pfn)
 {
-	struct sim_proc *p;
-
-	if (!s->config.check_tlb)
-		return;
-	for (p = LIST_FIRST(&s->procs); p; p = LIST_NEXT(p, link)) {
-		for (uint32_t i = 0; p->tlb && i < s->config.tlb_entries; i++)
-			if (is_valid(p, &p->tlb[i]) && avm_pte_pfn(p->tlb[i].pte) == pfn)
-				sim_error(s, "frame %#llx is freed, and translated at %#llx",
-					  (unsigned long long)pfn,
-					  (unsigned long long)p->tlb[i].page);
-	}
+	if (s->config.check_tlb)
+		sim_tlb_check_frame(s, pfn);
 }
 
 /* ---- the tables ---------------------------------------------------------------------------------------- */
@@ -252,7 +205,7 @@ static bool walk_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access
 
 	if (!slot)
 		return false;
-	pte = avm_arch_pte_load(slot);
+	pte = sim_entry_load(slot);
 	do {
 		if (!permits(pte, access))
 			return false;
@@ -263,7 +216,7 @@ static bool walk_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access
 			return false;
 	} while (!atomic_compare_exchange_weak((_Atomic avm_pte_t *)slot, &pte, want));
 	sim_wrote(slot, sizeof(*slot));
-	tlb_fill(p, addr & AVM_PAGE_MASK, want);
+	sim_tlb_fill(p, addr & AVM_PAGE_MASK, want);
 	*out = want;
 	return true;
 }
@@ -288,42 +241,62 @@ static bool flush_is_due(struct sim_proc *p)
 	       ((atomic_load(&p->mm.write_seq) & 1) || atomic_load(&s->machine.gathers_open));
 }
 
-static bool tlb_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access, avm_pte_t *out)
+static void report_stale(struct sim_proc *p, avm_addr_t addr, enum avm_access access, avm_pte_t pte)
 {
 	static const char *const names[] = { "read", "write", "exec" };
-	struct tlb_entry *e;
 
-	if (!p->tlb)
+	sim_error(p->sim,
+		  "stale translation: address space %llu, %s at %#llx, %#llx in the TLB, "
+		  "%#llx in the table",
+		  (unsigned long long)p->mm.id, names[access], (unsigned long long)addr,
+		  (unsigned long long)pte, (unsigned long long)walk_load(p, addr));
+}
+
+static bool tlb_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access, avm_pte_t *out)
+{
+	avm_addr_t page = addr & AVM_PAGE_MASK;
+	avm_pte_t pte;
+
+	if (!sim_tlb_find(p, page, &pte))
 		return false;
-	e = tlb_slot(p, addr);
-	if (e->page != (addr & AVM_PAGE_MASK) || e->flushes != p->flushes)
-		return false;
-	if (!permits(e->pte, access) || used(e->pte, access) != e->pte) {
-		e->page = NO_PAGE;
+	if (!permits(pte, access) || used(pte, access) != pte) {
+		sim_tlb_drop(p, page);
 		return false;
 	}
-	*out = e->pte;
-	if (p->sim->config.check_tlb && is_stale(e->pte, walk_load(p, addr), access) &&
-	    !flush_is_due(p))
-		sim_error(p->sim,
-			  "stale translation: address space %llu, %s at %#llx, %#llx in the TLB, "
-			  "%#llx in the table",
-			  (unsigned long long)p->mm.id, names[access], (unsigned long long)addr,
-			  (unsigned long long)e->pte, (unsigned long long)walk_load(p, addr));
+	*out = pte;
+	if (p->sim->config.check_tlb && !flush_is_due(p) &&
+	    is_stale(pte, walk_load(p, addr), access))
+		report_stale(p, addr, access, pte);
 	return true;
+}
+
+bool sim_is_stale(struct sim *s, uint64_t space, avm_addr_t page, avm_pte_t pte)
+{
+	struct sim_proc *p = LIST_FIRST(&s->procs);
+	enum avm_access most = avm_pte_write(pte) && avm_pte_dirty(pte) ? AVM_ACCESS_WRITE :
+									  AVM_ACCESS_READ;
+
+	while (p && p->mm.id != space)
+		p = LIST_NEXT(p, link);
+	return p && permits(pte, AVM_ACCESS_READ) && is_stale(pte, walk_load(p, page), most);
 }
 
 /* ---- accesses ------------------------------------------------------------------------------------------ */
 
+/*
+ * 0: *pte is what the access goes through, until sim_tlb_end(). Nobody's flush of it is over before that.
+ */
 static unsigned translate(struct sim_proc *p, avm_addr_t addr, enum avm_access access,
 			  unsigned *faults, avm_pte_t *pte)
 {
 	struct sim *s = p->sim;
 
+	sim_tlb_begin(p);
 	for (int i = 0; !tlb_use(p, addr, access, pte) && !walk_use(p, addr, access, pte); i++) {
 		uint32_t given_up = s->waits_given_up;
 		unsigned result;
 
+		sim_tlb_end(p);
 		if (i == MAX_FAULTS) {
 			sim_error(s, "no progress: %d faults at %#llx", MAX_FAULTS,
 				  (unsigned long long)addr);
@@ -338,6 +311,7 @@ static unsigned translate(struct sim_proc *p, avm_addr_t addr, enum avm_access a
 		/* Who is interrupted has what we need, and does not go on before we return. */
 		if ((result & AVM_FAULT_RETRY) && s->waits_given_up != given_up)
 			return AVM_FAULT_RETRY;
+		sim_tlb_begin(p);
 	}
 	if (!avm_pte_special(*pte) && sim_frame_is_free(s, avm_pte_pfn(*pte)))
 		sim_error(s, "address space %llu uses frame %#llx at %#llx, and it is free",
@@ -368,10 +342,10 @@ unsigned sim_load(struct sim_proc *p, avm_addr_t addr, void *buf, size_t len, un
 	if (failed)
 		return failed;
 	data = data_at(p, pte, addr, len);
-	if (!data)
-		return AVM_FAULT_SIGBUS;
-	memcpy(buf, data, len);
-	return 0;
+	if (data)
+		sim_shared_read(buf, data, len);
+	sim_tlb_end(p);
+	return data ? 0 : AVM_FAULT_SIGBUS;
 }
 
 unsigned sim_store(struct sim_proc *p, avm_addr_t addr, const void *buf, size_t len,
@@ -384,17 +358,20 @@ unsigned sim_store(struct sim_proc *p, avm_addr_t addr, const void *buf, size_t 
 	if (failed)
 		return failed;
 	data = data_at(p, pte, addr, len);
-	if (!data)
-		return AVM_FAULT_SIGBUS;
-	memcpy(data, buf, len);
-	return 0;
+	if (data)
+		sim_shared_write(data, buf, len);
+	sim_tlb_end(p);
+	return data ? 0 : AVM_FAULT_SIGBUS;
 }
 
 unsigned sim_touch(struct sim_proc *p, avm_addr_t addr, enum avm_access access, unsigned *faults)
 {
 	avm_pte_t pte;
+	unsigned failed = translate(p, addr, access, faults, &pte);
 
-	return translate(p, addr, access, faults, &pte);
+	if (!failed)
+		sim_tlb_end(p);
+	return failed;
 }
 
 bool sim_would_fault(struct sim_proc *p, avm_addr_t addr, enum avm_access access,

@@ -55,6 +55,7 @@ struct sim_swap {
 		unsigned skip, count;
 	} fail_reads, fail_writes;
 	struct sim_swap_stats stats;
+	struct sim_mutex mutex; /* covers the contents of slots but for their I/O, the codec, and all from fail_reads on */
 };
 
 static struct sim_swap *sim_swap_of(const struct avm_swap_device *d)
@@ -210,6 +211,14 @@ static void check_io(struct sim_swap *w, uint32_t slot, avm_pfn_t pfn, const cha
 			  device, slot, what);
 }
 
+static void begin_io(struct sim_swap *w, uint32_t slot, avm_pfn_t pfn, const char *what)
+{
+	sim_lock(&w->mutex);
+	check_io(w, slot, pfn, what);
+	w->contents[slot].busy = true;
+	sim_unlock(&w->mutex);
+}
+
 /* NULL, and reported: there is no such slot. */
 static struct content *content_of(struct sim_swap *w, uint32_t slot, const char *what)
 {
@@ -249,11 +258,12 @@ int avm_port_swap_write(struct avm *m, struct avm_swap_device *d, uint32_t slot,
 
 	if (!c)
 		return -AVM_EIO;
-	check_io(w, slot, pfn, "written");
-	c->busy = true;
+	begin_io(w, slot, pfn, "written");
 	sim_interrupt(w->sim, SIM_AT_SWAP_WRITE);
+	sim_lock(&w->mutex);
 	err = write_content(w, slot, c, sim_contents(sim_of(m), pfn));
 	c->busy = false;
+	sim_unlock(&w->mutex);
 	return err;
 }
 
@@ -293,13 +303,14 @@ int avm_port_swap_read(struct avm *m, struct avm_swap_device *d, uint32_t slot, 
 
 	if (!c)
 		return -AVM_EIO;
-	check_io(w, slot, pfn, "read");
-	c->busy = true;
+	begin_io(w, slot, pfn, "read");
 	sim_interrupt(w->sim, SIM_AT_SWAP_READ);
+	sim_lock(&w->mutex);
 	err = read_content(w, slot, c, sim_contents(sim_of(m), pfn));
 	c->busy = false;
 	if (!err)
 		w->stats.reads++;
+	sim_unlock(&w->mutex);
 	return err;
 }
 
@@ -312,12 +323,14 @@ void avm_port_swap_discard(struct avm *m, struct avm_swap_device *d, uint32_t sl
 	(void)m;
 	if (!c)
 		return;
+	sim_lock(&w->mutex);
 	if (w->core[slot].count || c->busy)
 		sim_error(w->sim, "swap device %u: slot %u is discarded in use", d->number, slot);
 	if (c->form == FORM_FILE)
 		file_discard(w, slot);
 	drop(w, c);
 	w->stats.discards++;
+	sim_unlock(&w->mutex);
 }
 
 /* ---- making ------------------------------------------------------------------------------------------- */
@@ -448,6 +461,7 @@ int sim_swap_add(struct sim *s, const struct sim_swap_config *config, struct avm
 	w->slots = config->slots;
 	w->page = s->frames.content;
 	w->fd = -1;
+	sim_mutex_init(&w->mutex);
 	err = store_open(w, config);
 	if (!err)
 		err = swap_start(w, config->priority);
@@ -455,7 +469,9 @@ int sim_swap_add(struct sim *s, const struct sim_swap_config *config, struct avm
 		swap_free(w);
 		return err;
 	}
+	sim_lock(&s->mutex);
 	LIST_INSERT_HEAD(&s->swaps, w, link);
+	sim_unlock(&s->mutex);
 	*out = &w->device;
 	return 0;
 }
@@ -471,7 +487,9 @@ int sim_swap_remove(struct sim *s, struct avm_swap_device *d)
 		return err;
 	if (d->used)
 		sim_error(s, "swap device %u: is removed with %u slots in use", d->number, d->used);
+	sim_lock(&s->mutex);
 	LIST_REMOVE(w, link);
+	sim_unlock(&s->mutex);
 	swap_free(w);
 	return 0;
 }
@@ -506,12 +524,18 @@ void sim_swap_fail(struct avm_swap_device *d, unsigned skip, unsigned reads, uns
 {
 	struct sim_swap *w = sim_swap_of(d);
 
+	sim_lock(&w->mutex);
 	w->fail_reads.skip = w->fail_writes.skip = skip;
 	w->fail_reads.count = reads;
 	w->fail_writes.count = writes;
+	sim_unlock(&w->mutex);
 }
 
 void sim_swap_stats(const struct avm_swap_device *d, struct sim_swap_stats *out)
 {
-	*out = sim_swap_of(d)->stats;
+	struct sim_swap *w = sim_swap_of(d);
+
+	sim_lock(&w->mutex);
+	*out = w->stats;
+	sim_unlock(&w->mutex);
 }
