@@ -207,23 +207,25 @@ static int fill_page(struct avm_file *f, uint64_t index, struct avm_page *page)
 
 /* ---- the cache ------------------------------------------------------------------------------- */
 
-struct avm_page *avm_file_next(struct avm_file *f, uint64_t *index, uint64_t last)
+void *avm_file_next_item(struct avm_file *f, uint64_t *index, uint64_t last)
 {
 	void *item;
 
 	avm_spin_lock(f->machine, &f->pages_lock, AVM_LOCK_LEAF);
 	item = avm_radix_next(&f->pages, index, last);
-	/* Slots are no pages: the next one. */
-	while (item && avm_cache_is_slot(item)) {
-		uint64_t next = *index + 1;
-
-		item = next && next <= last ? avm_radix_next(&f->pages, &next, last) : NULL;
-		if (item)
-			*index = next;
-	}
-	if (item)
+	if (item && !avm_cache_is_slot(item))
 		avm_page_get(item);
 	avm_spin_unlock(f->machine, &f->pages_lock, AVM_LOCK_LEAF);
+	return item;
+}
+
+struct avm_page *avm_file_next(struct avm_file *f, uint64_t *index, uint64_t last)
+{
+	void *item = avm_file_next_item(f, index, last);
+
+	/* Slots are no pages: the next one. */
+	while (item && avm_cache_is_slot(item))
+		item = (*index)++ < last ? avm_file_next_item(f, index, last) : NULL;
 	return item;
 }
 
