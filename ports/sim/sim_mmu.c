@@ -164,6 +164,7 @@ static avm_pte_t *walk(struct sim_proc *p, avm_addr_t addr)
 		entry = avm_arch_table_load(slot);
 		if (!entry)
 			return NULL;
+		sim_walk_step(p);
 		table = avm_arch_table_pfn(entry);
 	}
 }

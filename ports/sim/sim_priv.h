@@ -263,7 +263,7 @@ bool sim_is_stale(struct sim *s, uint64_t space, avm_addr_t page, avm_pte_t pte)
 
 /*
  * Runs the deferred calls that no RCU reader holds back; none while several threads take turns, who come to their end first.
- * Among CPUs: waits for those that are there now.
+ * Among CPUs: waits until there are none.
  */
 void sim_run_deferred(struct sim *s);
 void sim_defer(struct sim *s, struct avm_deferred *d); /* one more */

@@ -191,6 +191,18 @@ static bool fails(struct sim *s, enum sim_at at, unsigned *skip, unsigned *left)
 	return true;
 }
 
+/* The count is the core's, under a lock of its own, and may be anything but 0: a look at it among threads is a race. */
+static bool is_counted(const struct sim_swap *w, uint32_t slot)
+{
+#ifdef AVM_THREADS
+	(void)w;
+	(void)slot;
+	return true;
+#else
+	return w->core[slot].count;
+#endif
+}
+
 /* The core's side of the contract: this slot was given to this page, which is locked. */
 static void check_io(struct sim_swap *w, uint32_t slot, avm_pfn_t pfn, const char *what)
 {
@@ -203,7 +215,7 @@ static void check_io(struct sim_swap *w, uint32_t slot, avm_pfn_t pfn, const cha
 	if (!page || !(atomic_load(&page->flags) & AVM_PG_LOCKED))
 		sim_error(w->sim, "swap device %u: slot %u is %s, and its page is not locked",
 			  device, slot, what);
-	if (!page || w->core[slot].page != page || !w->core[slot].count)
+	if (!page || w->core[slot].page != page || !is_counted(w, slot))
 		sim_error(w->sim, "swap device %u: slot %u is %s for a page that has not got it",
 			  device, slot, what);
 	if (w->contents[slot].busy)

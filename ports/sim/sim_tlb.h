@@ -112,6 +112,12 @@ static inline void sim_tlb_check_frame(struct sim *s, avm_pfn_t pfn)
 	}
 }
 
+/* A walk has read an entry that names a table. */
+static inline void sim_walk_step(const struct sim_proc *p)
+{
+	(void)p;
+}
+
 /* What a walk of the tables reads. */
 static inline avm_pte_t sim_entry_load(const avm_pte_t *slot)
 {

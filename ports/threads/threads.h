@@ -39,6 +39,9 @@ void smp_stop(struct sim *s);
 void smp_pause(struct sim *s);
 void smp_go_on(struct sim *s);
 
+/* What was deferred is done: waits until there is nothing. => nobody is in a read section for ever */
+void smp_settle(struct sim *s);
+
 /* What each has done, so far: calls that did something. A thread that has died is missing in `alive`. */
 struct smp_work_stats {
 	uint64_t reclaims, scans, compactions;

@@ -249,8 +249,7 @@ static void run(struct rcu_head *head)
 	TSAN_ACQUIRE(call);
 	TSAN_ACQUIRE(&call->sim->smp->rcu);
 	call->deferred->call(call->deferred);
-	/* Whoever waits for all of them (sim_run_deferred) comes after this. */
-	TSAN_RELEASE(&call->sim->smp->rcu);
+	atomic_fetch_sub_explicit(&call->sim->smp->nr_deferred, 1, memory_order_release);
 	free(call);
 }
 
@@ -260,14 +259,20 @@ void avm_port_defer(struct avm *m, struct avm_deferred *d)
 
 	call->sim = sim_of(m);
 	call->deferred = d;
+	atomic_fetch_add_explicit(&call->sim->smp->nr_deferred, 1, memory_order_relaxed);
 	TSAN_RELEASE(call);
 	urcu_bp_call_rcu(&call->head, run);
 }
 
 void sim_run_deferred(struct sim *s)
 {
-	urcu_bp_barrier();
-	TSAN_ACQUIRE(&s->smp->rcu);
+	while (atomic_load_explicit(&s->smp->nr_deferred, memory_order_acquire))
+		usleep(100);
+}
+
+void smp_settle(struct sim *s)
+{
+	sim_run_deferred(s);
 }
 
 void sim_interrupt(struct sim *s, enum sim_at at)

@@ -123,8 +123,8 @@ struct smp {
 	unsigned nr_parked;
 	struct smp_work_thread works[NR_WORKS];
 
+	_Atomic uint64_t nr_deferred; /* calls that have not come yet */
 	char rcu; /* for TSan: what readers have done is before what was deferred */
-	char ids; /* the same for what the port orders itself */
 };
 
 /* The CPU that runs, which a thread gets the first time. */

@@ -159,6 +159,12 @@ static inline void sim_tlb_check_frame(struct sim *s, avm_pfn_t pfn)
 	}
 }
 
+/* A walk has read an entry that names a table: there is time for somebody to take the table away. */
+static inline void sim_walk_step(struct sim_proc *p)
+{
+	cpu_disturb(cpu_here(p->sim));
+}
+
 /* What is behind the entry was written before it (an arch says so, or its hardware follows the dependency). */
 static inline avm_pte_t sim_entry_load(const avm_pte_t *slot)
 {
