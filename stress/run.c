@@ -13,6 +13,7 @@
 #include "stress.h"
 
 #define VIOLATIONS_PRINTED 20
+#define BESIDE (SMP_RECLAIM | SMP_KSM | SMP_COMPACT)
 #define MARGIN 64 /* frames beside those that are shared out: tables of small runs */
 
 /* ---- stopping the world ---------------------------------------------------------------------------------------- */
@@ -91,8 +92,13 @@ static void start_world(struct world *w)
 static void look(struct world *w, struct worker *t, unsigned loads_in)
 {
 	int64_t broken = sim_verify(w->sim, AVM_VERIFY_ALL, stderr);
+	struct smp_work_stats work;
 
 	w->looks++;
+	smp_work_stats(w->sim, &work);
+	if (control.working && work.alive != BESIDE)
+		violation(w, "a thread of those beside has died: %#x of %#x are left", work.alive,
+			  BESIDE);
 	if (broken)
 		violation(w, "%lld invariants are broken at rest", (long long)broken);
 	if (smp_check_tlbs(w->sim))
@@ -269,7 +275,9 @@ static bool make_machine(struct world *w)
 		.tlb_entries = 64,
 	};
 	const struct sim_swap_config swap = { .slots = (uint32_t)(wanted * 2) };
-	const struct smp_disorder disorder = { o->yields, o->interrupted, o->allocs };
+	const struct smp_disorder disorder = { .yields = o->yields,
+					       .interrupted = o->interrupted,
+					       .allocs = o->allocs };
 	struct avm_swap_device *d;
 
 	if (sim_create(&w->sim, &config))
@@ -280,7 +288,7 @@ static bool make_machine(struct world *w)
 	if (!space_spawn(w, 0))
 		return false;
 	smp_set_disorder(w->sim, &disorder);
-	return !smp_start(w->sim, SMP_RECLAIM | SMP_KSM | SMP_COMPACT);
+	return !smp_start(w->sim, BESIDE);
 }
 
 static void make_workers(struct world *w)

@@ -145,6 +145,7 @@ uint64_t sim_destroy(struct sim *s)
 {
 	uint64_t left;
 
+	sim_cpus_stop(s);
 	sim_fail_alloc(s, 0, 0);
 	sim_set_interruption(s, NULL, NULL);
 	sim_procs_fini(s);

@@ -204,7 +204,6 @@ enum sim_at {
 	SIM_AT_FILE_READ,
 	SIM_AT_FILE_WRITE,
 	SIM_AT_FRAME_COPY, /* of a page that is locked: being moved, or copied out of a cache */
-	SIM_AT_THREAD, /* ports/threads: a thread for work in the background is to be made */
 };
 typedef void sim_interruption(void *context, enum sim_at at);
 void sim_set_interruption(struct sim *s, sim_interruption *call, void *context);

@@ -32,8 +32,11 @@ enum smp_work {
 
 /* 0; -EAGAIN: a thread could not be made, none is running then; -EBUSY: some are there already. */
 int smp_start(struct sim *s, unsigned work);
-/* They have ended, and what they deferred is done. */
+/* They have ended, and what they deferred is done. sim_destroy() does so, too. */
 void smp_stop(struct sim *s);
+
+/* For tests: one of them dies, between two calls of the core. */
+void smp_end(struct sim *s, enum smp_work which);
 
 /* Nobody of them is in the core until they go on. Not nested; by one thread at a time. */
 void smp_pause(struct sim *s);
@@ -56,6 +59,7 @@ struct smp_disorder {
 	uint32_t yields; /* lock operations and flushes give the CPU away first */
 	uint32_t interrupted; /* waits that can be given up are, with -EINTR */
 	uint32_t allocs; /* allocations fail */
+	bool no_threads; /* no thread can be made */
 };
 void smp_set_disorder(struct sim *s, const struct smp_disorder *d);
 

@@ -101,7 +101,7 @@ struct smp_work_thread {
 	pthread_t thread;
 	bool made;
 	cpu_count done;
-	atomic_bool alive;
+	atomic_bool alive, dies;
 };
 #define NR_WORKS 3
 

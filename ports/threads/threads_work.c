@@ -88,7 +88,7 @@ static void *work(void *argument)
 	struct sim *s = w->sim;
 	uint64_t at = 0;
 
-	while (go_on(s->smp)) {
+	while (go_on(s->smp) && !atomic_load_explicit(&w->dies, memory_order_relaxed)) {
 		uint64_t done = w->work == SMP_RECLAIM ? reclaim(s) :
 				w->work == SMP_KSM     ? scan(s) :
 							 compact(s, &at);
@@ -108,9 +108,8 @@ static int start_one(struct sim *s, struct smp_work_thread *w, enum smp_work whi
 	w->work = which;
 	atomic_store(&w->done, 0);
 	atomic_store(&w->alive, true);
-	if (s->fails && s->fails(SIM_AT_THREAD))
-		return -AVM_EAGAIN;
-	if (pthread_create(&w->thread, NULL, work, w))
+	atomic_store(&w->dies, false);
+	if (s->smp->disorder.no_threads || pthread_create(&w->thread, NULL, work, w))
 		return -AVM_EAGAIN;
 	w->made = true;
 	return 0;
@@ -155,6 +154,24 @@ void smp_stop(struct sim *s)
 		smp->works[i].made = false;
 	}
 	sim_run_deferred(s);
+}
+
+void sim_cpus_stop(struct sim *s)
+{
+	const struct smp_disorder none = { 0 };
+
+	smp_stop(s);
+	smp_set_disorder(s, &none);
+	smp_set_observer(s, NULL, NULL);
+}
+
+void smp_end(struct sim *s, enum smp_work which)
+{
+	for (unsigned i = 0; i < NR_WORKS; i++) {
+		if (which == 1u << i)
+			atomic_store(&s->smp->works[i].dies, true);
+	}
+	wake(s);
 }
 
 static unsigned nr_alive(struct smp *smp)
