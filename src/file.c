@@ -96,13 +96,16 @@ static avm_small void drop_cache(struct avm_file *f)
 	uint64_t index = 0;
 
 	while ((page = avm_file_next(f, &index, UINT64_MAX))) {
+		if (avm_cache_is_slot(page)) {
+			avm_file_drop_slots(f, index, index);
+			continue;
+		}
 		avm_page_lock(f->machine, page);
 		if (avm_page_file(page) == f)
 			avm_file_remove_page(f, page);
 		avm_file_done_page(f, page);
 		/* Reclaim may have had it, and moved it to swap, while we waited for the lock. */
 	}
-	avm_file_drop_slots(f, 0, UINT64_MAX);
 }
 
 void avm_file_put(struct avm_file *f)
@@ -207,7 +210,7 @@ static int fill_page(struct avm_file *f, uint64_t index, struct avm_page *page)
 
 /* ---- the cache ------------------------------------------------------------------------------- */
 
-void *avm_file_next_item(struct avm_file *f, uint64_t *index, uint64_t last)
+void *avm_file_next(struct avm_file *f, uint64_t *index, uint64_t last)
 {
 	void *item;
 
@@ -219,19 +222,11 @@ void *avm_file_next_item(struct avm_file *f, uint64_t *index, uint64_t last)
 	return item;
 }
 
-struct avm_page *avm_file_next(struct avm_file *f, uint64_t *index, uint64_t last)
-{
-	void *item = avm_file_next_item(f, index, last);
-
-	/* Slots are no pages: the next one. */
-	while (item && avm_cache_is_slot(item))
-		item = (*index)++ < last ? avm_file_next_item(f, index, last) : NULL;
-	return item;
-}
-
 struct avm_page *avm_file_find(struct avm_file *f, uint64_t index)
 {
-	return avm_file_next(f, &index, index);
+	void *item = avm_file_next(f, &index, index);
+
+	return avm_cache_is_slot(item) ? NULL : item;
 }
 
 /* Nodes of the index come and go without pages_lock: the lock of their cache is a leaf as well. */

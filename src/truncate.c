@@ -53,7 +53,7 @@ static bool take_pages(struct avm_file *f, uint64_t first, uint64_t last, enum t
 	bool all = true;
 	void *item;
 
-	while ((item = avm_file_next_item(f, &index, last))) {
+	while ((item = avm_file_next(f, &index, last))) {
 		if (!avm_cache_is_slot(item)) {
 			all &= take_page(f, item, index, what);
 			avm_page_put(f->machine, item);
