@@ -167,6 +167,7 @@ void avm_port_frame_read(struct avm *m, avm_pfn_t pfn, size_t offset, void *buf,
 
 	sim_shared_read(buf, contents(s, pfn) + (kept ? offset : 0), kept);
 	memset((char *)buf + kept, 0, len - kept);
+	sim_disturb(s);
 }
 
 void avm_port_frame_write(struct avm *m, avm_pfn_t pfn, size_t offset, const void *buf, size_t len)

@@ -186,6 +186,7 @@ struct sim_locks **sim_locks_place(struct sim *s);
 int sim_cpus_init(struct sim *s);
 void sim_cpus_fini(struct sim *s);
 void sim_cpus_stop(struct sim *s); /* nothing goes on beside any more */
+void sim_disturb(struct sim *s); /* another thread may have the processor now */
 void sim_frames_count(struct sim *s); /* how many are used: into frames.used */
 #else
 static inline unsigned sim_irq_depth(const struct sim *s)
@@ -210,6 +211,11 @@ static inline void sim_cpus_fini(const struct sim *s)
 }
 
 static inline void sim_cpus_stop(const struct sim *s)
+{
+	(void)s;
+}
+
+static inline void sim_disturb(const struct sim *s)
 {
 	(void)s;
 }

@@ -150,6 +150,11 @@ void cpu_disturb(struct cpu *c)
 		sched_yield();
 }
 
+void sim_disturb(struct sim *s)
+{
+	cpu_disturb(cpu_here(s));
+}
+
 /* ---- spinning, waiting --------------------------------------------------------------------------------------------- */
 
 #define PATIENCE 100u /* looks at a lock whose holder runs; then he may be waiting for our processor */

@@ -38,6 +38,8 @@ struct bed {
 	struct avm_page *page; /* of AT(0), before the round */
 	unsigned faults[ACTORS]; /* what an actor's last access said */
 	uint64_t value;
+	uint64_t lost;
+	atomic_bool over;
 };
 
 typedef void step(struct bed *b);
@@ -105,12 +107,14 @@ static void bed_open(struct bed *b)
 					   .check_tlb = true,
 					   .tlb_entries = 16 };
 	const struct sim_swap_config swap = { .slots = 256 };
+	const struct smp_disorder disorder = { .yields = 8 };
 	struct avm_swap_device *d;
 
 	*b = (struct bed){ 0 };
 	assert_int_equal(sim_create(&b->s, &config), 0);
 	b->m = sim_machine(b->s);
 	assert_int_equal(sim_swap_add(b->s, &swap, &d), 0);
+	smp_set_disorder(b->s, &disorder);
 }
 
 static void actors_begin(struct bed *b, const struct pair *p, struct actor *actors,
@@ -499,12 +503,59 @@ static void nothing_to_ask(struct bed *b)
 	is_as_before(b);
 }
 
+/* ---- the MMU ------------------------------------------------------------------------------------------------------------------ */
+
+#define TRIES 3000
+
+/* What is written after MADV_FREE stays, whoever looks at the entry or ages it while the MMU sets its dirty bit. */
+static void free_and_write(struct bed *b)
+{
+	for (uint64_t i = 1; i <= TRIES; i++) {
+		uint64_t got = 0;
+
+		(void)avm_madvise(b->mm, AT(0), PAGE, AVM_MADV_FREE);
+		b->faults[0] |= put(b->a, AT(0), i);
+		for (unsigned k = 0; k < 4; k++) {
+			sched_yield();
+			b->faults[0] |= get(b->a, AT(0), &got);
+			b->lost += got != i;
+		}
+	}
+	atomic_store(&b->over, true);
+}
+
+static void copy_out(struct bed *b)
+{
+	unsigned char page[4096];
+
+	while (!atomic_load(&b->over))
+		(void)avm_copy_out(b->mm, page, AT(0), sizeof(page), 0);
+}
+
+static void reclaim(struct bed *b)
+{
+	while (!atomic_load(&b->over)) {
+		avm_pfn_t pfn = frame_at(b->mm, AT(0));
+
+		if (pfn != AVM_PFN_NONE)
+			(void)avm_page_out(b->m, pfn);
+		sched_yield();
+	}
+}
+
+static void nothing_is_lost(struct bed *b)
+{
+	assert_int_equal(b->faults[0], 0);
+	assert_int_equal(b->lost, 0);
+}
+
 /* ---- the matrix --------------------------------------------------------------------------------------------------------------- */
 
-#define PAIR(name, ...) \
+#define PAIR(name, ...) ROUNDS(name, 40, __VA_ARGS__)
+#define ROUNDS(name, n, ...) \
 	static void name(void **state) \
 	{ \
-		static const struct pair pair = { __VA_ARGS__, .rounds = 40 }; \
+		static const struct pair pair = { __VA_ARGS__, .rounds = n }; \
 \
 		(void)state; \
 		run(&pair); \
@@ -571,6 +622,10 @@ PAIR(walk_walk, .setup = forked, .act = { page_out_first, migrate_first, shrink 
 PAIR(walk_truncate, .setup = of_a_file, .act = { page_out_first, cut_file, shrink },
      .check = file_is_cut)
 
+/* the MMU of another CPU x whoever changes an entry */
+ROUNDS(fault_mmu, 1, .setup = written, .act = { free_and_write, copy_out, reclaim },
+       .check = nothing_is_lost)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -600,6 +655,7 @@ int main(void)
 		cmocka_unit_test(fork_truncate),
 		cmocka_unit_test(walk_walk),
 		cmocka_unit_test(walk_truncate),
+		cmocka_unit_test(fault_mmu),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
