@@ -44,7 +44,8 @@ static const char *program_summary(const char *name)
 {
 	return !strcmp(name, "bench") ? "measure the core, beside the kernel beneath" :
 	       !strcmp(name, "check") ? "the core in threads, under a scheduler of our own" :
-					NULL;
+	       !strcmp(name, "stress") ? "the core in real threads, for as long as you like" :
+					 NULL;
 }
 
 /* ---- programs beside this one ------------------------------------------------------------------ */
