@@ -64,6 +64,7 @@ format format-check tidy cppcheck:
 lint: format-check tidy cppcheck
 	@scripts/check-layers
 	@scripts/check-port-size
+	@scripts/check-locking
 	@scripts/check-prose
 
 rules-can-fail:

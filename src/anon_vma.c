@@ -193,7 +193,7 @@ static void link_edge(struct avm_anon_vma_chain *avc, struct avm_vma *vma, struc
 	chain_len_add(vma, 1);
 }
 
-/* `av` becomes the VMA's own. => family lock write. Publishes: what it points to is complete. */
+/* `av` becomes the VMA's own. => family lock write. Publishes: what it points to is complete (G-C). */
 AVM_ONE_STEP void set_own(struct avm_vma *vma, struct avm_anon_vma *av)
 {
 	av->num_active_vmas++;
@@ -487,13 +487,14 @@ void avm_family_place(struct avm_page *page, struct avm_vma *vma, avm_addr_t add
 		av = avm_family_root(av);
 		avm_page_clear(page, AVM_PG_EXCLUSIVE);
 	}
+	/* G-B */
 	atomic_store_explicit(&page->index, vma->pgoff + ((addr - vma->start) >> AVM_PAGE_SHIFT),
 			      memory_order_relaxed);
 	atomic_store_explicit(&page->mapping, (uintptr_t)av | AVM_MAPPING_ANON,
 			      memory_order_release);
 }
 
-/* What R6 asks twice, before the lock and under it. */
+/* What R6 asks twice, before the lock and under it: the count first (G-A). */
 AVM_ONE_STEP bool still_mapped_by(const struct avm_page *page, uintptr_t mapping)
 {
 	return avm_page_mapcount(page) &&
@@ -535,7 +536,7 @@ int avm_family_resolve(struct avm *m, struct avm_page *page, enum avm_resolve_mo
 		       struct avm_anon_vma **out)
 {
 	uintptr_t rcu = avm_rcu_enter(m);
-	uintptr_t mapping = atomic_load_explicit(&page->mapping, memory_order_acquire);
+	uintptr_t mapping = atomic_load_explicit(&page->mapping, memory_order_acquire); /* G-B */
 	struct avm_anon_vma *av = (struct avm_anon_vma *)(mapping & ~AVM_MAPPING_FLAGS);
 	struct avm_anon_vma *root;
 	int err = -AVM_ENOENT;

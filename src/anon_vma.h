@@ -71,6 +71,7 @@ static inline uint64_t avm_avc_last(const struct avm_anon_vma_chain *avc)
 /* anon_vma->tree: avm_family_tree_insert(), _remove(), _iter_first(), _iter_next(), _check(). */
 AVM_ITREE_DEFINE(avm_family_tree, struct avm_anon_vma_chain, node, avm_avc_first, avm_avc_last);
 
+/* Acquire: it is complete, and on the chain (G-C). */
 AVM_ONE_STEP struct avm_anon_vma *avm_vma_anon(const struct avm_vma *vma)
 {
 	return atomic_load_explicit(&vma->anon_vma, memory_order_acquire);

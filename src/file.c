@@ -322,7 +322,7 @@ bool avm_file_replace_page(struct avm_file *f, struct avm_page *from, struct avm
 	return replaced;
 }
 
-/* => page locked, in the cache, not up to date. As fill_page(). */
+/* => page locked, in the cache (before the size is asked: G-R), not up to date. As fill_page(). */
 static int fill_new_page(struct avm_file *f, uint64_t index, struct avm_page *page,
 			 enum avm_get_how how)
 {
@@ -419,6 +419,7 @@ int avm_file_get_page(struct avm_file *f, uint64_t index, enum avm_get_how how,
 			avm_page_put(m, page);
 			return err;
 		}
+		/* Asked with the lock that truncation takes the page away under (G-R). */
 		if (avm_page_file(page) == f && !(how == AVM_GET_READ && beyond_end(f, index))) {
 			*out = page;
 			return 0;

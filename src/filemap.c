@@ -336,7 +336,7 @@ static unsigned set_written(struct avm_fault_ctx *f)
 
 /*
  * The page lock keeps writeback out between its two steps (clean every entry, clear the dirty
- * flag): what becomes writable here is dirty afterwards, and stays so until the next writeback.
+ * flag): what becomes writable here is dirty afterwards, and stays so until the next writeback (G-L).
  */
 static unsigned write_clean_page(struct avm_fault_ctx *f, struct avm_page *page)
 {

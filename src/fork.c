@@ -45,7 +45,7 @@ static int promise(struct avm_mm *child, struct avm_mm *parent, uint64_t *pages,
 /*
  * The VMA alone: in the child's set, its file's mappings and its family. NULL: no memory, nothing is left.
  * In those trees the copy comes behind its parent, and it is there before it has entries. So who takes the entries of
- * a page away everywhere, truncation say, meets the parent first: what fork has copied by then, he meets in the copy.
+ * a page away everywhere, truncation say, meets the parent first: what fork has copied by then, he meets in the copy (G-Q).
  */
 static struct avm_vma *copy_vma(struct avm_mm *child, struct avm_vma *vma)
 {
@@ -160,7 +160,7 @@ static int fork_once(struct avm_mm *parent, struct avm_mm *child,
 		avm_mm_destroy(child);
 		return err;
 	}
-	/* From here on others find it (avm_mm_tryget). */
+	/* From here on others find it (avm_mm_tryget), whole (G-O). */
 	atomic_fetch_add_explicit(&child->users, 1, memory_order_release);
 	avm_count(parent->machine, AVM_EV_FORK, 1);
 	return 0;

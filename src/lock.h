@@ -216,7 +216,7 @@ void avm_vma_wait_for_readers(struct avm_vma *vma);
 
 /*
  * The same for several at once: begin with each, and if that is true of any, a fence (seq_cst), then end with each. The
- * fence is what the lock costs.
+ * fence is what the lock costs (G-S).
  */
 static inline bool avm_vma_lock_begin(struct avm_vma *vma)
 {
@@ -231,6 +231,7 @@ static inline bool avm_vma_lock_begin(struct avm_vma *vma)
 	return true;
 }
 
+/* G-S: behind the fence. */
 static inline void avm_vma_lock_end(struct avm_vma *vma)
 {
 	if (atomic_load_explicit(&vma->readers, memory_order_acquire))

@@ -169,6 +169,7 @@ void avm_set_merge_observer(struct avm *m, struct avm_merge_observer *o)
 
 /* ---- frames ---------------------------------------------------------------------------------- */
 
+/* G-N */
 static void regions_store(struct avm *m, struct avm_region *region)
 {
 	atomic_store_explicit((struct avm_region * _Atomic *)&m->regions, region,

@@ -38,7 +38,7 @@ struct avm_page *avm_merged_find(struct avm *m, uint64_t hash)
 	return h ? h->page : NULL;
 }
 
-/* Release: a walker that holds the page alone may be on the list. */
+/* Release: a walker that holds the page alone may be on the list (G-M). */
 static bool push(struct avm *m, struct avm_merged *node, struct avm_anon_vma *av, uint64_t index)
 {
 	struct avm_merged_item *item = avm_cache_alloc(m, &m->merged_items);

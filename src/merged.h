@@ -66,6 +66,7 @@ static inline struct avm_merged *avm_page_merged(const struct avm_page *page)
 	return (struct avm_merged *)(mapping & ~(uintptr_t)AVM_MAPPING_FLAGS);
 }
 
+/* Acquire: an item is whole, and those behind it (G-M). */
 static inline struct avm_merged_item *avm_merged_items(const struct avm_merged *node)
 {
 	return atomic_load_explicit(&node->items, memory_order_acquire);

@@ -85,6 +85,7 @@ void avm_mm_get(struct avm_mm *mm)
 	atomic_fetch_add_explicit(&mm->users, 1, memory_order_relaxed);
 }
 
+/* Acquire, if there is one (G-O). */
 bool avm_mm_tryget(struct avm_mm *mm)
 {
 	return avm_ref_tryget(&mm->users);

@@ -70,7 +70,7 @@ static struct avm_page *page_new(struct avm *m, enum avm_frame_use use, uint32_t
 	/* Without a reference it is nobody's, and nobody changes a flag beside us. */
 	atomic_store_explicit(&page->flags, flags, memory_order_relaxed);
 	atomic_fetch_add_explicit(&m->frames_used, 1, memory_order_relaxed);
-	/* A stale reader that gets a reference from here on sees a page that is whole. */
+	/* A stale reader that gets a reference from here on sees a page that is whole (G-D). */
 	atomic_store_explicit(&page->refcount, 1, memory_order_release);
 	return page;
 }
@@ -94,6 +94,7 @@ struct avm_page *avm_page_pop(struct avm_list *list)
 	return page;
 }
 
+/* Acquire, if there is one (G-D). */
 bool avm_page_tryget(struct avm_page *page)
 {
 	return avm_ref_tryget(&page->refcount);
@@ -140,7 +141,8 @@ void avm_page_retire(struct avm *m, struct avm_page *page)
 
 void avm_page_put_one(struct avm *m, struct avm_page *page)
 {
-	uint32_t refs = atomic_fetch_sub_explicit(&page->refcount, 1, memory_order_release);
+	uint32_t refs =
+		atomic_fetch_sub_explicit(&page->refcount, 1, memory_order_release); /* G-E */
 
 	AVM_BUG_ON(m, refs < 2);
 }
@@ -157,7 +159,7 @@ void avm_page_put_refs(struct avm *m, struct avm_page *page, uint32_t n)
 	AVM_BUG_ON(m, refs < n);
 	if (refs > n)
 		return;
-	/* Everything the other holders did to the page comes before its end. */
+	/* Everything the other holders did to the page comes before its end (G-E). */
 	atomic_thread_fence(memory_order_acquire);
 	page_free(m, page);
 }

@@ -9,7 +9,7 @@
 #include "avm_port.h"
 #include "error.h"
 
-/* The list of regions is read without a lock: one store publishes a region that is complete. */
+/* The list of regions is read without a lock: one store publishes a region that is complete (G-N). */
 static inline struct avm_region *avm_regions(const struct avm *m)
 {
 	return atomic_load_explicit((struct avm_region *const _Atomic *)&m->regions,
@@ -96,7 +96,7 @@ AVM_ONE_STEP uint32_t avm_page_mapcount(const struct avm_page *page)
 	return atomic_load_explicit(&page->mapcount, memory_order_acquire);
 }
 
-/* Acquire: what was done through a pin, and the flags that say so, come before "none" (avm_unpin). */
+/* Acquire: what was done through a pin, and the flags that say so, come before "none" (avm_unpin, G-P). */
 AVM_ONE_STEP bool avm_page_pinned(const struct avm_page *page)
 {
 	return atomic_load_explicit(&page->pins, memory_order_acquire);

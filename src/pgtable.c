@@ -31,7 +31,8 @@ static struct avm_page *descriptor(struct avm *m, avm_pfn_t table)
 /* ---- finding ---------------------------------------------------------------------------------------- */
 
 /*
- * From the root towards the table of level `to`, as far as there are tables: the one reached, and its level.
+ * From the root towards the table of level `to`, as far as there are tables: the one reached, and its level. Each is whole
+ * once its entry can be seen (G-F).
  */
 static avm_pfn_t descend(const struct avm_mm *mm, avm_addr_t addr, unsigned to, unsigned *level)
 {
@@ -201,7 +202,7 @@ static int table_add(struct avm_mm *mm, avm_pfn_t parent, avm_addr_t addr, unsig
 	if (!lost) {
 		descriptor(m, parent)->u.table.used++;
 		atomic_fetch_add_explicit(&mm->tables, 1, memory_order_relaxed);
-		avm_arch_table_store(entry, avm_arch_table_make(table->pfn));
+		avm_arch_table_store(entry, avm_arch_table_make(table->pfn)); /* G-F */
 	}
 	avm_spin_unlock(m, &mm->page_table_lock, AVM_LOCK_PAGE_TABLE);
 

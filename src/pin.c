@@ -124,7 +124,7 @@ void avm_unpin(struct avm *m, struct avm_page **pages, uint64_t n, enum avm_unpi
 		struct avm_page *page = pages[i];
 		uint32_t pins;
 
-		/* First, as long as the pin keeps everybody from judging by it: what was written is wanted. */
+		/* First, as long as the pin keeps everybody from judging by it: what was written is wanted (G-P). */
 		if (how == AVM_UNPIN_DIRTY) {
 			avm_page_set(page, AVM_PG_DIRTY);
 			avm_page_clear(page, AVM_PG_LAZYFREE);

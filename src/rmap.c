@@ -337,7 +337,10 @@ bool avm_rmap_mkclean(struct avm *m, struct avm_page *page)
 	avm_assert_page_locked(m, page);
 	if (avm_rmap_begin(&w, m, page, AVM_RESOLVE_WAIT))
 		return false;
-	/* Private mappings are met too. Their entries for a page of a file are neither writable nor dirty. */
+	/*
+	 * Who is not mapped any more has no translation either (G-K). Private mappings are met too. Their entries for a page
+	 * of a file are neither writable nor dirty.
+	 */
 	while (avm_rmap_next(&w)) {
 		avm_pte_t pte = avm_ptc_get(&w.c);
 

@@ -15,7 +15,7 @@
 /* Does a walk from the page come to this address of the VMA? (V20, at the moment of mapping; gallery 10) */
 bool avm_rmap_placed(const struct avm_page *page, const struct avm_vma *vma, avm_addr_t addr);
 
-/* Release: whoever sees the count risen sees the mapping that was set before (R6, gallery 10). */
+/* Release: whoever sees the count risen sees the mapping that was set before (R6, gallery 10; G-A). */
 AVM_ONE_STEP void avm_rmap_raise(struct avm_page *page)
 {
 	atomic_fetch_add_explicit(&page->mapcount, 1, memory_order_release);
@@ -36,7 +36,7 @@ AVM_ONE_STEP void avm_rmap_add_anon(struct avm_page *page, uint64_t n, struct av
 	}
 }
 
-/* The same for one page that nobody but the caller knows: not a count to be raised, but the first. */
+/* The same for one page that nobody but the caller knows: not a count to be raised, but the first (G-A). */
 static inline void avm_rmap_add_new(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr)
 {
 	AVM_ASSERT(vma->mm->machine, !avm_page_mapcount(page) && avm_rmap_placed(page, vma, addr));
@@ -48,7 +48,7 @@ static inline void avm_rmap_add_new(struct avm_page *page, struct avm_vma *vma, 
 
 /*
  * The same at fork, for a page that the parent maps, with the reference of the child's entry: ends its being exclusive
- * (R5.6). => table locks of both entries.
+ * (R5.6). Release, too (G-A). => table locks of both entries.
  */
 static inline void avm_rmap_share_anon(struct avm_page *page)
 {

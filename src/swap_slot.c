@@ -39,7 +39,7 @@ void avm_swap_device_put(struct avm_swap_device *d)
 {
 	struct avm *m = d->machine;
 
-	/* The struct may go as soon as nobody uses it and the lock is free: the wake is under it. */
+	/* The struct may go as soon as nobody uses it and the lock is free: the wake is under it (G-J). */
 	avm_spin_lock(m, &m->swap_lock, AVM_LOCK_LEAF);
 	if (atomic_fetch_sub_explicit(&d->users, 1, memory_order_release) == 1 &&
 	    atomic_load_explicit(&d->closing, memory_order_relaxed))
@@ -87,13 +87,14 @@ int avm_swap_unregister(struct avm *m, struct avm_swap_device *d)
 			return -AVM_EINTR;
 		}
 	}
-	avm_spin_lock(m, &m->swap_lock, AVM_LOCK_LEAF); /* behind the last put */
+	avm_spin_lock(m, &m->swap_lock, AVM_LOCK_LEAF); /* behind the last put: G-J */
 	m->nr_swap--;
 	avm_spin_unlock(m, &m->swap_lock, AVM_LOCK_LEAF);
 	atomic_fetch_sub_explicit(&m->swap_slots, d->nr_slots, memory_order_relaxed);
 	return 0;
 }
 
+/* Before used() is asked (G-H). */
 bool avm_swap_close(struct avm_swap_device *d)
 {
 	return !atomic_exchange_explicit(&d->closing, true, memory_order_seq_cst);
@@ -132,7 +133,7 @@ static avm_noinline struct avm_swap_device *device_with_room(struct avm *m)
 
 /*
  * A free slot with one count, that of `page`. It is counted as used before we look whether the device is being closed;
- * swapoff closes it, and then looks whether one is used. One of the two sees the other.
+ * swapoff closes it, and then looks whether one is used. One of the two sees the other (G-H).
  */
 static bool take_slot(struct avm_swap_device *d, struct avm_page *page, uint32_t *slot)
 {
@@ -151,7 +152,7 @@ static bool take_slot(struct avm_swap_device *d, struct avm_page *page, uint32_t
 		s->count = 1;
 	}
 	avm_spin_unlock(d->machine, &d->lock, AVM_LOCK_LEAF);
-	/* Our last step on it, as in avm_slot_free(). */
+	/* Our last step on it, as in avm_slot_free() (G-I). */
 	if (!taken)
 		atomic_fetch_sub_explicit(&d->used, 1, memory_order_release);
 	return taken;
@@ -184,7 +185,7 @@ void avm_slot_free(struct avm_swap_device *d, uint32_t slot)
 	d->slots[slot].next = d->first_free;
 	d->first_free = slot;
 	avm_spin_unlock(m, &d->lock, AVM_LOCK_LEAF);
-	/* Our last step on the device: whoever finds no slot in use may take it away. */
+	/* Our last step on the device: whoever finds no slot in use may take it away (G-I). */
 	atomic_fetch_sub_explicit(&d->used, 1, memory_order_release);
 	atomic_fetch_sub_explicit(&m->swap_used, 1, memory_order_relaxed);
 }

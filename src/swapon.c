@@ -147,7 +147,7 @@ static bool make_room(struct avm *m, struct avm_swap_device *d, uint64_t *refuse
 	return avm_shrink(m, ROOM);
 }
 
-/* None: whoever freed the last one is done with the device. */
+/* None: whoever freed the last one is done with the device, and nobody takes one any more (G-H, G-I). */
 static uint32_t used(const struct avm_swap_device *d)
 {
 	return atomic_load_explicit(&d->used, memory_order_seq_cst);

@@ -90,7 +90,7 @@ int avm_file_truncate(struct avm_file *f, uint64_t size)
 					    (size_t)(edge & ~AVM_PAGE_MASK), AVM_PAGE_SIZE);
 		avm_page_put(f->machine, held);
 	}
-	/* From here on nobody brings in a page beyond the end. */
+	/* From here on nobody brings in a page beyond the end (G-R). */
 	avm_zap_file(f, first, UINT64_MAX, AVM_ZAP_ALL);
 	take_pages(f, first, UINT64_MAX, TAKE_ALL);
 	avm_zap_file(f, first, UINT64_MAX, AVM_ZAP_ALL);

@@ -32,11 +32,13 @@ static inline uint64_t avm_vma_node_end(const struct avm_vma_node *node, uint32_
 	return atomic_load_explicit(&node->end[i], memory_order_relaxed);
 }
 
+/* G-G */
 static inline void *avm_vma_node_slot(const struct avm_vma_node *node, uint32_t i)
 {
 	return atomic_load_explicit(&node->slot[i], memory_order_acquire);
 }
 
+/* G-G */
 static inline struct avm_vma_node *avm_vma_tree_root(const struct avm_vma_tree *tree)
 {
 	return atomic_load_explicit(&tree->root, memory_order_acquire);

@@ -23,6 +23,7 @@ enum {
 
 /* ---- nodes ------------------------------------------------------------------------------------- */
 
+/* G-G */
 static avm_small void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
 				  void *slot)
 {
@@ -180,6 +181,7 @@ static struct avm_vma_node *new_vnode(struct avm_vma_tree *tree, uint32_t level)
 	return node;
 }
 
+/* G-G */
 static void set_root(struct avm_vma_tree *tree, struct avm_vma_node *root, uint32_t height)
 {
 	atomic_store_explicit(&tree->root, root, memory_order_release);

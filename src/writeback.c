@@ -13,7 +13,7 @@
 
 int avm_writeback(struct avm_file *f, struct avm_page *page)
 {
-	avm_rmap_mkclean(f->machine, page);
+	avm_rmap_mkclean(f->machine, page); /* G-L: and then the flag, and then it is written */
 	return avm_writeback_unmapped(f, page);
 }
 

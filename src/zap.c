@@ -89,7 +89,7 @@ static void zap_table(struct zap *z, struct avm_ptc *c)
 	/*
 	 * Whoever writes a page of a file back cleans its entries first, and there is none any more: what an old
 	 * translation stored after that would be lost. He comes by this lock as long as the page is mapped; so first the
-	 * translations go, then the mapcounts fall, then the lock is dropped.
+	 * translations go, then the mapcounts fall, then the lock is dropped (G-K).
 	 */
 	if (z->dirty)
 		avm_gather_flush_tlb(z->g);
@@ -138,7 +138,7 @@ void avm_zap_file(struct avm_file *file, uint64_t first, uint64_t last, enum avm
 {
 	struct avm_vma *vma;
 
-	/* Cannot be given up half-way: what was cut off a file must be gone. */
+	/* Cannot be given up half-way: what was cut off a file must be gone. In the order of the tree: G-Q. */
 	avm_mappings_lock_read(file);
 	for (vma = avm_mappings_iter_first(&file->mappings, first, last); vma;
 	     vma = avm_mappings_iter_next(vma, first, last))
