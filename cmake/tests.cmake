@@ -6,6 +6,7 @@
 #	tests/DIR/test-*              a script; exit status 0 passes, 77 skips
 #	tests/cases/**/*.avm          run by `anonvm run`; see tests/scripts/run-case for the headers of a case
 #	tests/check/                  the same, with the core and the port of the checker
+#	tests/kernel/                 the same, with the drivers of the example kernel
 #	tests/port/*.c                the port's self-test, on the simulated machine
 
 if(PkgConfig_FOUND)
@@ -37,6 +38,8 @@ function(avm_test_target name source)
 			target_compile_options(${name} PRIVATE ${AVM_CHECK_FLAGS})
 		endif()
 		target_link_libraries(${name} PRIVATE avm_core_check avm_port_check)
+	elseif(source MATCHES "tests/kernel/")
+		target_link_libraries(${name} PRIVATE avm_kernel_drivers)
 	else()
 		target_link_libraries(${name} PRIVATE ${AVM_LIBRARIES})
 	endif()
