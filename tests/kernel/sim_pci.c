@@ -123,6 +123,7 @@ static bool decodes(const struct sim_function *f, uint64_t at, uint64_t *offset)
 
 static struct sim_function *owner(struct sim_pci *s, uint64_t at, uint64_t *offset)
 {
+	s->last_mmio = at;
 	for (unsigned i = 0; i < s->nr_functions; i++) {
 		if (decodes(&s->functions[i], at, offset))
 			return &s->functions[i];

@@ -65,6 +65,7 @@ struct sim_pci {
 	unsigned nr_pages; /* taken */
 	unsigned pages_left;
 
+	uint64_t last_mmio; /* the address that was accessed last */
 	uint64_t now;
 	void (*on_wait)(struct sim_pci *s);
 
