@@ -4,6 +4,7 @@
 
 #include "apic.h"
 #include "cpu.h"
+#include "devices.h"
 #include "panic.h"
 #include "process.h"
 #include "spinlock.h"
@@ -123,6 +124,7 @@ void interrupt(struct interrupt_frame *f)
 		syscall(f);
 	} else if (f->vector == VECTOR_TIMER) {
 		apic_end_of_interrupt();
+		devices_tick();
 		thread_tick();
 	} else if (f->vector == VECTOR_SHOOT_DOWN) {
 		apic_end_of_interrupt();

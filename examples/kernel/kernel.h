@@ -11,6 +11,7 @@
 #include "pool.h"
 
 #define MAX_PROGRAMS 16
+#define NO_BUS 256
 
 struct program;
 struct store;
@@ -21,6 +22,7 @@ struct options {
 	uint64_t swap; /* memory set aside to swap to; 0: none */
 	uint64_t objects; /* memory of the kernel's own; 0: an eighth */
 	uint64_t cpus; /* CPUs to wait for; 0: one */
+	uint64_t no_msi; /* number of a PCI bus that is flagged so; NO_BUS: none */
 };
 
 struct kernel {

@@ -6,6 +6,7 @@
 #include "../../tests/port/selftest.h"
 #include "apic.h"
 #include "avm_arch.h"
+#include "devices.h"
 #include "glue.h"
 #include "interrupt.h"
 #include "multiboot.h"
@@ -42,9 +43,13 @@ static void start_core(void)
 		panic("the core does not start");
 }
 
+/* To memory that was set aside, or to a disk. */
 static void start_swap(void)
 {
 	struct store *s = kernel.swap;
+
+	if (!s)
+		s = kernel.swap = devices_swap(&kernel.swap_slots);
 
 	if (s && avm_swap_add(&kernel.machine, &kernel.swap_device, kernel.swap_slots,
 			      (uint32_t)s->slots, 0, s))
@@ -114,12 +119,15 @@ static void run_programs(void *unused)
 	(void)unused;
 	report(!avm_selftest(&kernel.machine), "the self-test of the port");
 	print("# %u CPUs\n", smp_start((unsigned)kernel.options.cpus));
+	devices_start();
+	devices_check(report);
 	start_swap();
 	for (unsigned i = 0; i < kernel.nr_programs; i++)
 		run_program(&kernel.programs[i], multiboot_arguments(i));
 	if (kernel.swap)
 		report(!avm_swap_remove(&kernel.machine, &kernel.swap_device),
 		       "swap is given back");
+	devices_stop();
 	report(!avm_fini(&kernel.machine) && kernel.frames.nr_free == kernel.frames.count,
 	       "the core ends, and every frame is free");
 	print("1..%u\n", checks);

@@ -157,7 +157,8 @@ static void read_options(const struct info *info)
 	kernel.options = (struct options){ .frames = option(line, "frames", 0) * KIB,
 					   .swap = option(line, "swap", 0) * KIB,
 					   .objects = option(line, "objects", 0) * KIB,
-					   .cpus = option(line, "cpus", 1) };
+					   .cpus = option(line, "cpus", 1),
+					   .no_msi = option(line, "no_msi", NO_BUS) };
 }
 
 /* What is left becomes the two pools. A frame costs a page, its descriptor, and a byte in the pool. */

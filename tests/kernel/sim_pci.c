@@ -239,10 +239,11 @@ static uint64_t microseconds(void *context)
 	return s->now++;
 }
 
-static void wait_(void *context)
+static void wait_(void *context, bool interrupt_comes)
 {
 	struct sim_pci *s = context;
 
+	(void)interrupt_comes;
 	s->now += 1000;
 	if (s->on_wait)
 		s->on_wait(s);

@@ -71,7 +71,7 @@ int edu_interrupt(struct edu *e, uint32_t cause)
 	while (e->interrupts == before) {
 		if (p->microseconds(p->context) > end)
 			return -AVM_EIO;
-		p->wait(p->context);
+		p->wait(p->context, e->dev->irq);
 	}
 	return 0;
 }
@@ -86,7 +86,7 @@ int edu_factorial(struct edu *e, uint32_t n, uint32_t *result)
 	while (mmio_read(&e->registers, EDU_STATUS, 4) & EDU_STATUS_BUSY) {
 		if (p->microseconds(p->context) > end)
 			return -AVM_EIO;
-		p->wait(p->context);
+		p->wait(p->context, e->dev->irq);
 	}
 	*result = mmio_read(&e->registers, EDU_FACTORIAL, 4);
 	return 0;

@@ -54,8 +54,11 @@ struct platform {
 	/* Since boot. */
 	uint64_t (*microseconds)(void *context);
 
-	/* Until the next interrupt, or a little while: a wake-up that was missed costs no more than that. */
-	void (*wait)(void *context);
+	/*
+	 * For a little while: at most until an interrupt of a device's has come, where one is to come. A wake-up that was
+	 * missed costs no more than that while. Who has a lock around the drivers may give it up meanwhile.
+	 */
+	void (*wait)(void *context, bool interrupt_comes);
 
 	/* One line, without a newline. */
 	void (*log)(void *context, const char *line);

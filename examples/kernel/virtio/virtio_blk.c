@@ -220,7 +220,7 @@ int vblk_wait(struct vblk *b, int request)
 		if (p->microseconds(p->context) > patience)
 			give_up(b, "does not answer");
 		else
-			p->wait(p->context);
+			p->wait(p->context, b->virtio.dev->irq);
 	}
 	r->state = VBLK_FREE;
 	return r->err;

@@ -2,8 +2,8 @@
 /*
  * virtio_blk.h - a disk (virtio 1.x, 5.2).
  *
- * For one CPU, and never from an interrupt handler, which only counts. Several requests may be under way: a start, and a
- * wait for each, in any order.
+ * Several requests may be under way: a start, and a wait for each, in any order. With several threads or CPUs the kernel
+ * has one lock around all of it, which its wait() gives up; the interrupt handler needs none, it only counts.
  */
 #ifndef VIRTIO_BLK_H
 #define VIRTIO_BLK_H

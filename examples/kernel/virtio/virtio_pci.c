@@ -130,7 +130,7 @@ static int reset(const struct virtio_dev *v)
 			pci_fault(v->dev, "virtio: it does not reset");
 			return -AVM_EIO;
 		}
-		p->wait(p->context);
+		p->wait(p->context, false);
 	}
 	return 0;
 }
