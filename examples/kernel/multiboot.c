@@ -109,6 +109,11 @@ const char *multiboot_arguments(unsigned n)
 	return lines[n];
 }
 
+uint64_t multiboot_number(unsigned n, const char *name, uint64_t fallback)
+{
+	return option(lines[n], name, fallback);
+}
+
 /* ---- memory ---------------------------------------------------------------------------------------- */
 
 /* The largest run of free memory that the direct map covers. */

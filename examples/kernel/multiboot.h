@@ -11,6 +11,9 @@ void multiboot_read(uint32_t info);
 /* Arguments of the n-th program. */
 const char *multiboot_arguments(unsigned n);
 
+/* What stands behind `name=` among them. */
+uint64_t multiboot_number(unsigned n, const char *name, uint64_t fallback);
+
 /* Memory that was free when the pools were made; for whole pages at boot, never given back. */
 void *boot_alloc(uint64_t bytes);
 
