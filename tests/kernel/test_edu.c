@@ -16,6 +16,7 @@ static struct {
 	unsigned busy; /* waits that are left */
 	unsigned raised, sent;
 	bool mute; /* raises nothing */
+	bool wrong; /* does not read as the complement of what was written */
 } dev;
 
 static void raise_irq(uint32_t cause)
@@ -34,7 +35,7 @@ static uint32_t edu_read(struct sim_function *f, uint64_t offset, unsigned size)
 	case 0x00:
 		return dev.id;
 	case 0x04:
-		return ~dev.live;
+		return dev.wrong ? dev.live ^ 1 : ~dev.live;
 	case 0x08:
 		return dev.result;
 	case 0x20:
@@ -174,6 +175,10 @@ static void something_else_with_its_number_is_not_taken(void **state)
 	assert_int_equal(bind(), 0);
 	assert_logged(&sim, "edu: it is not one");
 	assert_null(edu.dev);
+	dev.id = 0x010000ed;
+	dev.wrong = true;
+	assert_int_equal(bind(), 0);
+	assert_int_equal(sim_count(&sim, "edu: it is not one"), 2);
 	sim_bar(function, 0, 0, 0x100000);
 	assert_int_equal(bind(), 0);
 	assert_logged(&sim, "edu: its registers cannot be had");
@@ -186,6 +191,8 @@ static void of_two_the_first_is_taken(void **state)
 	(void)state;
 	second = sim_add(&sim, 0, PCI_DEVFN(5, 0), PCI_VENDOR_QEMU, QEMU_EDU, 0x00ff00);
 	sim_bar(second, 0, 0xfeb00000, 0x100000);
+	second->mmio_read = edu_read;
+	second->mmio_write = edu_write;
 	assert_int_equal(bind(), 1);
 	assert_int_equal(edu.dev->devfn, PCI_DEVFN(4, 0));
 	assert_null(sim_found(&sim, 0, PCI_DEVFN(5, 0))->driver);

@@ -217,6 +217,18 @@ static void an_address_that_does_not_stay_is_refused(void **state)
 	assert_refused(0, 0, "it does not keep its address");
 }
 
+static void nor_does_half_of_one_that_does_not(void **state)
+{
+	struct sim_function *f = add(0);
+
+	(void)state;
+	sim_bar64(f, 0, 0xfeb00000, 0x1000);
+	f->read = forgetful;
+	f->written = remember;
+	scan();
+	assert_refused(0, 0, "it does not keep its address");
+}
+
 static void of_two_that_overlap_the_first_stays(void **state)
 {
 	(void)state;
@@ -351,6 +363,10 @@ static void a_window_is_not_left(void **state)
 	assert_int_equal(mmio_read(&m, 6, 1), UINT32_MAX);
 	assert_int_equal(mmio_read(&m, UINT64_MAX, 1), UINT32_MAX);
 	mmio_write(&m, 6, 2, 0);
+	m.size = 2;
+	assert_int_equal(mmio_read(&m, 0, 4), UINT32_MAX); /* larger than the window */
+	assert_logged(&sim, "lie outside a window of 2");
+	m.size = 6;
 	mmio_write(&m, UINT64_MAX - 3, 4, 0);
 	assert_int_equal(read_at, 0);
 	assert_int_equal(sim_count(&sim, "lie outside a window of 6"), 6);
@@ -385,6 +401,7 @@ int main(void)
 		TEST(a_64_bit_bar_without_an_upper_half_is_refused),
 		TEST(an_unknown_type_is_refused),
 		TEST(an_address_that_does_not_stay_is_refused),
+		TEST(nor_does_half_of_one_that_does_not),
 		TEST(of_two_that_overlap_the_first_stays),
 		TEST(the_bars_of_a_device_may_not_overlap_either),
 		TEST(all_of_memory_overlaps_everything),

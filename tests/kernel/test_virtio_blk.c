@@ -83,6 +83,8 @@ static void what_was_written_is_read(void **state)
 	assert_int_equal(blk.nr_writes, 128);
 	assert_int_equal(blk.nr_errors, 0);
 	assert_int_equal(disk.nr_outside, 0);
+	/* Of what is offered, what is known. */
+	assert_int_equal(disk.agreed, 1ull << 32 | 1ull << 9);
 }
 
 static void each_request_is_a_message(void **state)
@@ -149,6 +151,30 @@ static void too_many_requests_are_told_to_come_back(void **state)
 	for (unsigned i = 0; i < VBLK_REQUESTS; i++)
 		assert_int_equal(vblk_wait(&blk, requests[i]), 0);
 	assert_int_equal(vblk_rw(&blk, VBLK_WRITE, 0, buffer.address, 512), 0);
+}
+
+static int under_way[VBLK_REQUESTS];
+static unsigned nr_under_way;
+
+/* Somebody else's turn: he takes one of his. */
+static void others_wait(struct sim_pci *s)
+{
+	s->on_wait = NULL;
+	assert_int_equal(vblk_wait(&blk, under_way[--nr_under_way]), 0);
+	s->on_wait = nr_under_way ? others_wait : NULL;
+}
+
+static void a_slot_waits_until_the_table_has_room(void **state)
+{
+	(void)state;
+	assert_true(bind());
+	for (nr_under_way = 0; nr_under_way < VBLK_REQUESTS; nr_under_way++)
+		under_way[nr_under_way] = vblk_start(&blk, VBLK_READ, 0, buffer.address, 512);
+	sim.on_wait = others_wait;
+	assert_int_equal(vswap_write(&blk, 3, buffer.address), 0);
+	assert_int_equal(nr_under_way, VBLK_REQUESTS - 1);
+	while (nr_under_way)
+		others_wait(&sim);
 }
 
 static void a_small_queue_is_full_before_the_table_is(void **state)
@@ -432,13 +458,13 @@ static void windows_lie_in_bars_and_are_large_enough(void **state)
 	}
 }
 
-/* The last capability, at the end of the space, is too short to say where its window is. */
+/* The first capability, at the end of the space, is too short to say where its window is. */
 static void a_window_of_which_half_is_told_is_none(void **state)
 {
 	(void)state;
-	sim_set(disk.f, 0x79, 1, 0xf4);
-	sim_cap(disk.f, 0xf4, PCI_CAP_VENDOR, 0);
-	sim_set(disk.f, 0xf6, 2, 0x0210);
+	sim_set(disk.f, PCI_CAPS, 1, 0xf4);
+	sim_cap(disk.f, 0xf4, PCI_CAP_VENDOR, 0x40);
+	sim_set(disk.f, 0xf6, 2, 0x0214);
 	assert_true(bind());
 }
 
@@ -466,6 +492,7 @@ int main(void)
 		TEST(without_messages_it_is_polled),
 		TEST(several_requests_are_under_way_and_come_back_in_any_order),
 		TEST(too_many_requests_are_told_to_come_back),
+		TEST(a_slot_waits_until_the_table_has_room),
 		TEST(a_small_queue_is_full_before_the_table_is),
 		TEST(a_request_lies_on_the_disk),
 		TEST(without_a_disk_everything_says_so),

@@ -159,8 +159,6 @@ static int check(const struct vblk *b, enum vblk_op op, uint64_t sector, uint32_
 
 	if (!b->virtio.dev)
 		return -AVM_ENODEV;
-	if (!b->ready)
-		return -AVM_EIO;
 	if (op == VBLK_FLUSH)
 		return b->may_flush ? 0 : -AVM_EOPNOTSUPP;
 	if (!n || len % VBLK_SECTOR || n > b->sectors || sector > b->sectors - n)
