@@ -10,6 +10,8 @@
 #define CONTAINER(pointer, type, member) \
 	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
+#define STACK_LIMIT (8ull << 20)
+
 static struct spinlock lock; /* covers the family of each process */
 static struct process the_kernel = { .name = "kernel" };
 static _Atomic int last_pid;
@@ -36,9 +38,17 @@ static void mm_released(struct avm_mm *mm)
 	put(CONTAINER(mm, struct process, mm));
 }
 
+/* Without a limit, every address below the stack would be one that it may grow to. A child has its parent's limits. */
 static struct avm_mm_config mm_config(struct process *p)
 {
-	return (struct avm_mm_config){ .context = &p->space, .release = mm_released };
+	static struct avm_limits limits = { .address_space = AVM_NO_LIMIT,
+					    .data = AVM_NO_LIMIT,
+					    .stack = STACK_LIMIT,
+					    .locked = AVM_NO_LIMIT };
+
+	return (struct avm_mm_config){ .context = &p->space,
+				       .release = mm_released,
+				       .limits = &limits };
 }
 
 /* What a process was doing when it came into the kernel: the top of its stack there. */

@@ -39,8 +39,7 @@ static void mappings(void)
 
 static void family(void)
 {
-	char *shared = (char *)system_call(SYS_MMAP, 0, PAGE, AVM_PROT_READ | AVM_PROT_WRITE,
-					   AVM_MAP_SHARED | AVM_MAP_ANONYMOUS, 0);
+	char *shared = map_shared(PAGE);
 	char *own = map(PAGE);
 	int self = getpid(), child, status = -1;
 

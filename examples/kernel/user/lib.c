@@ -44,13 +44,23 @@ char *brk(char *end)
 	return (char *)system_call(SYS_BRK, (long)end, 0, 0, 0, 0);
 }
 
-char *map(size_t bytes)
+static long map_memory(size_t bytes, long kind)
 {
 	long addr = system_call(SYS_MMAP, 0, (long)bytes, AVM_PROT_READ | AVM_PROT_WRITE,
-				AVM_MAP_PRIVATE | AVM_MAP_ANONYMOUS, 0);
+				kind | AVM_MAP_ANONYMOUS, 0);
 
 	CHECK(addr > 0);
-	return (char *)addr;
+	return addr;
+}
+
+char *map(size_t bytes)
+{
+	return (char *)map_memory(bytes, AVM_MAP_PRIVATE);
+}
+
+void *map_shared(size_t bytes)
+{
+	return (void *)map_memory(bytes, AVM_MAP_SHARED);
 }
 
 void unmap(char *addr, size_t bytes)

@@ -27,6 +27,9 @@ char *brk(char *end);
 char *map(size_t bytes);
 void unmap(char *addr, size_t bytes);
 
+/* Memory that parent and children see the same, zeroed. */
+void *map_shared(size_t bytes);
+
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The n-th number in the arguments, or `fallback`. */
