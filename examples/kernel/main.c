@@ -84,6 +84,23 @@ static void verify(void)
 	world_go();
 }
 
+/*
+ * A page of a process that ends while reclaim works on it stays in the swap cache: nobody's, until reclaim comes again
+ * (R10). With one CPU there is no such moment.
+ */
+static bool all_given_back(uint64_t free)
+{
+	struct avm_stats s;
+
+	avm_stats(&kernel.machine, &s);
+	if (s.swap_used && atomic_load(&nr_cpus) > 1)
+		(void)avm_shrink_all(&kernel.machine);
+	avm_stats(&kernel.machine, &s);
+	print("# frames free: %lu, before: %lu; slots in use: %lu\n", kernel.frames.nr_free, free,
+	      s.swap_used);
+	return kernel.frames.nr_free == free && !s.swap_used;
+}
+
 static void run_program(struct program *p, const char *arguments)
 {
 	uint64_t free = kernel.frames.nr_free;
@@ -105,8 +122,7 @@ static void run_program(struct program *p, const char *arguments)
 	      after.events[AVM_EV_SWAP_IN] - before.events[AVM_EV_SWAP_IN]);
 	report(!status, p->name);
 	verify();
-	report(kernel.frames.nr_free == free && !after.swap_used,
-	       "as many frames and slots are free as before");
+	report(all_given_back(free), "as many frames and slots are free as before");
 }
 
 static void run_programs(void *unused)
