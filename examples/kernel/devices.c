@@ -319,6 +319,11 @@ void devices_check(void (*report)(bool passed, const char *what))
 	leave();
 }
 
+bool devices_have_disk(void)
+{
+	return disk.virtio.dev;
+}
+
 void devices_stop(void)
 {
 	enter();

@@ -15,6 +15,8 @@ void devices_start(void);
 /* Messages and factorials of an edu device, where there is one. */
 void devices_check(void (*report)(bool passed, const char *what));
 
+bool devices_have_disk(void);
+
 /* The disk as a store of pages, and the core's array for it; NULL: there is none, or it will not do. */
 struct store *devices_swap(struct avm_swap_slot **slots);
 

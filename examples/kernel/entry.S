@@ -13,7 +13,11 @@ interrupt_entries:
 	vector = 0
 	.rept 256
 	.balign 16
-	.if (vector > 31) || !((HAS_ERROR_CODE >> vector) & 1)
+	has_error = 0
+	.if vector < 32
+	has_error = (HAS_ERROR_CODE >> vector) & 1
+	.endif
+	.if !has_error
 	push	$0
 	.endif
 	push	$vector

@@ -89,6 +89,23 @@ static void verify(void)
 	world_go();
 }
 
+/*
+ * A page of a process that ends while reclaim works on it stays in the swap cache: nobody's, until reclaim comes again
+ * (R10). With one CPU, and nothing to wait for but memory, there is no such moment.
+ */
+static bool all_given_back(uint64_t free)
+{
+	struct avm_stats s;
+
+	avm_stats(&kernel.machine, &s);
+	if (s.swap_used && (atomic_load(&nr_cpus) > 1 || devices_have_disk()))
+		(void)avm_shrink_all(&kernel.machine);
+	avm_stats(&kernel.machine, &s);
+	print("# frames free: %lu, before: %lu; slots in use: %lu\n", kernel.frames.nr_free, free,
+	      s.swap_used);
+	return kernel.frames.nr_free == free && !s.swap_used;
+}
+
 /* It is to end with this status: that of a program whose disk fails is a signal. */
 static void run_program(struct program *p, const char *arguments, int wanted)
 {
@@ -111,8 +128,7 @@ static void run_program(struct program *p, const char *arguments, int wanted)
 	      after.events[AVM_EV_SWAP_IN] - before.events[AVM_EV_SWAP_IN]);
 	report(status == wanted, p->name);
 	verify();
-	report(kernel.frames.nr_free == free && !after.swap_used,
-	       "as many frames and slots are free as before");
+	report(all_given_back(free), "as many frames and slots are free as before");
 }
 
 static void run_programs(void *unused)

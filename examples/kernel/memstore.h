@@ -3,7 +3,7 @@
 #ifndef KERNEL_MEMSTORE_H
 #define KERNEL_MEMSTORE_H
 
-#include "glue.h"
+#include "store.h"
 
 /* At boot, once. */
 struct store *memstore_init(uint64_t slots);

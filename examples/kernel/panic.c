@@ -20,15 +20,16 @@ _Atomic bool panicking;
 
 /* ---- the kernel ----------------------------------------------------------------------------------- */
 
+static bool is_text(uint64_t addr)
+{
+	return addr >= (uint64_t)(uintptr_t)text_start && addr < (uint64_t)(uintptr_t)text_end;
+}
+
 static void print_place(uint64_t addr)
 {
-	const char *name;
 	uint64_t offset;
+	const char *name = is_text(addr) ? symbol_name(addr, &offset) : NULL;
 
-	if (addr < (uint64_t)(uintptr_t)text_start || addr >= (uint64_t)(uintptr_t)text_end)
-		name = NULL;
-	else
-		name = symbol_name(addr, &offset);
 	if (name)
 		print("  %016lx  %s+0x%lx\n", addr, name, offset);
 	else
@@ -48,6 +49,13 @@ static void print_back_trace(uint64_t frame)
 			return;
 		frame = at[0];
 	}
+}
+
+/* A function that calls no other has no frame: what is on top of the stack is then where it was called from. */
+static void print_caller_of_leaf(uint64_t stack)
+{
+	if (stack >= DIRECT_MAP && !(stack & 7) && is_text(*(const uint64_t *)(uintptr_t)stack))
+		print_place(*(const uint64_t *)(uintptr_t)stack);
 }
 
 static void print_registers(const struct interrupt_frame *f)
@@ -164,6 +172,7 @@ _Noreturn void panic_at(const struct interrupt_frame *f, const char *why)
 	print_registers(f);
 	print("back trace:\n");
 	print_place(f->rip);
+	print_caller_of_leaf(f->rsp);
 	print_back_trace(f->rbp);
 	if (f->vector == VECTOR_PAGE_FAULT) {
 		print("address %lx, %s:\n", addr, f->error & FAULT_WRITE ? "written" : "read");

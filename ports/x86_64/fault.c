@@ -9,18 +9,15 @@
 #include "glue.h"
 #include "interrupt.h"
 
-static enum avm_access access_of(uint64_t error)
-{
-	if (error & FAULT_FETCH)
-		return AVM_ACCESS_EXEC;
-	return error & FAULT_WRITE ? AVM_ACCESS_WRITE : AVM_ACCESS_READ;
-}
-
 /*
  * Whatever was done, the instruction runs again: it finds a translation, or faults again (RETRY asks for no
  * more). The address is checked by the core: there is no VMA in the kernel's half.
  */
 unsigned page_fault(struct avm_mm *mm, uint64_t addr, uint64_t error, void *regs)
 {
-	return avm_fault(mm, addr, access_of(error), regs) & AVM_FAULT_ERROR;
+	enum avm_access access = error & FAULT_WRITE ? AVM_ACCESS_WRITE : AVM_ACCESS_READ;
+
+	if (error & FAULT_FETCH)
+		access = AVM_ACCESS_EXEC;
+	return avm_fault(mm, addr, access, regs) & AVM_FAULT_ERROR;
 }

@@ -14,6 +14,7 @@
 #include "panic.h" /* panic() */
 #include "pool.h" /* aligned physical memory */
 #include "spinlock.h"
+#include "store.h" /* pages on a disk */
 #include "thread.h" /* thread_sleep(), thread_wake() */
 
 /* What the glue keeps for each address space: mm->context. NULL: one that no CPU ever loads. */
@@ -37,13 +38,5 @@ void grace_poll(void);
 
 /* A page fault of a user, with the error code of the CPU. 0: go on where it was; else bits of AVM_FAULT_ERROR. */
 unsigned page_fault(struct avm_mm *mm, uint64_t addr, uint64_t error, void *regs);
-
-/* Pages on a disk, or wherever; d->context of a swap device. Each function: 0 or a negative errno, may sleep. */
-struct store {
-	int (*write)(struct store *s, uint64_t slot, const void *page);
-	int (*read)(struct store *s, uint64_t slot, void *page);
-	void (*discard)(struct store *s, uint64_t slot); /* must not sleep; NULL: nothing to do */
-	uint64_t slots;
-};
 
 #endif

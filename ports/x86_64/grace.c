@@ -38,7 +38,6 @@ void avm_port_defer(struct avm *m, struct avm_deferred *d)
 {
 	uintptr_t flags = spin_lock(&lock);
 
-	(void)m;
 	d->next = coming;
 	coming = d;
 	if (!waiting)

@@ -15,7 +15,6 @@ avm_pfn_t avm_port_frame_alloc(struct avm *m, enum avm_frame_use use)
 {
 	uint64_t page = pool_alloc(&kernel_of(m)->frames, 0);
 
-	(void)use;
 	return page == POOL_NONE ? AVM_PFN_NONE : page;
 }
 
@@ -26,7 +25,6 @@ void avm_port_frame_free(struct avm *m, avm_pfn_t pfn)
 
 void *avm_port_frame_ptr(struct avm *m, avm_pfn_t pfn)
 {
-	(void)m;
 	return direct_map(pfn << AVM_PAGE_SHIFT);
 }
 
@@ -56,8 +54,6 @@ int avm_port_root_init(struct avm *m, struct avm_mm *mm, void *root)
 {
 	avm_pte_t *entries = root;
 
-	(void)m;
-	(void)mm;
 	for (unsigned i = AVM_TABLE_ENTRIES / 2; i < AVM_TABLE_ENTRIES; i++)
 		entries[i] = kernel_root[i];
 	return 0;
@@ -66,18 +62,10 @@ int avm_port_root_init(struct avm *m, struct avm_mm *mm, void *root)
 /* Information as it stands: the self-test speaks TAP. */
 void avm_port_log(struct avm *m, enum avm_log_level level, const char *line)
 {
-	static const char *const prefix[] = {
-		[AVM_LOG_ERROR] = "error: ",
-		[AVM_LOG_WARN] = "warning: ",
-		[AVM_LOG_INFO] = "",
-	};
-
-	(void)m;
-	print("%s%s\n", prefix[level], line);
+	print("%s%s\n", level == AVM_LOG_INFO ? "" : "core: ", line);
 }
 
 _Noreturn void avm_port_panic(struct avm *m, const char *why)
 {
-	(void)m;
 	panic(why);
 }

@@ -10,21 +10,18 @@
 
 unsigned avm_port_cpu_id(struct avm *m)
 {
-	(void)m;
 	return cpu_id();
 }
 
 /* A read section of RCU is this pair: while interrupts are off, this CPU has no moment of rest (grace.c). */
 uintptr_t avm_port_irq_save(struct avm *m)
 {
-	(void)m;
 	return irq_save();
 }
 
 /* The outermost one ends a read section, and is a moment of rest itself. */
 void avm_port_irq_restore(struct avm *m, uintptr_t saved)
 {
-	(void)m;
 	if (!(saved & RFLAGS_IF))
 		return;
 	atomic_fetch_add(&this_cpu()->quiescent, 1);
@@ -35,13 +32,11 @@ void avm_port_irq_restore(struct avm *m, uintptr_t saved)
 /* Nobody kills a thread that waits for a lock: no wait is ever given up. */
 int avm_port_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value)
 {
-	(void)m;
 	thread_sleep(word, value);
 	return 0;
 }
 
 void avm_port_wake(struct avm *m, _Atomic uint32_t *word)
 {
-	(void)m;
 	thread_wake(word);
 }

@@ -26,7 +26,6 @@ void avm_port_swap_discard(struct avm *m, struct avm_swap_device *d, uint32_t sl
 {
 	struct store *s = d->context;
 
-	(void)m;
 	if (s->discard)
 		s->discard(s, slot);
 }
@@ -34,15 +33,12 @@ void avm_port_swap_discard(struct avm *m, struct avm_swap_device *d, uint32_t sl
 /* Who asked gets -ENOMEM or AVM_FAULT_OOM, and dies of it in this kernel. Another one would end oom->largest. */
 void avm_port_oom(struct avm *m, const struct avm_oom *oom)
 {
-	(void)m;
-	print("out of memory: mm %lu asked, mm %lu has most; %lu of %lu pages of swap are free\n",
-	      oom->mm ? oom->mm->id : 0, oom->largest ? oom->largest->id : 0, oom->swap_free,
-	      oom->swap_total);
+	print("out of memory: mm %lu; %lu of %lu pages of swap are free\n",
+	      oom->mm ? oom->mm->id : 0, oom->swap_free, oom->swap_total);
 }
 
 /* The process will be told when it touches the page: that fault is a SIGBUS. */
 void avm_port_poisoned(struct avm *m, struct avm_mm *mm, avm_addr_t addr)
 {
-	(void)m;
 	print("a frame has gone bad: mm %lu loses the page at %lx\n", mm->id, addr);
 }

@@ -74,7 +74,6 @@ void avm_port_tlb_flush(struct avm *m, struct avm_mm *mm, avm_addr_t start, avm_
 	struct space *space = space_of(mm);
 	uint64_t cpus_of, self = 1ull << cpu_id();
 
-	(void)m;
 	if (!space)
 		return;
 	atomic_thread_fence(memory_order_seq_cst);
