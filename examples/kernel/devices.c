@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-#include "apic.h"
 #include "avm_arch.h"
+#include "clock.h"
 #include "edu.h"
 #include "gfx.h"
 #include "glue.h"
@@ -41,7 +41,6 @@ static struct gfx gfx;
 static struct vblk disk;
 static struct vector vectors[NR_VECTORS];
 
-static _Atomic uint64_t ticks;
 static _Atomic uint32_t events; /* interrupts and ticks: who waits for one sleeps on it */
 static struct spinlock lock; /* covers the drivers */
 static uintptr_t lock_flags; /* of whoever has it */
@@ -70,14 +69,14 @@ void devices_tick(void)
 {
 	if (cpu_id())
 		return;
-	atomic_fetch_add(&ticks, 1);
+	clock_tick();
 	happened();
 }
 
 static uint64_t microseconds(void *context)
 {
 	(void)context;
-	return atomic_load(&ticks) * (1000000 / TICKS_PER_SECOND);
+	return clock_us();
 }
 
 /* An interrupt that comes after the lock was given up has changed the word: no sleep. */
@@ -283,6 +282,7 @@ static void flag_bus(unsigned number)
 
 void devices_start(void)
 {
+	clock_start();
 	enter();
 	if (pci_scan(&pci, &platform) > 0) {
 		flag_bus((unsigned)kernel.options.no_msi);
