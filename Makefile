@@ -58,6 +58,7 @@ coverage:
 freestanding:
 	@scripts/setup freestanding
 	@scripts/check-freestanding --build-dir build/freestanding
+	@scripts/check-freestanding --build-dir build/freestanding-x86_64 --arch arch/x86_64 >/dev/null
 
 format format-check tidy cppcheck:
 	@scripts/setup lint

@@ -5,12 +5,12 @@
 
 #include <stddef.h>
 
-#include "format.h"
+#include "printf.h"
 
 void console_init(void);
 void console_write(const char *text, size_t len);
 
-/* printf() of what format.h knows; one call is not mixed with another CPU's. */
+/* printf() of what printf.h knows; one call is not mixed with another CPU's. */
 void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A machine that panics does not wait for whoever has the console. */

@@ -2,7 +2,7 @@
 /* lib.c - see user.h. */
 #include <stdarg.h>
 
-#include "format.h"
+#include "printf.h"
 #include "user.h"
 
 /* ---- system calls ---------------------------------------------------------------------------------- */

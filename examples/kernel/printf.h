@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* format.h - the little of printf() that a kernel and its programs need: %s %c %d %u %x %p %%, width, 0, -, l. */
-#ifndef KERNEL_FORMAT_H
-#define KERNEL_FORMAT_H
+/* printf.h - the little of printf() that a kernel and its programs need: %s %c %d %u %x %p %%, width, 0, -, l. */
+#ifndef KERNEL_PRINTF_H
+#define KERNEL_PRINTF_H
 
 #include <stdarg.h>
 

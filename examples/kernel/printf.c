@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* format.c - see format.h. The kernel and the user programs have a copy each. */
-#include "format.h"
+/* printf.c - see printf.h. The kernel and the user programs have a copy each. */
+#include "printf.h"
 
 #include <stdbool.h>
 #include <stddef.h>
