@@ -88,7 +88,6 @@ static uint32_t measure(void)
 
 void apic_init(void)
 {
-
 	silence_old_controllers();
 	*reg(APIC_SPURIOUS) = APIC_ON | VECTOR_SPURIOUS;
 	*reg(APIC_TIMER_DIVIDE) = DIVIDE_BY_16;
