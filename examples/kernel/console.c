@@ -24,14 +24,19 @@ void console_init(void)
 	outb(COM1 + 2, 0x07); /* queues on, empty */
 }
 
+static void put_byte(uint8_t c)
+{
+	while (!(inb(LINE_STATUS) & TRANSMIT_EMPTY))
+		cpu_relax();
+	outb(COM1, c);
+}
+
 static void put(void *context, char c)
 {
 	(void)context;
 	if (c == '\n')
-		put(NULL, '\r');
-	while (!(inb(LINE_STATUS) & TRANSMIT_EMPTY))
-		cpu_relax();
-	outb(COM1, (uint8_t)c);
+		put_byte('\r');
+	put_byte((uint8_t)c);
 }
 
 void console_write(const char *text, size_t len)

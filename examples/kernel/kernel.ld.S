@@ -30,5 +30,4 @@ SECTIONS
 	.bss : AT(ADDR(.bss) - KERNEL_BASE) { *(.bss .bss.* COMMON) }
 	. = ALIGN(4096);
 	kernel_end = .;
-	/DISCARD/ : { *(.comment) *(.note.*) *(.eh_frame) }
 }

@@ -10,14 +10,12 @@
 
 #include <stdatomic.h>
 
+#include "avm_port.h" /* tlb_poll() */
 #include "cpu.h"
 
 struct spinlock {
 	_Atomic unsigned taken;
 };
-
-/* ports/x86_64/tlb.c: carries out a shoot-down that this CPU has been asked for. */
-void tlb_poll(void);
 
 /* Returns what unlock needs. */
 static inline uintptr_t spin_lock(struct spinlock *l)

@@ -20,7 +20,7 @@
 
 #include "anonvm/port.h"
 
-/* Who holds the lock we spin on may be waiting for us to flush our TLB. */
+/* Flushes if another CPU has asked for it; from anywhere. Who holds the lock we spin on may be waiting for that. */
 void tlb_poll(void);
 #define AVM_PORT_CPU_RELAX(m) ((void)(m), __builtin_ia32_pause(), tlb_poll())
 

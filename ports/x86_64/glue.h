@@ -13,7 +13,7 @@
 #include "kernel.h" /* struct kernel: the machine, its memory */
 #include "panic.h" /* panic() */
 #include "pool.h" /* aligned physical memory */
-#include "spinlock.h"
+#include "spinlock.h" /* which call tlb_poll() while they spin */
 #include "store.h" /* pages on a disk */
 #include "thread.h" /* thread_sleep(), thread_wake() */
 
@@ -29,9 +29,6 @@ static inline struct kernel *kernel_of(const struct avm *m)
 
 /* Loads the tables of `to` in the place of those of `from`; NULL: the kernel's own. => interrupts off. */
 void tlb_switch(struct avm_mm *from, struct avm_mm *to);
-
-/* Flushes if another CPU has asked for it. From anywhere. */
-void tlb_poll(void);
 
 /* Runs the deferred calls whose time has come. To be called often, with no lock of the core's held. */
 void grace_poll(void);
