@@ -41,6 +41,11 @@ static struct gfx gfx;
 static struct vblk disk;
 static struct vector vectors[NR_VECTORS];
 
+static struct {
+	uint64_t page; /* of the core's array; POOL_NONE: none */
+	unsigned order;
+} slots_at = { .page = POOL_NONE };
+
 static _Atomic uint32_t events; /* interrupts and ticks: who waits for one sleeps on it */
 static struct spinlock lock; /* covers the drivers */
 static uintptr_t lock_flags; /* of whoever has it */
@@ -332,8 +337,11 @@ void devices_stop(void)
 	if (disk.virtio.dev) {
 		print("# disk: %lu reads, %lu writes, %lu errors, %u interrupts\n", disk.nr_reads,
 		      disk.nr_writes, disk.nr_errors, disk.interrupts);
-		virtio_stop(&disk.virtio);
+		vblk_close(&disk);
 	}
+	if (slots_at.page != POOL_NONE)
+		pool_free(&kernel.objects, slots_at.page, slots_at.order);
+	slots_at.page = POOL_NONE;
 	leave();
 }
 
@@ -373,6 +381,8 @@ static struct avm_swap_slot *slot_array(uint64_t *slots)
 		page = pool_alloc(&kernel.objects, order);
 		if (page == POOL_NONE)
 			continue;
+		slots_at.page = page;
+		slots_at.order = order;
 		*slots = *slots < room ? *slots : room;
 		memset(direct_map(page << AVM_PAGE_SHIFT), 0, AVM_PAGE_SIZE << order);
 		return direct_map(page << AVM_PAGE_SHIFT);

@@ -20,7 +20,7 @@ bool devices_have_disk(void);
 /* The disk as a store of pages, and the core's array for it; NULL: there is none, or it will not do. */
 struct store *devices_swap(struct avm_swap_slot **slots);
 
-/* No device touches memory any more. */
+/* No device touches memory any more; what they took is given back. => the core does not swap any more */
 void devices_stop(void);
 
 /* Of each CPU's timer. */

@@ -21,11 +21,8 @@ static int open_sim(void **state)
 static int close_sim(void **state)
 {
 	(void)state;
-	if (blk.virtio.dev) {
-		virtio_stop(&blk.virtio);
-		sim.platform.dma_give(&sim, &blk.rings);
-		sim.platform.dma_give(&sim, &blk.heads);
-	}
+	vblk_close(&blk);
+	vblk_close(&blk);
 	sim.platform.dma_give(&sim, &buffer);
 	sim_close(&sim);
 	return 0;
@@ -468,6 +465,33 @@ static void a_window_of_which_half_is_told_is_none(void **state)
 	assert_true(bind());
 }
 
+static void registers_over_memory_are_not_had(void **state)
+{
+	(void)state;
+	sim_bar64(disk.f, 4, 0x100000, 0x4000);
+	assert_refused("BAR 4 cannot be mapped at 100000: something else lies there");
+	sim_bar(disk.f, 1, 0x100000, 0x1000);
+	assert_true(bind());
+	assert_logged(&sim, "BAR 1 cannot be mapped at 100000: something else lies there");
+	assert_logged(&sim, "virtio-blk: polled");
+	assert_int_equal(vswap_write(&blk, 0, buffer.address), 0);
+}
+
+static void a_disk_can_be_closed_and_taken_again(void **state)
+{
+	(void)state;
+	assert_true(bind());
+	fill(9);
+	assert_int_equal(vswap_write(&blk, 0, buffer.address), 0);
+	vblk_close(&blk);
+	assert_int_equal(sim.nr_pages, 1);
+	assert_int_equal(vswap_read(&blk, 0, buffer.address), -AVM_ENODEV);
+	assert_int_equal(pci_bind(&sim.pci, &vblk_driver, &blk), 1);
+	fill(0);
+	assert_int_equal(vswap_read(&blk, 0, buffer.address), 0);
+	assert_true(filled(buffer.memory, 9));
+}
+
 static void without_memory_it_is_not_taken(void **state)
 {
 	(void)state;
@@ -509,6 +533,8 @@ int main(void)
 		TEST(a_queue_is_notified_inside_the_window),
 		TEST(windows_lie_in_bars_and_are_large_enough),
 		TEST(a_window_of_which_half_is_told_is_none),
+		TEST(registers_over_memory_are_not_had),
+		TEST(a_disk_can_be_closed_and_taken_again),
 		TEST(without_memory_it_is_not_taken),
 	};
 

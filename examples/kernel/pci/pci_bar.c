@@ -174,7 +174,12 @@ int pci_map_bar(const struct pci_dev *dev, unsigned bar, uint64_t offset, uint64
 		return -AVM_EINVAL;
 	*m = (struct mmio){ .platform = p, .size = size };
 	err = p->map(p->context, b->address + offset, size, &m->base);
-	if (!err)
-		pci_command(dev, PCI_COMMAND_MEMORY, 0);
-	return err;
+	if (err) {
+		pci_fault(dev, "BAR %u cannot be mapped at %llx: %s", bar,
+			  (unsigned long long)b->address,
+			  err == -AVM_EBUSY ? "something else lies there" : "out of reach");
+		return err;
+	}
+	pci_command(dev, PCI_COMMAND_MEMORY, 0);
+	return 0;
 }

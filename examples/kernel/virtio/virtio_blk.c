@@ -112,6 +112,21 @@ static const struct pci_id ids[] = { { PCI_VENDOR_VIRTIO, VIRTIO_BLK_TRANSITIONA
 				     { 0 } };
 const struct pci_driver vblk_driver = { .name = "virtio-blk", .ids = ids, .probe = probe };
 
+void vblk_close(struct vblk *b)
+{
+	const struct platform *p;
+
+	if (!b->virtio.dev)
+		return;
+	p = b->virtio.dev->pci->platform;
+	virtio_stop(&b->virtio);
+	p->dma_give(p->context, &b->heads);
+	p->dma_give(p->context, &b->rings);
+	b->virtio.dev->driver = NULL;
+	b->virtio.dev = NULL;
+	b->ready = false;
+}
+
 /* ---- requests --------------------------------------------------------------------------------------- */
 
 static void end(struct vblk *b, struct vblk_request *r, int err)

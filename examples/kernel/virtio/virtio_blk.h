@@ -47,6 +47,9 @@ struct vblk {
 /* Its context is a struct vblk; the first disk is taken. */
 extern const struct pci_driver vblk_driver;
 
+/* Stops the disk and gives back what it took. pre: nothing is under way. */
+void vblk_close(struct vblk *b);
+
 /*
  * A request of `len` bytes, a multiple of VBLK_SECTOR, at `address` as the device sees memory, which belongs to the device
  * until it was waited for. The request's number, or: -ENODEV: there is no disk; -EINVAL: it does not lie on the disk;
