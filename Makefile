@@ -14,7 +14,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := release-tool
 .PHONY: help release-tool demo check coverage freestanding format format-check tidy cppcheck lint \
-	bench install clean rules-can-fail fuzz $(PRESETS:%=check-%)
+	bench install clean rules-can-fail fuzz kernel kernel-check $(PRESETS:%=check-%)
 
 help:
 	@echo 'make               the release tool: build/anonvm'
@@ -27,6 +27,8 @@ help:
 	@echo 'make format        lay out the sources'
 	@echo 'make rules-can-fail  breaks rules of docs/rules.md, one by one, and sees tests fail'
 	@echo 'make fuzz          run the fuzz targets, each for TIME=$(TIME) seconds (clang); docs/fuzzing.md'
+	@echo 'make kernel        a kernel for x86-64 on the core, and its programs: examples/kernel, build/kernel'
+	@echo 'make kernel-check  ... boots in qemu, on one CPU and two, and runs them'
 	@echo 'make bench         measure'
 	@echo 'make install       to PREFIX=$(PREFIX), below DESTDIR'
 	@echo 'make clean         remove build/'
@@ -56,6 +58,7 @@ coverage:
 freestanding:
 	@scripts/setup freestanding
 	@scripts/check-freestanding --build-dir build/freestanding
+	@scripts/check-freestanding --build-dir build/freestanding-x86_64 --arch arch/x86_64 >/dev/null
 
 format format-check tidy cppcheck:
 	@scripts/setup lint
@@ -76,6 +79,14 @@ fuzz:
 	@cmake --preset fuzz >/dev/null
 	@cmake --build --preset fuzz -j $(JOBS)
 	@scripts/fuzz --time $(TIME) --jobs $(JOBS) $(ARGS)
+
+kernel:
+	@scripts/setup build
+	@$(MAKE) -s -C examples/kernel -j $(JOBS) BUILD=$(CURDIR)/build/kernel
+
+kernel-check:
+	@scripts/setup kernel
+	@$(MAKE) -s -C examples/kernel -j $(JOBS) BUILD=$(CURDIR)/build/kernel check
 
 bench: release-tool
 	@cmake --build --preset release --target microbenchmarks -j $(JOBS) >/dev/null

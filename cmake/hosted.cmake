@@ -212,6 +212,15 @@ elseif(NOT URCU_FOUND)
 	message(STATUS "liburcu not found: the threads port, and anonvm stress, are left out")
 endif()
 
+# Drivers of the example kernel: they ask a struct platform for everything, so that tests can be it.
+file(GLOB kernel_driver_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/examples/kernel/pci/*.c
+	${PROJECT_SOURCE_DIR}/examples/kernel/virtio/*.c)
+if(kernel_driver_sources AND AVM_BUILD_TESTS)
+	avm_library(avm_kernel_drivers ${kernel_driver_sources})
+	target_include_directories(avm_kernel_drivers PUBLIC ${PROJECT_SOURCE_DIR}/examples/kernel/pci
+		${PROJECT_SOURCE_DIR}/examples/kernel/virtio)
+endif()
+
 # The checker: a core of its own, whose memory accesses call us (see ports/check/check_access.c). That is the
 # instrumentation of one sanitizer, which goes with no other.
 set(AVM_CHECK_FLAGS -fsanitize=thread

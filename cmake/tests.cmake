@@ -8,6 +8,8 @@
 #	tests/check/                  the same, with the core and the port of the checker
 #	tests/threads/                the same, on the machine of several CPUs
 #	tests/port/*.c                the port's self-test, on the simulated machine, and on that of several CPUs
+#	tests/kernel/                 the same, with the drivers of the example kernel
+#	tests/port/*.c                the port's self-test, on the simulated machine
 
 if(PkgConfig_FOUND)
 	pkg_check_modules(CMOCKA QUIET IMPORTED_TARGET cmocka)
@@ -40,6 +42,8 @@ function(avm_test_target name source)
 		target_link_libraries(${name} PRIVATE avm_core_check avm_port_check)
 	elseif(name STREQUAL selftest_threads OR source MATCHES "tests/threads/")
 		target_link_libraries(${name} PRIVATE avm_threads)
+	elseif(source MATCHES "tests/kernel/")
+		target_link_libraries(${name} PRIVATE avm_kernel_drivers)
 	else()
 		target_link_libraries(${name} PRIVATE ${AVM_LIBRARIES})
 	endif()

@@ -297,7 +297,8 @@ static const struct avm_page *next_table(struct scan *s, struct way *way, uint32
 
 	*addr = way->at[level].addr;
 	way->at[level].addr += entry_span(level);
-	if (!entry)
+	/* Above the addresses of users the root is the port's (avm_port_root_init()). */
+	if (!entry || *addr >= AVM_ARCH_TASK_SIZE)
 		return NULL;
 	way->at[level].used++;
 	note = avm_verify_note(s->v, avm_arch_table_pfn(entry), &table);

@@ -1037,6 +1037,18 @@ static void v25_tables(void **state)
 	}
 }
 
+/* A kernel's own tables need not lie in frames of the core's (avm_port_root_init()). */
+static void the_half_of_a_root_that_is_the_ports_is_passed_in_silence(void **state)
+{
+	struct field *f = *state;
+	avm_pte_t *entries = avm_port_frame_ptr(f->r.w.m, f->r.ma->root_table->pfn);
+
+	PLANT(f, entries[AVM_TABLE_ENTRIES / 2], avm_arch_table_make(0x123456789ull));
+	PLANT(f, entries[AVM_TABLE_ENTRIES - 1], avm_arch_table_make(f->r.ma->root_table->pfn));
+	rig_quiet(&f->r);
+	undo(f);
+}
+
 static struct avm_page *free_page(struct field *f)
 {
 	const struct avm_region *region = f->r.w.m->regions;
@@ -1387,6 +1399,7 @@ int main(void)
 		IN_FIELD(v25_counts),
 		IN_FIELD(v25_page_cache),
 		IN_FIELD(v25_tables),
+		IN_FIELD(the_half_of_a_root_that_is_the_ports_is_passed_in_silence),
 		IN_FIELD(v26_free_frames),
 		IN_FIELD(v32_rss),
 		IN_FIELD(v40_lost_objects),
