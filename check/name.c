@@ -147,6 +147,7 @@ static const struct field mm_fields[] = {
 	FIELD(avm_mm, committed),
 	FIELD(avm_mm, rss),
 	FIELD(avm_mm, tables),
+	FIELD(avm_mm, recent),
 	FIELD(avm_mm, notify_lock),
 	FIELD(avm_mm, notifiers),
 	LAST,
@@ -159,7 +160,7 @@ static const struct field vma_fields[] = {
 	FIELD(avm_vma, anon_vma),     FIELD(avm_vma, chain),   FIELD(avm_vma, file),
 	FIELD(avm_vma, private_data), FIELD(avm_vma, policy),  FIELD(avm_vma, name),
 	FIELD(avm_vma, chain_len),    FIELD(avm_vma, readers), FIELD(avm_vma, write_seq),
-	FIELD(avm_vma, spare),	      FIELD(avm_vma, shared),  LAST,
+	FIELD(avm_vma, remembered),   FIELD(avm_vma, shared),  LAST,
 };
 static const struct layout vma = { "avm_vma", 0, true, vma_fields };
 

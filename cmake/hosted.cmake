@@ -27,11 +27,11 @@ if(AVM_SANITIZE)
 		-fno-sanitize-recover=all -fno-omit-frame-pointer)
 	target_link_options(avm_flags INTERFACE -fsanitize=${AVM_SANITIZE})
 endif()
-# What is measured is the core; only that is instrumented (-O0, so that each line is one), and not
-# atomically: a count lost between two threads of a test is no line.
+# What is measured is the core; only that is instrumented, at -O0, so that each line is one. Its counts are
+# atomic: one lost between two threads of a test makes others, which are differences, negative.
 add_library(avm_measured INTERFACE)
 if(AVM_COVERAGE)
-	target_compile_options(avm_measured INTERFACE -O0 --coverage)
+	target_compile_options(avm_measured INTERFACE -O0 --coverage -fprofile-update=atomic)
 	target_link_options(avm_flags INTERFACE --coverage)
 endif()
 

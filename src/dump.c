@@ -202,6 +202,7 @@ static const struct {
 	{ AVM_PG_SWAPCACHE, "swapcache" },
 	{ AVM_PG_LAZYFREE, "lazyfree" },
 	{ AVM_PG_POISONED, "poisoned" },
+	{ AVM_PG_SWAPBACKED, "swapbacked" },
 };
 
 static void put_page_flags(struct avm_text *t, uint32_t flags)

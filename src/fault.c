@@ -169,7 +169,7 @@ unsigned avm_fault_locked(struct avm_vma *vma, avm_addr_t addr, enum avm_access 
 	};
 	unsigned bits;
 
-	avm_assert_mmap_locked(vma->mm);
+	avm_assert_fault_locked(vma->mm);
 	bits = dispatch(&f);
 	count_fault(vma->mm->machine, bits);
 	return bits;
@@ -259,20 +259,55 @@ static unsigned find_locked(struct avm_mm *mm, avm_addr_t addr, struct avm_vma *
 
 /* ---- the way in ------------------------------------------------------------------------------ */
 
+/* Its VMA is found without, and left to others, when it has to have a family first (R4.1): that looks at neighbours. */
+static bool needs_no_mmap_lock(const struct avm_vma *vma, enum avm_access access)
+{
+	return access != AVM_ACCESS_WRITE || avm_vma_anon(vma) || (vma->flags & AVM_VM_SHARED);
+}
+
+/* With the lock of the VMA alone: true, and what came of it. */
+static bool fault_vma_locked(struct avm_mm *mm, avm_addr_t addr, enum avm_access access,
+			     enum avm_force force, void *regs, unsigned *bits)
+{
+	struct avm_vma *vma = avm_vma_read_lock(mm, addr);
+	bool done;
+
+	if (!vma)
+		return false;
+	done = needs_no_mmap_lock(vma, access);
+	if (done)
+		*bits = avm_fault_locked(vma, addr, access, force, regs);
+	avm_vma_read_unlock(vma);
+	return done;
+}
+
+/* The same with mmap_lock; the next one near addr may do without. */
+static unsigned fault_mmap_locked(struct avm_mm *mm, avm_addr_t addr, enum avm_access access,
+				  enum avm_force force, void *regs)
+{
+	struct avm_vma *vma;
+	unsigned bits = find_locked(mm, addr, &vma);
+
+	if (bits)
+		return bits;
+	avm_count(mm->machine, AVM_EV_FAULT_MMAP_LOCK, 1);
+	bits = avm_fault_locked(vma, addr, access, force, regs);
+	if (!(vma->flags & AVM_VM_SPECIAL))
+		avm_vma_remember(vma, addr);
+	avm_mmap_read_unlock(mm);
+	return bits;
+}
+
 unsigned avm_fault_at(struct avm_mm *mm, avm_addr_t addr, enum avm_access access,
 		      enum avm_force force, void *regs)
 {
 	struct avm_retry retry = avm_retry_begin(mm->machine);
-	struct avm_vma *vma;
 	unsigned bits;
 
 	/* R8.7: no lock is held when memory is short. */
 	do {
-		bits = find_locked(mm, addr, &vma);
-		if (!bits) {
-			bits = avm_fault_locked(vma, addr, access, force, regs);
-			avm_mmap_read_unlock(mm);
-		}
+		if (!fault_vma_locked(mm, addr, access, force, regs, &bits))
+			bits = fault_mmap_locked(mm, addr, access, force, regs);
 	} while ((bits & AVM_FAULT_OOM) && avm_retry(&retry, mm->machine, mm));
 	if (bits & AVM_FAULT_OOM)
 		avm_count(mm->machine, AVM_EV_OOM, 1);

@@ -34,7 +34,7 @@ unsigned avm_fault_at(struct avm_mm *mm, avm_addr_t addr, enum avm_access access
 
 /*
  * The fault itself; -> bits. RETRY: unlock, look the VMA up again.
- * => mmap_lock held, any mode, on entry and on return; sleeps.
+ * => mmap_lock held, any mode, on entry and on return; or the VMA locked for read, where it needs no family. Sleeps.
  */
 unsigned avm_fault_locked(struct avm_vma *vma, avm_addr_t addr, enum avm_access access,
 			  enum avm_force force, void *regs);

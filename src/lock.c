@@ -11,6 +11,7 @@
  */
 #include "lock.h"
 
+#include "avm_arch.h"
 #include "error.h"
 
 #define RW_READERS (~(AVM_RW_WRITER | AVM_RW_WAITERS))
@@ -160,7 +161,7 @@ void avm_rw_write_always(struct avm *m, struct avm_rwsem *l, enum avm_lock_class
 
 /*
  * Odd while a writer is in, who alone changes it. A fault inside a VMA compares it with vma->write_seq, which it reads
- * first: that is released after this.
+ * first: that is released after this. Release: with the lock goes all that was done under it (G-T).
  */
 AVM_ONE_STEP void write_seq_step(struct avm_mm *mm)
 {
@@ -212,7 +213,7 @@ void avm_mmap_downgrade(struct avm_mm *mm)
 
 /*
  * A reader counts itself and then looks at write_seq; we set write_seq and then look at the count. One of the two sees
- * the other: that is what the fence is for.
+ * the other: that is what the fence is for (G-S).
  */
 void avm_vma_lock(struct avm_vma *vma)
 {
@@ -220,6 +221,106 @@ void avm_vma_lock(struct avm_vma *vma)
 		return;
 	atomic_thread_fence(memory_order_seq_cst);
 	avm_vma_lock_end(vma);
+}
+
+/* On the last reader's way out the VMA may be freed: the address of the count is all that the port is told. Release: G-V. */
+static void readers_drop(struct avm *m, _Atomic uint32_t *readers)
+{
+	if (atomic_fetch_sub_explicit(readers, 1, memory_order_release) == (AVM_VMA_AWAITED | 1))
+		avm_word_wake(m, readers);
+}
+
+/* Acquire: G-V. */
+void avm_vma_wait_for_readers(struct avm_vma *vma)
+{
+	uint32_t awaited =
+		atomic_fetch_or_explicit(&vma->readers, AVM_VMA_AWAITED, memory_order_acquire);
+
+	awaited |= AVM_VMA_AWAITED;
+	while (awaited != AVM_VMA_AWAITED) {
+		(void)avm_word_wait(vma->mm->machine, &vma->readers, awaited);
+		awaited = atomic_load_explicit(&vma->readers, memory_order_acquire);
+	}
+	/* Who comes in from here on sees that the VMA is locked, and goes again. */
+	atomic_fetch_and_explicit(&vma->readers, ~AVM_VMA_AWAITED, memory_order_relaxed);
+}
+
+/*
+ * Regions as large as a table covers, spread by the upper bits of a product with 2^64 / phi: so that neither neighbours nor
+ * equal offsets in two mappings meet.
+ */
+AVM_ONE_STEP struct avm_vma *_Atomic *recent_of(struct avm_mm *mm, avm_addr_t addr)
+{
+	uint64_t region = addr >> (AVM_PAGE_SHIFT + 9);
+
+	return &mm->recent[region * 0x9e3779b97f4a7c15u >> (64 - AVM_RECENT_BITS)];
+}
+
+/*
+ * Is the VMA that was found in the slot, and in which we count as a reader, ours? Three looks, in this order. Its write_seq:
+ * from here on a writer who has not locked it yet waits for us (G-S). The address space's: an unlock that we see brings all
+ * that was done under the lock (G-T). The slot again (G-U): what is still there has not been freed since, so it was this address space's VMA when
+ * we counted ourselves, and not another that has come to the same memory. Only then is there anything plain to read.
+ */
+static bool is_inside(struct avm_mm *mm, struct avm_vma *_Atomic *slot, struct avm_vma *vma,
+		      avm_addr_t addr)
+{
+	uint32_t seq = atomic_load_explicit(&vma->write_seq, memory_order_seq_cst);
+
+	return seq != atomic_load_explicit(&mm->write_seq, memory_order_acquire) &&
+	       atomic_load_explicit(slot, memory_order_acquire) == vma && addr >= vma->start &&
+	       addr < vma->end;
+}
+
+struct avm_vma *avm_vma_read_lock(struct avm_mm *mm, avm_addr_t addr)
+{
+	struct avm_vma *_Atomic *slot = recent_of(mm, addr);
+	struct avm *m = mm->machine;
+	uintptr_t rcu = avm_rcu_enter(m);
+	struct avm_vma *vma = atomic_load_explicit(slot, memory_order_acquire);
+
+	if (vma) {
+		/* Type-stable: this is a VMA's count of readers, whosoever VMA it is (G-S). */
+		atomic_fetch_add_explicit(&vma->readers, 1, memory_order_seq_cst);
+		if (is_inside(mm, slot, vma, addr)) {
+			avm_port_lock_event(m, AVM_LOCK_EV_TRY_READ, AVM_LOCK_VMA, vma);
+		} else {
+			readers_drop(m, &vma->readers);
+			vma = NULL;
+		}
+	}
+	avm_rcu_exit(m, rcu);
+	return vma;
+}
+
+void avm_vma_read_unlock(struct avm_vma *vma)
+{
+	struct avm *m = vma->mm->machine;
+
+	avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_READ, AVM_LOCK_VMA, vma);
+	readers_drop(m, &vma->readers);
+}
+
+void avm_vma_remember(struct avm_vma *vma, avm_addr_t addr)
+{
+	struct avm_vma *_Atomic *slot = recent_of(vma->mm, addr);
+
+	/* Two faults store at once; either is right. A line that is right already stays shared. */
+	if (atomic_load_explicit(slot, memory_order_relaxed) == vma)
+		return;
+	atomic_store_explicit(&vma->remembered, 1, memory_order_relaxed);
+	atomic_store_explicit(slot, vma, memory_order_release);
+}
+
+/* Before the VMA is freed (G-U). */
+void avm_vma_forget(struct avm_mm *mm, struct avm_vma *vma)
+{
+	if (!atomic_load_explicit(&vma->remembered, memory_order_relaxed))
+		return;
+	atomic_store_explicit(&vma->remembered, 0, memory_order_relaxed);
+	for (unsigned i = 0; i < AVM_RECENT_VMAS; i++)
+		if (atomic_load_explicit(&mm->recent[i], memory_order_relaxed) == vma)
+			atomic_store_explicit(&mm->recent[i], NULL, memory_order_relaxed);
 }
 
 /* ---- page lock ------------------------------------------------------------------------------- */

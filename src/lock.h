@@ -35,6 +35,7 @@
 
 #define AVM_RW_WRITER 0x80000000u
 #define AVM_RW_WAITERS 0x40000000u
+#define AVM_VMA_AWAITED 0x80000000u /* in vma->readers */
 
 /* What is too long to inline. The slow paths also take a lock that is free. */
 void avm_spin_slow(struct avm *m, struct avm_spinlock *l);
@@ -200,15 +201,22 @@ void avm_mmap_downgrade(struct avm_mm *mm);
 	avm_port_lock_event((mm)->machine, AVM_LOCK_EV_ASSERT_WRITE, AVM_LOCK_MMAP, \
 			    &(mm)->mmap_lock)
 
+/* One of the two that a fault runs under: mmap_lock, or the lock of a VMA of this address space. */
+#define avm_assert_fault_locked(mm) \
+	avm_port_lock_event((mm)->machine, AVM_LOCK_EV_ASSERT, AVM_LOCK_VMA, &(mm)->mmap_lock)
+
 /*
  * => mmap_lock held for write. Waits for the faults inside the VMA and keeps new ones out until mmap_lock is
  *    unlocked. Call it before the first change to a VMA; calling it twice costs a load. Sleeps.
  */
 void avm_vma_lock(struct avm_vma *vma);
 
+/* The slow half of it. */
+void avm_vma_wait_for_readers(struct avm_vma *vma);
+
 /*
  * The same for several at once: begin with each, and if that is true of any, a fence (seq_cst), then end with each. The
- * fence is what the lock costs.
+ * fence is what the lock costs (G-S).
  */
 static inline bool avm_vma_lock_begin(struct avm_vma *vma)
 {
@@ -223,13 +231,26 @@ static inline bool avm_vma_lock_begin(struct avm_vma *vma)
 	return true;
 }
 
+/* Acquire, as avm_vma_wait_for_readers() (G-V). */
 static inline void avm_vma_lock_end(struct avm_vma *vma)
 {
-	uint32_t readers;
-
-	while ((readers = atomic_load_explicit(&vma->readers, memory_order_acquire)))
-		(void)avm_word_wait(vma->mm->machine, &vma->readers, readers);
+	if (atomic_load_explicit(&vma->readers, memory_order_acquire))
+		avm_vma_wait_for_readers(vma);
 }
+
+/*
+ * The VMA that addr lies in, locked for read, if faults have been there lately: a fault then needs no mmap_lock. NULL: take
+ * mmap_lock, and look. Until it is unlocked the VMA stays what and where it is, and so do the tables above its pages; not
+ * its neighbours, and not the set. => none of the address space's locks held. Never sleeps.
+ */
+struct avm_vma *avm_vma_read_lock(struct avm_mm *mm, avm_addr_t addr);
+void avm_vma_read_unlock(struct avm_vma *vma);
+
+/* The next fault near addr finds the VMA. => mmap_lock, any mode. */
+void avm_vma_remember(struct avm_vma *vma, avm_addr_t addr);
+
+/* No fault finds the VMA any more. => mmap_lock write, the VMA locked. Before it is freed. */
+void avm_vma_forget(struct avm_mm *mm, struct avm_vma *vma);
 
 /* ---- page lock ------------------------------------------------------------------------------------- */
 

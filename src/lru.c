@@ -21,8 +21,8 @@ static avm_small void unlock(struct avm *m)
 }
 
 /*
- * The list of a page follows from its flags and mapping, neither of which changes kind while it is
- * on one.
+ * The list of a page follows from three flags: its kind, which stays, and two that change under lru_lock alone while it
+ * is on one. Not from its mapping, or from whether it is in the swap cache: those come and go.
  */
 static enum avm_lru list_of(const struct avm_page *page)
 {
@@ -31,11 +31,7 @@ static enum avm_lru list_of(const struct avm_page *page)
 
 	if (flags & AVM_PG_UNEVICTABLE)
 		return AVM_LRU_UNEVICTABLE;
-	/*
-	 * Shared anonymous memory has no file to go back to: it ages with the anonymous pages. So does a page that was
-	 * read from swap and not yet mapped.
-	 */
-	if (avm_page_is_anon(page) || (flags & (AVM_PG_SHMEM | AVM_PG_SWAPCACHE)))
+	if (flags & AVM_PG_SWAPBACKED)
 		return active ? AVM_LRU_ACTIVE_ANON : AVM_LRU_INACTIVE_ANON;
 	return active ? AVM_LRU_ACTIVE_FILE : AVM_LRU_INACTIVE_FILE;
 }
@@ -58,8 +54,19 @@ static void unlink_page(struct avm *m, struct avm_page *page)
 	avm_page_clear(page, AVM_PG_LRU);
 }
 
+/*
+ * Shared anonymous memory has no file to go back to: it ages with the anonymous pages. So does a page that was read from
+ * swap and not yet mapped.
+ */
+static bool is_swapbacked(const struct avm_page *page)
+{
+	return avm_page_is_anon(page) || avm_page_test(page, AVM_PG_SHMEM | AVM_PG_SWAPCACHE);
+}
+
 void avm_lru_add(struct avm *m, struct avm_page *page)
 {
+	if (!avm_page_test(page, AVM_PG_SWAPBACKED) && is_swapbacked(page))
+		avm_page_set(page, AVM_PG_SWAPBACKED);
 	lock(m);
 	AVM_BUG_ON(m, avm_page_test(page, AVM_PG_LRU | AVM_PG_ISOLATED));
 	if (!AVM_FAST || avm_page_test(page, AVM_PG_ACTIVE))

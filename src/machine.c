@@ -69,6 +69,7 @@ static void vma_ctor(void *object)
 {
 	struct avm_vma *vma = object;
 
+	atomic_init(&vma->remembered, 0);
 	atomic_init(&vma->readers, 0);
 	atomic_init(&vma->write_seq, 0); /* even: held by nobody */
 }

@@ -36,7 +36,7 @@ struct keep_out {
 /* What stays with the page; other flags of lists and mapping come as it is put in its places. */
 #define MOVED_FLAGS \
 	(AVM_PG_DIRTY | AVM_PG_UPTODATE | AVM_PG_ACTIVE | AVM_PG_REFERENCED | AVM_PG_SHMEM | \
-	 AVM_PG_LAZYFREE)
+	 AVM_PG_LAZYFREE | AVM_PG_SWAPBACKED)
 
 /* G-B */
 static void set_identity(struct avm_page *page, uintptr_t mapping, uint64_t index)

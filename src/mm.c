@@ -99,7 +99,11 @@ avm_pfn_t avm_mm_root(const struct avm_mm *mm)
 /* Nobody goes through the notifiers now, and none has been told of a start without its end. */
 static void notifiers_lock(struct avm_mm *mm)
 {
+	struct avm_vma *vma;
+
 	avm_mmap_write_lock_always(mm, false);
+	avm_list_for_each_entry(vma, &mm->vmas.list, struct avm_vma, link)
+		avm_vma_lock(vma);
 	avm_rw_write_always(mm->machine, &mm->notify_lock, AVM_LOCK_NOTIFY);
 }
 

@@ -199,7 +199,7 @@ static uint64_t pages_to_promise(const struct request *q, const struct avm_vma *
 }
 
 /* 0, or -ENOMEM with nothing changed; the pool is the caller's to drain either way. */
-static int reserve(const struct request *q, struct avm_pool *pool, const struct avm_vma *src)
+static int reserve(const struct request *q, struct avm_pool *pool, struct avm_vma *src)
 {
 	struct avm_mm *mm = q->mm;
 	uint64_t promise = pages_to_promise(q, src);
@@ -210,6 +210,7 @@ static int reserve(const struct request *q, struct avm_pool *pool, const struct 
 	if (!room_for_move(q) || avm_commit_instead(mm, promise, given_back))
 		return -AVM_ENOMEM;
 	if (!reserve_objects(q, pool, src)) {
+		avm_vma_lock(src); /* no fault makes a table that would have to move */
 		if (!avm_move_reserve(mm, q->addr, q->new_addr, q->kept))
 			return 0;
 		avm_tables_trim(mm, q->new_addr, q->new_end);
@@ -250,10 +251,9 @@ static void move_entries(const struct request *q, struct avm_vma *src, struct av
 {
 	uint64_t len = q->kept;
 
+	/* Both are locked: the source since the tables were reserved, the target since it has its range. */
 	if (!len)
 		return;
-	avm_vma_lock(src);
-	avm_vma_lock(target);
 	avm_notify_start(q->mm, q->addr, q->addr + len);
 	avm_move_range(src, q->addr, target, q->new_addr, len);
 	avm_notify_end(q->mm, q->addr, q->addr + len);
@@ -319,7 +319,7 @@ static void change(const struct request *q, struct avm_pool *pool)
 		avm_tables_trim(mm, tail, q->old_end);
 }
 
-static int move(struct request *q, const struct avm_vma *src)
+static int move(struct request *q, struct avm_vma *src)
 {
 	struct avm_pool pool = { .mm = q->mm };
 	int err;

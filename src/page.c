@@ -82,7 +82,7 @@ struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use)
 
 struct avm_page *avm_page_alloc_exclusive(struct avm *m)
 {
-	return page_new(m, AVM_FRAME_USER, AVM_PG_INUSE | AVM_PG_EXCLUSIVE);
+	return page_new(m, AVM_FRAME_USER, AVM_PG_INUSE | AVM_PG_EXCLUSIVE | AVM_PG_SWAPBACKED);
 }
 
 struct avm_page *avm_page_pop(struct avm_list *list)

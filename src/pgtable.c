@@ -216,7 +216,7 @@ int avm_ptc_make(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t addr)
 	avm_pfn_t table;
 	unsigned level;
 
-	avm_assert_mmap_locked(mm);
+	avm_assert_fault_locked(mm);
 	AVM_ASSERT(mm->machine, !(addr & ~AVM_PAGE_MASK));
 	c->mm = mm;
 	c->end = addr + AVM_PAGE_SIZE;

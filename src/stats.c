@@ -12,6 +12,7 @@ static const char *const event_names[AVM_NR_EVENTS] = {
 	[AVM_EV_FAULT_MINOR] = "minor_faults",
 	[AVM_EV_FAULT_MAJOR] = "major_faults",
 	[AVM_EV_FAULT_SPURIOUS] = "spurious_faults",
+	[AVM_EV_FAULT_MMAP_LOCK] = "mmap_lock_faults",
 	[AVM_EV_ZERO_FILL] = "zero_fills",
 	[AVM_EV_ZERO_MAP] = "zero_maps",
 	[AVM_EV_COW_COPY] = "cow_copies",

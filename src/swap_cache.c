@@ -75,9 +75,6 @@ static struct avm_page *find(struct avm_swap_device *d, uint32_t slot)
 /* => page locked; the slot's page has been cleared, and its count lowered, under the lock. */
 static void leave(struct avm *m, struct avm_page *page)
 {
-	/* Its list follows from what it is, and one without a mapping will be nothing any more. */
-	if (!atomic_load_explicit(&page->mapping, memory_order_relaxed))
-		avm_lru_del(m, page);
 	avm_page_clear(page, AVM_PG_SWAPCACHE);
 	page->u.swap = 0;
 	avm_page_put_one(m, page); /* the caller has another */

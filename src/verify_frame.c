@@ -108,9 +108,19 @@ static enum avm_lru lru_of(const struct avm_page *page)
 
 	if (flags & AVM_PG_UNEVICTABLE)
 		return AVM_LRU_UNEVICTABLE;
-	if (avm_page_is_anon(page) || (flags & (AVM_PG_SHMEM | AVM_PG_SWAPCACHE)))
+	if (flags & AVM_PG_SWAPBACKED)
 		return active ? AVM_LRU_ACTIVE_ANON : AVM_LRU_INACTIVE_ANON;
 	return active ? AVM_LRU_ACTIVE_FILE : AVM_LRU_INACTIVE_FILE;
+}
+
+/* What has lost its mapping, and its place in the swap cache, is of the kind that it was. */
+static bool kind_differs(const struct avm_page *page)
+{
+	bool swapbacked = avm_page_is_anon(page) ||
+			  avm_page_test(page, AVM_PG_SHMEM | AVM_PG_SWAPCACHE);
+
+	return avm_page_test(page, AVM_PG_SWAPBACKED) ? !swapbacked && avm_page_file(page) :
+							swapbacked;
 }
 
 static void check_lru(struct avm_verify *v, enum avm_lru lru)
@@ -133,6 +143,8 @@ static void check_lru(struct avm_verify *v, enum avm_lru lru)
 		if (!avm_page_test(page, AVM_PG_LRU) || lru_of(page) != lru)
 			complain(v, 25, "a page is on an LRU list that its flags do not name",
 				 page);
+		if (kind_differs(page))
+			complain(v, 25, "a page ages with pages of another kind", page);
 		at = at->next;
 	}
 	if (head->prev != at)

@@ -317,6 +317,21 @@ static void check_backing(struct avm_verify *v, const struct avm_mm *mm, const s
 
 /* ---- one address space ---------------------------------------------------------------------- */
 
+/* Where faults look first: VMAs of this address space only. Those of the list have been reached, and no others. */
+static void check_recent(struct avm_verify *v, struct avm_mm *mm)
+{
+	for (unsigned i = 0; i < AVM_RECENT_VMAS; i++) {
+		const struct avm_vma *vma =
+			atomic_load_explicit(&mm->recent[i], memory_order_relaxed);
+		const struct avm_record *r = avm_verify_record(v, AVM_IS_VMA, vma);
+
+		if (vma &&
+		    (!avm_verify_owned(v, AVM_IS_VMA, vma) || (r && !r->reached) || vma->mm != mm))
+			avm_verify_say(v, 41, "faults find a VMA that is not in the address space",
+				       &(struct avm_where){ .mm = mm, .raw = vma });
+	}
+}
+
 /* Kept for the next operation. Those of the list have been reached. */
 static void check_spares(struct avm_verify *v, const struct avm_mm *mm)
 {
@@ -358,6 +373,7 @@ void avm_verify_vmas(struct avm_verify *v, struct avm_mm *mm)
 	if ((last ? last->link.next : mm->vmas.list.next) != &mm->vmas.list)
 		avm_verify_say(v, 1, "the list of VMAs is broken",
 			       &(struct avm_where){ .mm = mm, .vma = last });
+	check_recent(v, mm);
 	check_spares(v, mm);
 	check_counts(v, mm, &n);
 }

@@ -42,8 +42,8 @@ struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_a
 }
 
 /*
- * Everything but `write_seq` and `readers`, which a fault that found the VMA under RCU before it was recycled may
- * still look at: they are only ever changed by the lock's own operations.
+ * Everything but `remembered`, which is 0 in what is free, and `write_seq` and `readers`, which a fault that found the VMA
+ * under RCU before it was recycled may still look at: those two are only ever changed by the lock's own operations.
  */
 static void vma_set(struct avm_vma *vma, struct avm_mm *mm, const struct avm_range *r)
 {
@@ -60,7 +60,6 @@ static void vma_set(struct avm_vma *vma, struct avm_mm *mm, const struct avm_ran
 	vma->policy = r->policy;
 	vma->name = r->name;
 	atomic_store_explicit(&vma->chain_len, 0, memory_order_relaxed);
-	vma->spare = 0;
 }
 
 /*
@@ -85,6 +84,7 @@ void avm_vma_free(struct avm_mm *mm, struct avm_vma *vma)
 {
 	uint32_t nr = atomic_load_explicit(&mm->nr_spare, memory_order_relaxed);
 
+	avm_vma_forget(mm, vma);
 	if (!AVM_FAST || nr == AVM_SPARE_VMAS) {
 		avm_cache_free(mm->machine, &mm->machine->vmas, vma);
 		return;
@@ -313,6 +313,7 @@ static const struct part *relayout_set(const struct part *parts, unsigned nr)
 	return grows;
 }
 
+/* One fence for all (G-S). */
 static void lock_parts(const struct part *parts, unsigned nr)
 {
 	bool any = false;

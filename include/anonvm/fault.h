@@ -11,8 +11,9 @@
 /*
  * The CPU could not translate an access: make it possible, or say why not (R8). `regs` is handed to
  * nobody but the port's and the files' operations. Returns bits of enum avm_fault_result. RETRY
- * asks the caller to repeat the access (a lock had to be dropped). Takes mmap_lock for read, for
- * write when a stack grows. Sleeps: yes. Stack: see docs/api.md.
+ * asks the caller to repeat the access (a lock had to be dropped). Takes the lock of the VMA for read, or
+ * mmap_lock: for read where the VMA has not been met lately, is special or gets its family now; for write when a
+ * stack grows. Sleeps: yes. Stack: see docs/api.md.
  */
 unsigned avm_fault(struct avm_mm *mm, avm_addr_t addr, enum avm_access access, void *regs);
 

@@ -82,6 +82,7 @@ enum avm_event {
 	AVM_EV_FAULT_MINOR,
 	AVM_EV_FAULT_MAJOR,
 	AVM_EV_FAULT_SPURIOUS,
+	AVM_EV_FAULT_MMAP_LOCK, /* needed mmap_lock; the others took the lock of their VMA alone */
 	AVM_EV_ZERO_FILL, /* private pages given zeroed */
 	AVM_EV_ZERO_MAP, /* the zero page mapped */
 	AVM_EV_COW_COPY,

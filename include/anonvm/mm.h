@@ -55,6 +55,8 @@ struct avm_notifier {
 
 /* VMAs that went and wait to come again. An operation splits two at most. */
 #define AVM_SPARE_VMAS 2
+#define AVM_RECENT_BITS 4
+#define AVM_RECENT_VMAS (1u << AVM_RECENT_BITS)
 
 struct avm_mm {
 	struct avm *machine;
@@ -79,6 +81,12 @@ struct avm_mm {
 	void (*release)(struct avm_mm *mm);
 	uint64_t id; /* for people; never used twice in a machine */
 	struct avm_list link; /* machine->mms */
+
+	/*
+	 * VMAs that faults have been in lately, by a hash of the address: where the next one looks without mmap_lock.
+	 * Set under mmap_lock; a VMA is out before it is freed. Read under RCU.
+	 */
+	struct avm_vma *_Atomic recent[AVM_RECENT_VMAS];
 
 	/* accounting, in pages; mmap_lock for write unless atomic */
 	uint64_t total_vm;

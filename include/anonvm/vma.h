@@ -39,9 +39,9 @@ struct avm_vma {
 	uint32_t name; /* opaque id of a name (PR_SET_VMA_ANON_NAME), 0 is none */
 	_Atomic uint32_t
 		chain_len; /* entries on `chain`; a neighbour reads it without our lock (R4.1) */
-	_Atomic uint32_t readers; /* vma lock: faults inside */
+	_Atomic uint32_t readers; /* vma lock: faults inside; bit 31: a writer waits for them */
 	_Atomic uint32_t write_seq; /* vma lock: held for write iff equal to mm->write_seq */
-	uint32_t spare;
+	_Atomic uint32_t remembered; /* may be in mm->recent */
 	struct avm_inode shared; /* in file->mappings */
 };
 

@@ -73,6 +73,19 @@ static struct held *find(struct sim_locks *l, const volatile void *lock)
 	return NULL;
 }
 
+/* What a fault runs under: this mmap_lock, or the lock of a VMA whose mmap_lock it is. */
+static struct held *find_fault_lock(struct sim_locks *l, const volatile void *mmap_lock)
+{
+	for (size_t i = 0; i < l->nr; i++) {
+		struct held *h = &l->held[i];
+
+		if (h->class == AVM_LOCK_VMA &&
+		    &((const volatile struct avm_vma *)h->lock)->mm->mmap_lock == mmap_lock)
+			return h;
+	}
+	return find(l, mmap_lock);
+}
+
 static void push(struct sim_locks *l, enum avm_lock_class class, const volatile void *lock,
 		 enum mode mode)
 {
@@ -216,7 +229,7 @@ static void downgrade(struct sim *s, struct sim_locks *l, enum avm_lock_class cl
 static void assert_held(struct sim *s, struct sim_locks *l, enum avm_lock_class class,
 			const volatile void *lock, bool write)
 {
-	const struct held *h = find(l, lock);
+	const struct held *h = class == AVM_LOCK_VMA ? find_fault_lock(l, lock) : find(l, lock);
 
 	if (!h)
 		sim_error(s, "lock rules: %s %p should be held here", name_of(class),

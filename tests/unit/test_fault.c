@@ -3,6 +3,8 @@
 #include "world.h"
 
 #include "fault.h"
+#include "lock.h"
+#include "mm.h"
 #include "page.h"
 
 /* ---- what is refused ------------------------------------------------------------------------- */
@@ -552,6 +554,74 @@ static void populate_does_not_grow_stacks(void **state)
 	world_close(&w);
 }
 
+/* ---- the lock of the VMA alone --------------------------------------------------------------- */
+
+static void a_fault_takes_mmap_lock_to_find_its_vma(void **state)
+{
+	struct world w;
+	avm_addr_t a;
+
+	(void)state;
+	world_open(&w);
+	a = map_anon(w.mm, 8, RW);
+	fault_read(w.mm, a);
+	assert_int_equal(event(&w, AVM_EV_FAULT_MMAP_LOCK), 1);
+	fault_read(w.mm, a + PAGE);
+	assert_int_equal(event(&w, AVM_EV_FAULT_MMAP_LOCK), 1);
+	fault_write(w.mm, a); /* needs a family */
+	assert_int_equal(event(&w, AVM_EV_FAULT_MMAP_LOCK), 2);
+	for (unsigned i = 0; i < 8; i++)
+		fault_write(w.mm, a + i * PAGE);
+	assert_int_equal(fault_read(w.mm, a + 8 * PAGE), AVM_FAULT_MAPERR);
+	assert_int_equal(event(&w, AVM_EV_FAULT_MMAP_LOCK), 2);
+	world_close(&w);
+}
+
+static void another_vma_at_the_same_place_is_found_anew(void **state)
+{
+	struct world w;
+	avm_addr_t a;
+
+	(void)state;
+	world_open(&w);
+	a = map_anon(w.mm, 2, RW);
+	fault_write(w.mm, a);
+	assert_int_equal(avm_munmap(w.mm, a, 2 * PAGE), 0);
+	assert_int_equal(fault_read(w.mm, a), AVM_FAULT_MAPERR);
+	map_at(w.mm, a, 2, AVM_PROT_READ, ANON, NULL, 0);
+	assert_int_equal(fault_write(w.mm, a), AVM_FAULT_ACCERR);
+	assert_int_equal(event(&w, AVM_EV_FAULT_MMAP_LOCK), 2);
+	assert_int_equal(avm_mprotect(w.mm, a, 2 * PAGE, AVM_PROT_NONE), 0);
+	assert_int_equal(fault_read(w.mm, a), AVM_FAULT_ACCERR); /* the same VMA, as it is now */
+	assert_int_equal(event(&w, AVM_EV_FAULT_MMAP_LOCK), 2);
+	world_close(&w);
+}
+
+static void a_locked_vma_sends_its_faults_to_mmap_lock(void **state)
+{
+	struct world w;
+	avm_addr_t a, b;
+
+	(void)state;
+	world_open(&w);
+	a = map_anon(w.mm, 2, RW);
+	map_anon(w.mm, 1, AVM_PROT_NONE);
+	b = map_anon(w.mm, 2, RW);
+	fault_write(w.mm, a);
+	fault_write(w.mm, b);
+	avm_vma_remember(avm_mm_find(w.mm, a), a);
+	assert_int_equal(avm_mmap_write_lock(w.mm), 0);
+	avm_vma_lock(avm_mm_find(w.mm, a));
+	assert_null(avm_vma_read_lock(w.mm, a));
+	avm_vma_remember(avm_mm_find(w.mm, b), b);
+	assert_int_equal(fault_write(w.mm, b + PAGE), AVM_FAULT_MINOR); /* beside a writer */
+	avm_mmap_write_unlock(w.mm);
+	avm_vma_remember(avm_mm_find(w.mm, a), a);
+	assert_int_equal(fault_write(w.mm, a + PAGE), AVM_FAULT_MINOR);
+	assert_int_equal(event(&w, AVM_EV_FAULT_MMAP_LOCK), 2);
+	world_close(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -580,6 +650,9 @@ int main(void)
 		cmocka_unit_test(populate_makes_the_range_present),
 		cmocka_unit_test(populate_does_not_fault_on_what_is_present),
 		cmocka_unit_test(populate_stops_where_it_must),
+		cmocka_unit_test(a_fault_takes_mmap_lock_to_find_its_vma),
+		cmocka_unit_test(another_vma_at_the_same_place_is_found_anew),
+		cmocka_unit_test(a_locked_vma_sends_its_faults_to_mmap_lock),
 		cmocka_unit_test(populate_does_not_grow_stacks),
 	};
 

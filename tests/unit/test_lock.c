@@ -78,7 +78,7 @@ void test_wake(struct avm *m, _Atomic uint32_t *word)
 	pthread_mutex_unlock(&port_mutex);
 }
 
-static int irq_depth;
+static _Thread_local int irq_depth;
 
 uintptr_t test_irq_save(struct avm *m)
 {
@@ -137,6 +137,7 @@ static void setup(void)
 	memset(&spin, 0, sizeof(spin));
 	space.machine = &machine;
 	vma.mm = &space;
+	vma.end = 1;
 	left = right = 0;
 	errors = 0;
 	waits = wakes = 0;
@@ -251,17 +252,27 @@ static void the_spin_lock_excludes(void **state)
 
 /* ---- VMA locks ------------------------------------------------------------------------------- */
 
-/* As a fault does that runs without mmap_lock. */
+static _Atomic unsigned inside_alone;
+
+/* As a fault does: without mmap_lock, or else with it. */
 static void *fault_inside(void *unused)
 {
 	(void)unused;
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		atomic_fetch_add(&vma.readers, 1);
-		if (atomic_load(&vma.write_seq) != atomic_load(&space.write_seq))
+		struct avm_vma *found = avm_vma_read_lock(&space, vma.start);
+
+		if (!found) {
+			avm_mmap_read_lock(&space);
 			look();
+			avm_vma_remember(&vma, vma.start);
+			avm_mmap_read_unlock(&space);
+			continue;
+		}
+		inside_alone++;
+		look();
 		sched_yield();
-		if (atomic_fetch_sub(&vma.readers, 1) == 1)
-			test_wake(&machine, &vma.readers);
+		look();
+		avm_vma_read_unlock(found);
 	}
 	return NULL;
 }
@@ -274,6 +285,8 @@ static void *change_vma(void *unused)
 		avm_vma_lock(&vma);
 		avm_vma_lock(&vma); /* again: nothing */
 		change();
+		if (i % 2)
+			avm_vma_forget(&space, &vma);
 		avm_mmap_write_unlock(&space);
 	}
 	return NULL;
@@ -290,6 +303,8 @@ static void a_locked_vma_has_no_fault_inside(void **state)
 	setup();
 	run_threads(either, THREADS);
 	assert_int_equal(vma.readers, 0);
+	assert_int_equal(errors, 0);
+	assert_true(inside_alone > 0);
 	assert_true(left == 2 * (ROUNDS / 10));
 	assert_int_not_equal(vma.write_seq, space.write_seq); /* dropped with mmap_lock */
 }

@@ -222,6 +222,28 @@ static void the_family_is_told_of_anonymous_pages_that_go(void **state)
 
 /* ---- LRU lists ------------------------------------------------------------------------------- */
 
+/* A page read from swap that goes out of the swap cache before it is mapped; see "a list of pages" in docs/checker.md. */
+static void a_page_stays_on_the_list_it_came_to(void **state)
+{
+	struct world w;
+	struct avm_page *page;
+
+	(void)state;
+	world_open(&w);
+	page = avm_page_alloc(w.m, AVM_FRAME_USER);
+	avm_page_set(page, AVM_PG_SWAPCACHE);
+	avm_lru_add(w.m, page);
+	avm_page_clear(page, AVM_PG_SWAPCACHE);
+	assert_int_equal(w.m->lru_count[AVM_LRU_INACTIVE_ANON], 1);
+	assert_true(avm_lru_isolate_page(w.m, page));
+	avm_lru_putback(w.m, page, AVM_PUTBACK_SAME);
+	assert_int_equal(w.m->lru_count[AVM_LRU_INACTIVE_ANON], 1);
+	avm_page_put(w.m, page);
+	for (int l = 0; l < AVM_NR_LRU; l++)
+		assert_int_equal(w.m->lru_count[l], 0);
+	world_close(&w);
+}
+
 static void pages_stand_on_the_list_of_their_kind(void **state)
 {
 	struct world w;
@@ -277,6 +299,7 @@ int main(void)
 		cmocka_unit_test(tables_are_counted_apart),
 		cmocka_unit_test(a_put_too_many_is_noticed),
 		cmocka_unit_test(the_family_is_told_of_anonymous_pages_that_go),
+		cmocka_unit_test(a_page_stays_on_the_list_it_came_to),
 		cmocka_unit_test(pages_stand_on_the_list_of_their_kind),
 	};
 

@@ -244,7 +244,7 @@ static void do_exit(struct storm *t, struct life *p, unsigned i)
 
 enum when {
 	ALWAYS,
-	OTHERS, /* not in the middle of an operation of one's own */
+	OTHERS, /* not in the middle of an operation of one's own: would wait for the fault in the VMA */
 	CALM, /* not in an interruption */
 };
 
@@ -253,9 +253,9 @@ static const struct deed {
 	enum when when;
 	void (*run)(struct storm *t, struct life *p, unsigned i);
 } deeds[] = {
-	{ 40, ALWAYS, do_store }, { 40, ALWAYS, do_load },  { 4, ALWAYS, do_unmap },
-	{ 4, ALWAYS, do_map },	  { 2, ALWAYS, do_forget }, { 2, ALWAYS, do_move },
-	{ 2, ALWAYS, do_lock },	  { 3, ALWAYS, do_shrink }, { 1, OTHERS, do_exit },
+	{ 40, ALWAYS, do_store }, { 40, ALWAYS, do_load },  { 4, OTHERS, do_unmap },
+	{ 4, OTHERS, do_map },	  { 2, ALWAYS, do_forget }, { 2, OTHERS, do_move },
+	{ 2, OTHERS, do_lock },	  { 3, ALWAYS, do_shrink }, { 1, OTHERS, do_exit },
 	{ 16, CALM, do_shared },  { 1, CALM, do_cut },	    { 1, CALM, do_swapoff },
 	{ 1, CALM, do_fail },
 };
