@@ -176,6 +176,42 @@ install(FILES ${PROJECT_SOURCE_DIR}/docs/anonvm.1
 install(FILES ${PROJECT_SOURCE_DIR}/completions/anonvm.bash RENAME anonvm
 	DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 
+# The threads port: the simulated machine with as many CPUs as there are threads (ports/threads). `name` is the library; the
+# definitions that follow are the core's as well as the port's.
+file(GLOB port_threads_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/ports/threads/*.c)
+set(sim_of_threads ${port_sim_sources})
+list(FILTER sim_of_threads EXCLUDE REGEX "sim_(thread|alloc|fail|deferred)\\.c$")
+if(PkgConfig_FOUND)
+	pkg_check_modules(URCU QUIET IMPORTED_TARGET liburcu-bp)
+endif()
+function(avm_threads_machine name)
+	avm_library(${name} ${AVM_CORE_SOURCES} ${sim_of_threads} ${port_threads_sources})
+	target_compile_definitions(${name} PUBLIC AVM_THREADS=1 ${ARGN} PRIVATE _GNU_SOURCE)
+	target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR}/ports/sim
+		${PROJECT_SOURCE_DIR}/ports/threads)
+	target_link_libraries(${name} PUBLIC anonvm_arch_soft PkgConfig::URCU
+		PRIVATE avm_compressors)
+	if(AVM_SANITIZE MATCHES thread)
+		target_compile_options(${name} PRIVATE
+			-include ${PROJECT_SOURCE_DIR}/ports/threads/threads_tsan.h)
+	endif()
+endfunction()
+if(URCU_FOUND AND AVM_CORE_SOURCES AND NOT AVM_COVERAGE)
+	avm_threads_machine(avm_threads AVM_THREADS_HOOKS=1)
+	file(GLOB stress_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/stress/*.c)
+	add_executable(anonvm-stress ${stress_sources})
+	set_target_properties(anonvm-stress PROPERTIES C_EXTENSIONS OFF
+		RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/libexec/anonvm)
+	target_compile_definitions(anonvm-stress PRIVATE _GNU_SOURCE)
+	if(CMAKE_C_COMPILER_ID STREQUAL GNU)
+		target_compile_options(anonvm-stress PRIVATE -Wno-tsan) # of fences, which order what it must not know
+	endif()
+	target_link_libraries(anonvm-stress PRIVATE avm_threads avm_features)
+	add_dependencies(tools anonvm-stress)
+elseif(NOT URCU_FOUND)
+	message(STATUS "liburcu not found: the threads port, and anonvm stress, are left out")
+endif()
+
 # The checker: a core of its own, whose memory accesses call us (see ports/check/check_access.c). That is the
 # instrumentation of one sanitizer, which goes with no other.
 set(AVM_CHECK_FLAGS -fsanitize=thread

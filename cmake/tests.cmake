@@ -6,7 +6,8 @@
 #	tests/DIR/test-*              a script; exit status 0 passes, 77 skips
 #	tests/cases/**/*.avm          run by `anonvm run`; see tests/scripts/run-case for the headers of a case
 #	tests/check/                  the same, with the core and the port of the checker
-#	tests/port/*.c                the port's self-test, on the simulated machine
+#	tests/threads/                the same, on the machine of several CPUs
+#	tests/port/*.c                the port's self-test, on the simulated machine, and on that of several CPUs
 
 if(PkgConfig_FOUND)
 	pkg_check_modules(CMOCKA QUIET IMPORTED_TARGET cmocka)
@@ -37,6 +38,8 @@ function(avm_test_target name source)
 			target_compile_options(${name} PRIVATE ${AVM_CHECK_FLAGS})
 		endif()
 		target_link_libraries(${name} PRIVATE avm_core_check avm_port_check)
+	elseif(name STREQUAL selftest_threads OR source MATCHES "tests/threads/")
+		target_link_libraries(${name} PRIVATE avm_threads)
 	else()
 		target_link_libraries(${name} PRIVATE ${AVM_LIBRARIES})
 	endif()
@@ -61,7 +64,8 @@ endfunction()
 file(GLOB dirs LIST_DIRECTORIES true CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/*)
 foreach(dir IN LISTS dirs)
 	get_filename_component(area ${dir} NAME)
-	if(area STREQUAL port OR (area STREQUAL check AND NOT TARGET avm_core_check))
+	if(area STREQUAL port OR (area STREQUAL check AND NOT TARGET avm_core_check) OR
+	   (area STREQUAL threads AND NOT TARGET avm_threads))
 		continue()
 	endif()
 	file(GLOB scripts CONFIGURE_DEPENDS ${dir}/test-*)
@@ -115,6 +119,11 @@ if(port_sources)
 	avm_test_program(selftest_sim ${port_sources})
 	add_test(NAME port/selftest_sim COMMAND selftest_sim)
 	avm_test_environment(port/selftest_sim)
+	if(TARGET avm_threads)
+		avm_test_program(selftest_threads ${port_sources})
+		add_test(NAME port/selftest_threads COMMAND selftest_threads)
+		avm_test_environment(port/selftest_threads)
+	endif()
 endif()
 
 include(cmake/fuzz.cmake)

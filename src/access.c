@@ -88,16 +88,15 @@ static avm_small bool copy_in_page(const struct way *w, avm_addr_t addr, void *b
 	ok = entry_ok(w, p);
 	*bad = ok && avm_pte_special(p) && !avm_page_of(m, avm_pte_pfn(p));
 	if (ok && !*bad) {
-		avm_pte_t used = avm_pte_mkyoung(p);
+		bool write = w->access == AVM_ACCESS_WRITE;
 
-		if (w->access == AVM_ACCESS_WRITE) {
+		if (write)
 			avm_port_frame_write(m, avm_pte_pfn(p), offset, buf, n);
-			used = avm_pte_mkdirty(used);
-		} else {
+		else
 			avm_port_frame_read(m, avm_pte_pfn(p), offset, buf, n);
-		}
-		if (used != p)
-			avm_ptc_set(&c, used);
+		/* The MMU sets bits beside us: empty in between, so that none is lost. */
+		p = avm_pte_mkyoung(avm_ptc_take(&c, 0));
+		avm_ptc_change(&c, 0, write ? avm_pte_mkdirty(p) : p);
 	}
 	avm_ptc_unlock(&c);
 	return ok && !*bad;

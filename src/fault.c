@@ -83,18 +83,16 @@ static unsigned zero_fill(struct avm_fault_ctx *f)
  */
 static unsigned touch(struct avm_fault_ctx *f)
 {
-	avm_pte_t p = avm_pte_mkyoung(f->seen);
-	bool changed;
+	/* The MMU sets bits beside us: the entry is empty in between, so that none is lost. */
+	avm_pte_t p = avm_pte_mkyoung(avm_ptc_take(&f->c, 0));
 
 	if (avm_pte_none_access(p) || (f->access == AVM_ACCESS_EXEC && !avm_pte_exec(p)))
 		p = avm_pte_modify(p, f->vma->flags);
 	if (f->access == AVM_ACCESS_WRITE)
 		p = avm_pte_mkdirty(p);
-	changed = p != f->seen;
-	if (changed)
-		avm_ptc_set(&f->c, p);
+	avm_ptc_change(&f->c, 0, p);
 	avm_ptc_unlock(&f->c);
-	return changed ? AVM_FAULT_MINOR : AVM_FAULT_MINOR | AVM_FAULT_SPURIOUS;
+	return p != f->seen ? AVM_FAULT_MINOR : AVM_FAULT_MINOR | AVM_FAULT_SPURIOUS;
 }
 
 static unsigned fault_present(struct avm_fault_ctx *f)

@@ -96,13 +96,16 @@ static avm_small void drop_cache(struct avm_file *f)
 	uint64_t index = 0;
 
 	while ((page = avm_file_next(f, &index, UINT64_MAX))) {
+		if (avm_cache_is_slot(page)) {
+			avm_file_drop_slots(f, index, index);
+			continue;
+		}
 		avm_page_lock(f->machine, page);
 		if (avm_page_file(page) == f)
 			avm_file_remove_page(f, page);
 		avm_file_done_page(f, page);
 		/* Reclaim may have had it, and moved it to swap, while we waited for the lock. */
 	}
-	avm_file_drop_slots(f, 0, UINT64_MAX);
 }
 
 void avm_file_put(struct avm_file *f)
@@ -207,21 +210,13 @@ static int fill_page(struct avm_file *f, uint64_t index, struct avm_page *page)
 
 /* ---- the cache ------------------------------------------------------------------------------- */
 
-struct avm_page *avm_file_next(struct avm_file *f, uint64_t *index, uint64_t last)
+void *avm_file_next(struct avm_file *f, uint64_t *index, uint64_t last)
 {
 	void *item;
 
 	avm_spin_lock(f->machine, &f->pages_lock, AVM_LOCK_LEAF);
 	item = avm_radix_next(&f->pages, index, last);
-	/* Slots are no pages: the next one. */
-	while (item && avm_cache_is_slot(item)) {
-		uint64_t next = *index + 1;
-
-		item = next && next <= last ? avm_radix_next(&f->pages, &next, last) : NULL;
-		if (item)
-			*index = next;
-	}
-	if (item)
+	if (item && !avm_cache_is_slot(item))
 		avm_page_get(item);
 	avm_spin_unlock(f->machine, &f->pages_lock, AVM_LOCK_LEAF);
 	return item;
@@ -229,7 +224,9 @@ struct avm_page *avm_file_next(struct avm_file *f, uint64_t *index, uint64_t las
 
 struct avm_page *avm_file_find(struct avm_file *f, uint64_t index)
 {
-	return avm_file_next(f, &index, index);
+	void *item = avm_file_next(f, &index, index);
+
+	return avm_cache_is_slot(item) ? NULL : item;
 }
 
 /* Nodes of the index come and go without pages_lock: the lock of their cache is a leaf as well. */

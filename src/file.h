@@ -46,8 +46,8 @@ static inline uint64_t avm_file_nr_pages(uint64_t size)
  */
 struct avm_page *avm_file_find(struct avm_file *f, uint64_t index);
 
-/* The first cached page in [*index, last], likewise, with *index set to its index. */
-struct avm_page *avm_file_next(struct avm_file *f, uint64_t *index, uint64_t last);
+/* The first cached page in [*index, last], likewise, or slot of one (avm_cache_is_slot()), with *index set to its index. */
+void *avm_file_next(struct avm_file *f, uint64_t *index, uint64_t last);
 
 #define AVM_FILE_MAX_BYTES ((uint64_t)INT64_MAX)
 

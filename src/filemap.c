@@ -94,7 +94,8 @@ static uint64_t map_ready_pages(struct avm_vma *vma, struct avm_ptc *c, avm_addr
 	while (index <= last && (page = avm_file_next(vma->file, &index, last))) {
 		while (c->addr < avm_vma_addr(vma, index))
 			avm_ptc_step(c);
-		mapped += map_if_ready(vma, c, page);
+		if (!avm_cache_is_slot(page))
+			mapped += map_if_ready(vma, c, page);
 		index++;
 	}
 	avm_ptc_unlock(c);

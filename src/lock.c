@@ -161,7 +161,7 @@ void avm_rw_write_always(struct avm *m, struct avm_rwsem *l, enum avm_lock_class
 
 /*
  * Odd while a writer is in, who alone changes it. A fault inside a VMA compares it with vma->write_seq, which it reads
- * first: that is released after this. Release: with the lock goes all that was done under it (G-T).
+ * first: that is released after this. Release: with the lock goes all that was done under it (G-U).
  */
 AVM_ONE_STEP void write_seq_step(struct avm_mm *mm)
 {
@@ -258,8 +258,8 @@ AVM_ONE_STEP struct avm_vma *_Atomic *recent_of(struct avm_mm *mm, avm_addr_t ad
 
 /*
  * Is the VMA that was found in the slot, and in which we count as a reader, ours? Three looks, in this order. Its write_seq:
- * from here on a writer who has not locked it yet waits for us (G-S). The address space's: an unlock that we see brings all
- * that was done under the lock (G-T). The slot again (G-U): what is still there has not been freed since, so it was this address space's VMA when
+ * from here on a writer who has not locked it yet waits for us (G-S). The address space's: an unlock that we see brings all that was
+ * done under the lock (G-U). The slot again: what is still there has not been freed since (G-T), so it was this address space's VMA when
  * we counted ourselves, and not another that has come to the same memory. Only then is there anything plain to read.
  */
 static bool is_inside(struct avm_mm *mm, struct avm_vma *_Atomic *slot, struct avm_vma *vma,
@@ -280,7 +280,7 @@ struct avm_vma *avm_vma_read_lock(struct avm_mm *mm, avm_addr_t addr)
 	struct avm_vma *vma = atomic_load_explicit(slot, memory_order_acquire);
 
 	if (vma) {
-		/* Type-stable: this is a VMA's count of readers, whosoever VMA it is (G-S). */
+		/* Type-stable: this is a VMA's count of readers, whosoever VMA it is. Before the look at its write_seq (G-S). */
 		atomic_fetch_add_explicit(&vma->readers, 1, memory_order_seq_cst);
 		if (is_inside(mm, slot, vma, addr)) {
 			avm_port_lock_event(m, AVM_LOCK_EV_TRY_READ, AVM_LOCK_VMA, vma);
@@ -312,7 +312,7 @@ void avm_vma_remember(struct avm_vma *vma, avm_addr_t addr)
 	atomic_store_explicit(slot, vma, memory_order_release);
 }
 
-/* Before the VMA is freed (G-U). */
+/* Before it is freed (G-T). */
 void avm_vma_forget(struct avm_mm *mm, struct avm_vma *vma)
 {
 	if (!atomic_load_explicit(&vma->remembered, memory_order_relaxed))

@@ -88,7 +88,7 @@ static void collect(struct avm_ptc *c, struct avm_list *out)
 		return;
 	/* No flush: a translation that stays cached hides an access or two. */
 	if (avm_pte_young(pte))
-		avm_ptc_set(c, avm_pte_mkold(pte));
+		avm_ptc_mkold(c);
 	avm_page_clear(page, AVM_PG_REFERENCED);
 	if (avm_lru_isolate_page(m, page))
 		avm_list_add_tail(&page->lru, out);

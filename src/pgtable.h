@@ -150,6 +150,15 @@ AVM_ONE_STEP void avm_ptc_change(struct avm_ptc *c, uint64_t i, avm_pte_t pte)
 	avm_arch_pte_store(c->mm, c->addr + (i << AVM_PAGE_SHIFT), c->pte + i, pte);
 }
 
+/*
+ * The entry becomes old. The MMU sets bits beside us: it is empty between the look and the store, or a dirty bit could be
+ * lost, and with it what was written. => table lock held; the entry is present.
+ */
+static inline void avm_ptc_mkold(struct avm_ptc *c)
+{
+	avm_ptc_change(c, 0, avm_pte_mkold(avm_ptc_take(c, 0)));
+}
+
 static inline void avm_ptc_fill(struct avm_ptc *c, uint64_t i, avm_pte_t pte)
 {
 	AVM_ASSERT(c->mm->machine, avm_pte_empty(avm_ptc_get_at(c, i)));

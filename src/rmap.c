@@ -303,18 +303,16 @@ unsigned avm_rmap_referenced(struct avm *m, struct avm_page *page, uint64_t *vm_
 	if (avm_rmap_begin(&w, m, page, AVM_RESOLVE_WAIT))
 		return 0;
 	while (avm_rmap_next(&w)) {
-		avm_pte_t pte = avm_ptc_get(&w.c);
-
 		uint64_t flags = avm_vma_peek_flags(w.vma);
 
 		/* Here and not later: who unlocks the VMA, or takes the entry away, comes by this lock. */
 		if (flags & AVM_VM_LOCKED)
 			avm_lru_set_unevictable(m, page, true);
 		*vm_flags |= flags;
-		if (!avm_pte_young(pte))
+		if (!avm_pte_young(avm_ptc_get(&w.c)))
 			continue;
 		/* No flush: a translation that stays cached hides an access or two, no more. */
-		avm_ptc_set(&w.c, avm_pte_mkold(pte));
+		avm_ptc_mkold(&w.c);
 		young++;
 	}
 	avm_rmap_end(&w);

@@ -42,21 +42,27 @@ static bool take_page(struct avm_file *f, struct avm_page *page, uint64_t index,
 	return taken;
 }
 
-/* Takes the pages first .. last out of the cache. False when some were dirty and stay. Sleeps. */
+/*
+ * Takes the pages first .. last out of the cache, or all but those that are dirty: false if there are any. A page may go to
+ * its slot and come back while we are at it, so each place is looked at until there is neither: all pages first and then all
+ * slots would miss what has come back behind us. Sleeps.
+ */
 static bool take_pages(struct avm_file *f, uint64_t first, uint64_t last, enum take_what what)
 {
-	struct avm_page *page;
 	uint64_t index = first;
 	bool all = true;
+	void *item;
 
-	while ((page = avm_file_next(f, &index, last))) {
-		all &= take_page(f, page, index, what);
-		avm_page_put(f->machine, page);
-		if (index++ == last)
+	while ((item = avm_file_next(f, &index, last))) {
+		if (!avm_cache_is_slot(item)) {
+			all &= take_page(f, item, index, what);
+			avm_page_put(f->machine, item);
+		} else if (what == TAKE_ALL) {
+			avm_file_drop_slots(f, index, index);
+		}
+		if (what == TAKE_CLEAN && index++ == last)
 			break;
 	}
-	if (what == TAKE_ALL)
-		avm_file_drop_slots(f, first, last);
 	return all;
 }
 

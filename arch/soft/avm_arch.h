@@ -200,7 +200,7 @@ static inline avm_pte_t avm_pte_make_entry(enum avm_entry_kind kind, uint64_t va
 	       (write ? SOFT_ENTRY_WRITE : 0) | (exclusive ? SOFT_ENTRY_EXCLUSIVE : 0);
 }
 
-/* ---- memory: entries are read without the table's lock, so each access is one relaxed load or store ---- */
+/* ---- memory: entries are read without the table's lock, so each access is one load or store ------------- */
 
 static inline avm_pte_t avm_arch_pte_load(const avm_pte_t *slot)
 {
@@ -216,13 +216,14 @@ void sim_entry_changed(struct avm_mm *mm, avm_addr_t addr, avm_pte_t now);
 #endif
 
 /*
- * Writes one entry of the table of `mm` for `addr`. An arch over foreign page tables (memory inside a Linux
- * process) grants the translation here, under the table's lock.
+ * Writes one entry of the table of `mm` for `addr`. The MMU reads it without a lock: what is in the page by now has to be
+ * there for who finds the entry. An arch over foreign page tables (memory inside a Linux process) grants the translation
+ * here, under the table's lock.
  */
 static inline void avm_arch_pte_store(struct avm_mm *mm, avm_addr_t addr, avm_pte_t *slot,
 				      avm_pte_t p)
 {
-	atomic_store_explicit((_Atomic avm_pte_t *)slot, p, memory_order_relaxed);
+	atomic_store_explicit((_Atomic avm_pte_t *)slot, p, memory_order_release);
 	SOFT_CHANGED(mm, addr, p);
 }
 

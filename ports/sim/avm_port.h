@@ -8,9 +8,11 @@
 
 #define AVM_PORT_TIER 2
 
-/* Under the checker (ports/check) the machine has threads, which take turns. */
-#ifdef AVM_CHECK
+/* Under the checker (ports/check) the machine has threads, which take turns; in ports/threads they do not. */
+#if defined(AVM_CHECK)
 #define AVM_PORT_MAX_CPUS 8
+#elif defined(AVM_THREADS)
+#define AVM_PORT_MAX_CPUS 64
 #else
 #define AVM_PORT_MAX_CPUS 1
 #endif
@@ -20,6 +22,9 @@
 #ifdef AVM_CHECK
 void check_relax(struct avm *m);
 #define AVM_PORT_CPU_RELAX(m) check_relax(m)
+#elif defined(AVM_THREADS)
+void threads_relax(struct avm *m);
+#define AVM_PORT_CPU_RELAX(m) threads_relax(m)
 #else
 /* There is nobody else who could drop the lock. */
 #define AVM_PORT_CPU_RELAX(m) avm_port_panic(m, "deadlock: a spin lock is taken twice")
@@ -37,8 +42,16 @@ bool avm_port_frame_same(struct avm *m, avm_pfn_t a, avm_pfn_t b);
 bool sim_alloc_fails(struct avm *m);
 #define AVM_PORT_FAIL(m) sim_alloc_fails(m)
 
-/* Locks check themselves in debug builds; in release builds they are the plain, uncontended locks. */
-#ifdef AVM_DEBUG
+/*
+ * Locks check themselves in debug builds; in release builds they are the plain, uncontended locks. Among threads they may
+ * be watched in release builds, too.
+ */
+#ifdef AVM_THREADS_HOOKS
+#define AVM_PORT_LOCK_HOOKS
+void threads_lock_event(struct avm *m, int event, int class, const volatile void *lock);
+#define avm_port_lock_event(m, event, class, lock) \
+	threads_lock_event(m, (int)(event), (int)(class), (const volatile void *)(lock))
+#elif defined(AVM_DEBUG)
 #define AVM_PORT_LOCK_HOOKS
 void sim_lock_event(struct avm *m, int event, int class, const volatile void *lock);
 #define avm_port_lock_event(m, event, class, lock) \

@@ -40,7 +40,9 @@ void sim_explain(struct sim *s, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
+	sim_lock(&s->error_mutex);
 	vsnprintf(s->last_error, sizeof(s->last_error), format, args);
+	sim_unlock(&s->error_mutex);
 	va_end(args);
 }
 
@@ -49,10 +51,12 @@ void sim_error(struct sim *s, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
+	sim_lock(&s->error_mutex);
 	vsnprintf(s->last_error, sizeof(s->last_error), format, args);
-	va_end(args);
 	if (s->errors++ < ERRORS_LOGGED)
 		avm_port_log(&s->machine, AVM_LOG_ERROR, s->last_error);
+	sim_unlock(&s->error_mutex);
+	va_end(args);
 }
 
 uint64_t sim_errors(const struct sim *s)
@@ -89,6 +93,7 @@ static void sim_free(struct sim *s)
 	sim_meta_fini(s);
 	sim_locks_fini(s);
 	sim_unreserve(s->pages, s->frames.count * sizeof(*s->pages));
+	sim_cpus_fini(s);
 	free(s);
 }
 
@@ -109,9 +114,13 @@ int sim_create(struct sim **out, const struct sim_config *config)
 	LIST_INIT(&s->files);
 	LIST_INIT(&s->swaps);
 	s->deferred_end = &s->deferred;
+	sim_mutex_init(&s->mutex);
+	sim_mutex_init(&s->error_mutex);
 
 	err = -AVM_EINVAL;
 	if (!(s->config.tlb_entries & (s->config.tlb_entries - 1)))
+		err = sim_cpus_init(s);
+	if (!err)
 		err = sim_frames_init(s);
 	if (!err)
 		err = sim_start(s);
@@ -136,6 +145,7 @@ uint64_t sim_destroy(struct sim *s)
 {
 	uint64_t left;
 
+	sim_cpus_stop(s);
 	sim_fail_alloc(s, 0, 0);
 	sim_set_interruption(s, NULL, NULL);
 	sim_procs_fini(s);
@@ -146,51 +156,11 @@ uint64_t sim_destroy(struct sim *s)
 		left += objects_left(s);
 	sim_run_deferred(s);
 	sim_swaps_fini(s);
+	sim_frames_count(s);
 	/* What has gone bad stays where it is. */
 	left += s->frames.used + s->meta_bytes - atomic_load(&s->machine.frames_poisoned);
 	sim_free(s);
 	return left;
-}
-
-/* ---- failures ------------------------------------------------------------------------------------------ */
-
-void sim_fail_alloc(struct sim *s, uint64_t first, uint64_t count)
-{
-	s->fail_first = first ? s->allocs + first : 0;
-	s->fail_count = count;
-}
-
-bool sim_alloc_fails(struct avm *m)
-{
-	struct sim *s = sim_of(m);
-
-	sim_interrupt(s, SIM_AT_OBJECT_ALLOC);
-	s->allocs++;
-	if (s->fails && s->fails(SIM_AT_OBJECT_ALLOC)) {
-		s->allocs_failed++;
-		return true;
-	}
-	if (!s->fail_first || s->allocs < s->fail_first)
-		return false;
-	if (s->fail_count && s->allocs - s->fail_first >= s->fail_count)
-		return false;
-	s->allocs_failed++;
-	return true;
-}
-
-uint64_t sim_allocs(const struct sim *s)
-{
-	return s->allocs;
-}
-
-uint64_t sim_allocs_failed(const struct sim *s)
-{
-	return s->allocs_failed;
-}
-
-void sim_set_wait_eintr(struct sim *s, bool eintr)
-{
-	s->wait_eintr = eintr;
 }
 
 /* ---- checks -------------------------------------------------------------------------------------------- */
@@ -207,7 +177,7 @@ int64_t sim_verify(struct sim *s, enum avm_verify_level level, FILE *out)
 	int64_t broken;
 
 	sim_locks_check(s, "at rest");
-	if (s->irq_depth)
+	if (sim_irq_depth(s))
 		sim_error(s, "an RCU read section is open at rest");
 	broken = avm_verify(&s->machine, level, &sink);
 	if (broken < 0)
@@ -218,8 +188,9 @@ int64_t sim_verify(struct sim *s, enum avm_verify_level level, FILE *out)
 	return broken + (int64_t)s->errors;
 }
 
-uint64_t sim_frames_used(const struct sim *s)
+uint64_t sim_frames_used(struct sim *s)
 {
+	sim_frames_count(s);
 	return s->frames.used;
 }
 

@@ -101,9 +101,9 @@ void sim_check_settled(struct sim *s);
 void sim_lose_flushes(struct sim *s, bool lose);
 
 /* Is there a translation for this page in the TLB? */
-bool sim_translated(const struct sim_proc *p, avm_addr_t addr);
+bool sim_translated(struct sim_proc *p, avm_addr_t addr);
 /* The frame of that; AVM_PFN_NONE: there is none. Right after an access: the frame that it went to. */
-avm_pfn_t sim_translation(const struct sim_proc *p, avm_addr_t addr);
+avm_pfn_t sim_translation(struct sim_proc *p, avm_addr_t addr);
 
 /* ---- files ------------------------------------------------------------------------------------------ */
 
@@ -239,7 +239,7 @@ uint64_t sim_poisonings(const struct sim *s);
 struct avm_mm *sim_last_poisoned(const struct sim *s, avm_addr_t *addr);
 
 /* Frames with contents now, bytes of metadata now. */
-uint64_t sim_frames_used(const struct sim *s);
+uint64_t sim_frames_used(struct sim *s);
 uint64_t sim_meta_bytes(const struct sim *s);
 
 #endif

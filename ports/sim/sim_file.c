@@ -16,6 +16,7 @@ struct sim_file {
 	uint64_t seed;
 	uint64_t size; /* when we last looked */
 	uint64_t valid; /* bytes that were never cut off */
+	struct sim_mutex mutex; /* covers what follows, and size and valid */
 	struct sim_store store;
 	unsigned fail_reads, fail_writes;
 	bool fail_retry;
@@ -93,14 +94,11 @@ static bool fails(struct sim_file *sf, enum sim_at at, unsigned *left)
 	return true;
 }
 
-static int file_read_page(struct avm_file *f, uint64_t index, struct avm_page *page)
+/* => mutex */
+static int stored_page(struct sim_file *sf, uint64_t index, unsigned char *buf, size_t len)
 {
-	struct sim_file *sf = sim_file_of(f);
-	unsigned char buf[AVM_PAGE_SIZE];
-	size_t len = sf->store.page_size;
 	const unsigned char *stored;
 
-	sim_interrupt(sf->sim, SIM_AT_FILE_READ);
 	if (fails(sf, SIM_AT_FILE_READ, &sf->fail_reads))
 		return sf->fail_retry ? -AVM_EAGAIN : -AVM_EIO;
 	note_size(sf);
@@ -111,24 +109,51 @@ static int file_read_page(struct avm_file *f, uint64_t index, struct avm_page *p
 		sim_file_page(sf->seed, index, buf, len);
 		cut_page(buf, len, index, sf->valid);
 	}
+	return 0;
+}
+
+static int file_read_page(struct avm_file *f, uint64_t index, struct avm_page *page)
+{
+	struct sim_file *sf = sim_file_of(f);
+	unsigned char buf[AVM_PAGE_SIZE];
+	size_t len = sf->store.page_size;
+	int err;
+
+	sim_interrupt(sf->sim, SIM_AT_FILE_READ);
+	sim_lock(&sf->mutex);
+	err = stored_page(sf, index, buf, len);
+	sim_unlock(&sf->mutex);
+	if (err)
+		return err;
 	avm_port_frame_write(f->machine, page->pfn, 0, buf, len);
+	return 0;
+}
+
+/* => mutex */
+static int store_page(struct sim_file *sf, uint64_t index, avm_pfn_t pfn)
+{
+	unsigned char *bytes;
+
+	if (fails(sf, SIM_AT_FILE_WRITE, &sf->fail_writes))
+		return -AVM_EIO;
+	sim_check_protected(sf->sim, pfn, SIM_NO_SLOT, "while its frame goes to the file");
+	note_size(sf);
+	bytes = sim_store_make(&sf->store, index);
+	avm_port_frame_read(sf->file.machine, pfn, 0, bytes, sf->store.page_size);
+	cut_page(bytes, sf->store.page_size, index, sf->size);
 	return 0;
 }
 
 static int file_write_page(struct avm_file *f, uint64_t index, struct avm_page *page)
 {
 	struct sim_file *sf = sim_file_of(f);
-	unsigned char *bytes;
+	int err;
 
 	sim_interrupt(sf->sim, SIM_AT_FILE_WRITE);
-	if (fails(sf, SIM_AT_FILE_WRITE, &sf->fail_writes))
-		return -AVM_EIO;
-	sim_check_protected(sf->sim, page->pfn, SIM_NO_SLOT, "while its frame goes to the file");
-	note_size(sf);
-	bytes = sim_store_make(&sf->store, index);
-	avm_port_frame_read(f->machine, page->pfn, 0, bytes, sf->store.page_size);
-	cut_page(bytes, sf->store.page_size, index, sf->size);
-	return 0;
+	sim_lock(&sf->mutex);
+	err = store_page(sf, index, page->pfn);
+	sim_unlock(&sf->mutex);
+	return err;
 }
 
 static void file_free(struct sim_file *sf)
@@ -141,7 +166,11 @@ static void file_free(struct sim_file *sf)
 
 static void file_release(struct avm_file *f)
 {
+	struct sim *s = sim_file_of(f)->sim;
+
+	sim_lock(&s->mutex);
 	file_free(sim_file_of(f));
+	sim_unlock(&s->mutex);
 }
 
 static const struct avm_file_ops file_ops = {
@@ -171,21 +200,26 @@ static struct sim_file *file_new(struct sim *s, const char *name)
 	struct sim_file *sf;
 	size_t len = strlen(name) + 1;
 
+	sim_lock(&s->mutex);
 	free_dead_memfds(s);
+	sim_unlock(&s->mutex);
 	sf = sim_host_alloc(sizeof(*sf));
 	sf->sim = s;
 	sf->name = sim_host_alloc(len);
 	memcpy(sf->name, name, len);
 	sf->store.page_size = s->frames.content;
 	sf->held = true;
+	sim_mutex_init(&sf->mutex);
+	sim_lock(&s->mutex);
 	LIST_INSERT_HEAD(&s->files, sf, link);
+	sim_unlock(&s->mutex);
 	return sf;
 }
 
 static int file_made(struct sim_file *sf, int err, struct avm_file **out)
 {
 	if (err) {
-		file_free(sf);
+		file_release(&sf->file);
 		return err;
 	}
 	*out = &sf->file;
@@ -248,8 +282,11 @@ int sim_file_truncate(struct avm_file *f, uint64_t size)
 {
 	int err = avm_file_truncate(f, size);
 
-	if (!err)
+	if (!err) {
+		sim_lock(&sim_file_of(f)->mutex);
 		note_size(sim_file_of(f));
+		sim_unlock(&sim_file_of(f)->mutex);
+	}
 	return err;
 }
 

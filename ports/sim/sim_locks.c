@@ -59,9 +59,11 @@ static bool spins(enum avm_lock_class class)
 
 static struct sim_locks *locks_of(struct sim *s)
 {
-	if (!s->locks)
-		s->locks = sim_host_alloc(sizeof(*s->locks));
-	return s->locks;
+	struct sim_locks **place = sim_locks_place(s);
+
+	if (!*place)
+		*place = sim_host_alloc(sizeof(**place));
+	return *place;
 }
 
 static struct held *find(struct sim_locks *l, const volatile void *lock)

@@ -2,9 +2,9 @@
 /*
  * sim_mmu.c - processes, and their loads and stores as hardware does them: TLB, page tables, page fault, again.
  *
- * The TLB is direct-mapped and belongs to the process, one for each CPU. An entry that does not permit the access, or a store
- * through an entry that is not dirty, drops the entry and walks the tables: so grants need no flush, and what the
- * core forgot to take away stays usable.
+ * The TLB (sim_tlb.h) is direct-mapped. An entry that does not permit the access, or a store through an entry that is
+ * not dirty, drops the entry and walks the tables: so grants need no flush, and what the core forgot to take away stays
+ * usable.
  *
  * Under the checker the arch says what changes in a table. What a TLB then still allows is revoked, by the CPU that has made
  * the change, and until the operation there is over: it may be used for so long, as on hardware, and no longer (R12).
@@ -13,30 +13,24 @@
 #include <string.h>
 
 #include "sim_priv.h"
+#ifdef AVM_THREADS
+#include "threads_tlb.h"
+#else
+#include "sim_tlb.h"
+#endif
 
-#define MAX_FAULTS 64 /* for one access; more is no progress */
-#define NO_PAGE (~(avm_addr_t)0)
-
-struct tlb_entry {
-	avm_addr_t page; /* NO_PAGE: empty */
-	avm_pte_t pte;
-	uint64_t flushes; /* of the TLB, when the entry was filled: older ones are void */
-	uint64_t revoked_by; /* CPU + 1; 0: it is as the tables are */
-};
-
-struct sim_proc {
-	struct avm_mm mm;
-	struct sim *sim;
-	LIST_ENTRY(sim_proc) link;
-	uint64_t flushes; /* of everything */
-	struct tlb_entry *tlb; /* of one CPU behind the other; NULL: none */
-};
+/* For one access; more is no progress. Among threads others may be faster again and again. */
+#ifdef AVM_THREADS
+#define MAX_FAULTS 100000
+#else
+#define MAX_FAULTS 64
+#endif
 
 /* ---- processes ----------------------------------------------------------------------------------------- */
 
 static void proc_free(struct sim_proc *p)
 {
-	free(p->tlb);
+	sim_tlb_fini(p);
 	if (p->sim->handed)
 		p->sim->handed(p, sizeof(*p), SIM_TAKEN_BACK);
 	free(p);
@@ -46,7 +40,9 @@ static void proc_release(struct avm_mm *mm)
 {
 	struct sim_proc *p = sim_proc_of(mm);
 
+	sim_lock(&p->sim->mutex);
 	LIST_REMOVE(p, link);
+	sim_unlock(&p->sim->mutex);
 	proc_free(p);
 }
 
@@ -57,11 +53,7 @@ static struct sim_proc *proc_new(struct sim *s)
 	if (s->handed)
 		s->handed(p, sizeof(*p), SIM_GIVEN);
 	p->sim = s;
-	if (s->config.no_tlb)
-		return p;
-	p->tlb = sim_host_alloc(SIM_CPUS * s->config.tlb_entries * sizeof(*p->tlb));
-	for (uint32_t i = 0; i < SIM_CPUS * s->config.tlb_entries; i++)
-		p->tlb[i].page = NO_PAGE;
+	sim_tlb_init(p);
 	return p;
 }
 
@@ -72,7 +64,9 @@ static int proc_made(struct sim_proc *p, int err, struct sim_proc **out)
 		proc_free(p);
 		return err;
 	}
+	sim_lock(&p->sim->mutex);
 	LIST_INSERT_HEAD(&p->sim->procs, p, link);
+	sim_unlock(&p->sim->mutex);
 	*out = p;
 	return 0;
 }
@@ -129,48 +123,13 @@ struct sim_proc *sim_proc_of(struct avm_mm *mm)
 
 /* ---- the TLB ------------------------------------------------------------------------------------------- */
 
-static struct tlb_entry *tlb_slot(const struct sim_proc *p, unsigned cpu, avm_addr_t page)
-{
-	uint32_t n = p->sim->config.tlb_entries;
-
-	return &p->tlb[cpu * n + ((page >> AVM_PAGE_SHIFT) & (n - 1))];
-}
-
-static unsigned this_cpu(const struct sim_proc *p)
-{
-	return SIM_CPUS > 1 ? avm_port_cpu_id(&p->sim->machine) : 0;
-}
-
-static struct tlb_entry *own_slot(const struct sim_proc *p, avm_addr_t page)
-{
-	return tlb_slot(p, this_cpu(p), page);
-}
-
-static bool is_valid(const struct sim_proc *p, const struct tlb_entry *e)
-{
-	return e->page != NO_PAGE && e->flushes == p->flushes;
-}
-
-/* When it returns no CPU has a translation of the range. */
 void avm_port_tlb_flush(struct avm *m, struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 {
 	struct sim_proc *p = sim_proc_of(mm);
 
 	(void)m;
-	if (!p || !p->tlb || p->sim->lose_flushes)
-		return;
-	if ((end - start) >> AVM_PAGE_SHIFT >= p->sim->config.tlb_entries) {
-		p->flushes++;
-		return;
-	}
-	for (unsigned cpu = 0; cpu < SIM_CPUS; cpu++) {
-		for (avm_addr_t page = start & AVM_PAGE_MASK; page < end; page += AVM_PAGE_SIZE) {
-			struct tlb_entry *e = tlb_slot(p, cpu, page);
-
-			if (e->page == page)
-				e->page = NO_PAGE;
-		}
-	}
+	if (p && !p->sim->lose_flushes)
+		sim_tlb_flush(p, start, end);
 }
 
 void sim_lose_flushes(struct sim *s, bool lose)
@@ -178,41 +137,22 @@ void sim_lose_flushes(struct sim *s, bool lose)
 	s->lose_flushes = lose;
 }
 
-static void tlb_fill(struct sim_proc *p, avm_addr_t page, avm_pte_t pte)
+avm_pfn_t sim_translation(struct sim_proc *p, avm_addr_t addr)
 {
-	if (p->tlb)
-		*own_slot(p, page) = (struct tlb_entry){ page, pte, p->flushes, 0 };
+	avm_pte_t pte;
+
+	return sim_tlb_find(p, addr & AVM_PAGE_MASK, &pte) ? avm_pte_pfn(pte) : AVM_PFN_NONE;
 }
 
-avm_pfn_t sim_translation(const struct sim_proc *p, avm_addr_t addr)
-{
-	const struct tlb_entry *e;
-
-	if (!p->tlb)
-		return AVM_PFN_NONE;
-	e = own_slot(p, addr);
-	return is_valid(p, e) && e->page == (addr & AVM_PAGE_MASK) ? avm_pte_pfn(e->pte) :
-								     AVM_PFN_NONE;
-}
-
-bool sim_translated(const struct sim_proc *p, avm_addr_t addr)
+bool sim_translated(struct sim_proc *p, avm_addr_t addr)
 {
 	return sim_translation(p, addr) != AVM_PFN_NONE;
 }
 
 void sim_check_untranslated(struct sim *s, avm_pfn_t pfn)
 {
-	struct sim_proc *p;
-
-	if (!s->config.check_tlb)
-		return;
-	for (p = LIST_FIRST(&s->procs); p; p = LIST_NEXT(p, link)) {
-		for (uint32_t i = 0; p->tlb && i < SIM_CPUS * s->config.tlb_entries; i++)
-			if (is_valid(p, &p->tlb[i]) && avm_pte_pfn(p->tlb[i].pte) == pfn)
-				sim_error(s, "frame %#llx is freed, and translated at %#llx",
-					  (unsigned long long)pfn,
-					  (unsigned long long)p->tlb[i].page);
-	}
+	if (s->config.check_tlb)
+		sim_tlb_check_frame(s, pfn);
 }
 
 /* ---- the tables ---------------------------------------------------------------------------------------- */
@@ -239,6 +179,7 @@ static avm_pte_t *walk(struct sim_proc *p, avm_addr_t addr)
 		entry = avm_arch_table_load(slot);
 		if (!entry)
 			return NULL;
+		sim_walk_step(p);
 		table = avm_arch_table_pfn(entry);
 	}
 }
@@ -280,7 +221,7 @@ static bool walk_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access
 
 	if (!slot)
 		return false;
-	pte = avm_arch_pte_load(slot);
+	pte = sim_entry_load(slot);
 	do {
 		if (!permits(pte, access))
 			return false;
@@ -291,7 +232,7 @@ static bool walk_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access
 			return false;
 	} while (!atomic_compare_exchange_weak((_Atomic avm_pte_t *)slot, &pte, want));
 	sim_wrote(slot, sizeof(*slot));
-	tlb_fill(p, addr & AVM_PAGE_MASK, want);
+	sim_tlb_fill(p, addr & AVM_PAGE_MASK, want);
 	*out = want;
 	return true;
 }
@@ -304,113 +245,11 @@ static bool is_stale(avm_pte_t cached, avm_pte_t now, enum avm_access access)
 	return access == AVM_ACCESS_WRITE && !avm_pte_dirty(now);
 }
 
-/* Of any kind of access that goes through the TLB alone. */
-static bool allows_more(avm_pte_t cached, avm_pte_t now)
-{
-	static const enum avm_access kinds[] = { AVM_ACCESS_READ, AVM_ACCESS_WRITE,
-						 AVM_ACCESS_EXEC };
-
-	for (unsigned i = 0; i < 3; i++) {
-		if (permits(cached, kinds[i]) && used(cached, kinds[i]) == cached &&
-		    is_stale(cached, now, kinds[i]))
-			return true;
-	}
-	return false;
-}
-
-#ifdef AVM_CHECK
-/* By the arch, after the change. */
-void sim_entry_changed(struct avm_mm *mm, avm_addr_t addr, avm_pte_t now)
-{
-	struct sim_proc *p = sim_proc_of(mm);
-
-	for (unsigned cpu = 0; p && p->tlb && cpu < SIM_CPUS; cpu++) {
-		struct tlb_entry *e = tlb_slot(p, cpu, addr);
-
-		if (!is_valid(p, e) || e->page != (addr & AVM_PAGE_MASK))
-			continue;
-		if (!allows_more(e->pte, now))
-			e->revoked_by = 0;
-		else if (!e->revoked_by)
-			e->revoked_by = this_cpu(p) + 1;
-	}
-}
+#ifdef AVM_THREADS
+#include "threads_tlb_check.h"
+#else
+#include "sim_tlb_check.h"
 #endif
-
-static void report_kept(struct sim_proc *p, uint32_t i, const char *when)
-{
-	const struct tlb_entry *e = &p->tlb[i];
-
-	sim_error(p->sim,
-		  "CPU %u keeps a translation %s: address space %llu at %#llx, %#llx in its TLB, "
-		  "%#llx in the table",
-		  i / p->sim->config.tlb_entries, when, (unsigned long long)p->mm.id,
-		  (unsigned long long)e->page, (unsigned long long)e->pte,
-		  (unsigned long long)walk_load(p, e->page));
-}
-
-void sim_check_revoked(struct sim *s)
-{
-	struct sim_proc *p;
-
-	for (p = LIST_FIRST(&s->procs); p; p = LIST_NEXT(p, link)) {
-		for (uint32_t i = 0; p->tlb && i < SIM_CPUS * s->config.tlb_entries; i++) {
-			if (is_valid(p, &p->tlb[i]) && p->tlb[i].revoked_by == this_cpu(p) + 1)
-				report_kept(p, i, "after the operation that took it away");
-		}
-	}
-}
-
-void sim_check_settled(struct sim *s)
-{
-	struct sim_proc *p;
-
-	for (p = LIST_FIRST(&s->procs); p; p = LIST_NEXT(p, link)) {
-		for (uint32_t i = 0; p->tlb && i < SIM_CPUS * s->config.tlb_entries; i++) {
-			struct tlb_entry *e = &p->tlb[i];
-
-			if (is_valid(p, e) && allows_more(e->pte, walk_load(p, e->page)))
-				report_kept(p, i, "when all is done");
-			*e = (struct tlb_entry){ .page = NO_PAGE };
-		}
-		p->flushes = 0;
-	}
-}
-
-/*
- * Does a store that goes through the TLB reach a page that still is somebody's? A file's always is. Anonymous memory is gone
- * with its entry, if the store could go there alone: unless the entry says that the page is still there, or on its way.
- */
-static bool is_wanted(struct sim_proc *p, const struct tlb_entry *e, uint64_t slot)
-{
-	uint64_t i = avm_pte_pfn(e->pte) - SIM_FIRST_PFN;
-	const struct avm_page *page = i < p->sim->frames.count ? &p->sim->pages[i] : NULL;
-	avm_pte_t now = walk_load(p, e->page);
-
-	if (!page || !(page->mapping & AVM_MAPPING_ANON))
-		return true;
-	if (avm_pte_present(now))
-		return avm_pte_pfn(now) == page->pfn;
-	return avm_pte_is_entry(now) &&
-	       ((avm_pte_entry_kind(now) == AVM_ENTRY_MIGRATION &&
-		 avm_pte_entry_value(now) == page->pfn) ||
-		(avm_pte_entry_kind(now) == AVM_ENTRY_SWAP && avm_pte_entry_value(now) == slot));
-}
-
-void sim_check_protected(struct sim *s, avm_pfn_t pfn, uint64_t slot, const char *what)
-{
-	struct sim_proc *p;
-
-	for (p = LIST_FIRST(&s->procs); p && SIM_CPUS > 1; p = LIST_NEXT(p, link)) {
-		for (uint32_t i = 0; p->tlb && i < SIM_CPUS * s->config.tlb_entries; i++) {
-			const struct tlb_entry *e = &p->tlb[i];
-
-			if (is_valid(p, e) && e->revoked_by && avm_pte_pfn(e->pte) == pfn &&
-			    avm_pte_write(e->pte) && avm_pte_dirty(e->pte) && is_wanted(p, e, slot))
-				report_kept(p, i, what);
-		}
-	}
-}
 
 /* An operation on this address space was interrupted, and its flush may be still to come. */
 static bool flush_is_due(struct sim_proc *p)
@@ -424,42 +263,62 @@ static bool flush_is_due(struct sim_proc *p)
 	       ((atomic_load(&p->mm.write_seq) & 1) || atomic_load(&s->machine.gathers_open));
 }
 
-static bool tlb_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access, avm_pte_t *out)
+static void report_stale(struct sim_proc *p, avm_addr_t addr, enum avm_access access, avm_pte_t pte)
 {
 	static const char *const names[] = { "read", "write", "exec" };
-	struct tlb_entry *e;
 
-	if (!p->tlb)
+	sim_error(p->sim,
+		  "stale translation: address space %llu, %s at %#llx, %#llx in the TLB, "
+		  "%#llx in the table",
+		  (unsigned long long)p->mm.id, names[access], (unsigned long long)addr,
+		  (unsigned long long)pte, (unsigned long long)walk_load(p, addr));
+}
+
+static bool tlb_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access, avm_pte_t *out)
+{
+	avm_addr_t page = addr & AVM_PAGE_MASK;
+	avm_pte_t pte;
+
+	if (!sim_tlb_find(p, page, &pte))
 		return false;
-	e = own_slot(p, addr);
-	if (e->page != (addr & AVM_PAGE_MASK) || e->flushes != p->flushes)
-		return false;
-	if (!permits(e->pte, access) || used(e->pte, access) != e->pte) {
-		e->page = NO_PAGE;
+	if (!permits(pte, access) || used(pte, access) != pte) {
+		sim_tlb_drop(p, page);
 		return false;
 	}
-	*out = e->pte;
-	if (p->sim->config.check_tlb && is_stale(e->pte, walk_load(p, addr), access) &&
-	    !flush_is_due(p))
-		sim_error(p->sim,
-			  "stale translation: address space %llu, %s at %#llx, %#llx in the TLB, "
-			  "%#llx in the table",
-			  (unsigned long long)p->mm.id, names[access], (unsigned long long)addr,
-			  (unsigned long long)e->pte, (unsigned long long)walk_load(p, addr));
+	*out = pte;
+	if (p->sim->config.check_tlb && !flush_is_due(p) &&
+	    is_stale(pte, walk_load(p, addr), access))
+		report_stale(p, addr, access, pte);
 	return true;
+}
+
+bool sim_is_stale(struct sim *s, uint64_t space, avm_addr_t page, avm_pte_t pte)
+{
+	struct sim_proc *p = LIST_FIRST(&s->procs);
+	enum avm_access most = avm_pte_write(pte) && avm_pte_dirty(pte) ? AVM_ACCESS_WRITE :
+									  AVM_ACCESS_READ;
+
+	while (p && p->mm.id != space)
+		p = LIST_NEXT(p, link);
+	return p && permits(pte, AVM_ACCESS_READ) && is_stale(pte, walk_load(p, page), most);
 }
 
 /* ---- accesses ------------------------------------------------------------------------------------------ */
 
+/*
+ * 0: *pte is what the access goes through, until sim_tlb_end(). Nobody's flush of it is over before that.
+ */
 static unsigned translate(struct sim_proc *p, avm_addr_t addr, enum avm_access access,
 			  unsigned *faults, avm_pte_t *pte)
 {
 	struct sim *s = p->sim;
 
+	sim_tlb_begin(p);
 	for (int i = 0; !tlb_use(p, addr, access, pte) && !walk_use(p, addr, access, pte); i++) {
 		uint32_t given_up = s->waits_given_up;
 		unsigned result;
 
+		sim_tlb_end(p);
 		if (i == MAX_FAULTS) {
 			sim_error(s, "no progress: %d faults at %#llx", MAX_FAULTS,
 				  (unsigned long long)addr);
@@ -474,6 +333,7 @@ static unsigned translate(struct sim_proc *p, avm_addr_t addr, enum avm_access a
 		/* Who is interrupted has what we need, and does not go on before we return. */
 		if ((result & AVM_FAULT_RETRY) && s->waits_given_up != given_up)
 			return AVM_FAULT_RETRY;
+		sim_tlb_begin(p);
 	}
 	if (!avm_pte_special(*pte) && sim_frame_is_free(s, avm_pte_pfn(*pte)))
 		sim_error(s, "address space %llu uses frame %#llx at %#llx, and it is free",
@@ -504,10 +364,10 @@ unsigned sim_load(struct sim_proc *p, avm_addr_t addr, void *buf, size_t len, un
 	if (failed)
 		return failed;
 	data = data_at(p, pte, addr, len);
-	if (!data)
-		return AVM_FAULT_SIGBUS;
-	memcpy(buf, data, len);
-	return 0;
+	if (data)
+		sim_shared_read(buf, data, len);
+	sim_tlb_end(p);
+	return data ? 0 : AVM_FAULT_SIGBUS;
 }
 
 unsigned sim_store(struct sim_proc *p, avm_addr_t addr, const void *buf, size_t len,
@@ -520,17 +380,20 @@ unsigned sim_store(struct sim_proc *p, avm_addr_t addr, const void *buf, size_t 
 	if (failed)
 		return failed;
 	data = data_at(p, pte, addr, len);
-	if (!data)
-		return AVM_FAULT_SIGBUS;
-	memcpy(data, buf, len);
-	return 0;
+	if (data)
+		sim_shared_write(data, buf, len);
+	sim_tlb_end(p);
+	return data ? 0 : AVM_FAULT_SIGBUS;
 }
 
 unsigned sim_touch(struct sim_proc *p, avm_addr_t addr, enum avm_access access, unsigned *faults)
 {
 	avm_pte_t pte;
+	unsigned failed = translate(p, addr, access, faults, &pte);
 
-	return translate(p, addr, access, faults, &pte);
+	if (!failed)
+		sim_tlb_end(p);
+	return failed;
 }
 
 bool sim_would_fault(struct sim_proc *p, avm_addr_t addr, enum avm_access access,

@@ -3,6 +3,7 @@
 #ifndef SIM_PRIV_H
 #define SIM_PRIV_H
 
+#include <string.h>
 #include <sys/queue.h>
 
 #include "avm_arch.h"
@@ -84,6 +85,46 @@ enum sim_handing {
 	SIM_FRAME_TAKEN_BACK,
 };
 
+#ifdef AVM_THREADS
+#include "threads_sim.h"
+#else
+/* One thread: nobody to keep out, and what belongs to a CPU is the machine's. */
+struct sim_mutex {
+	char unused;
+};
+
+static inline void sim_mutex_init(const struct sim_mutex *mutex)
+{
+	(void)mutex;
+}
+
+static inline void sim_lock(const struct sim_mutex *mutex)
+{
+	(void)mutex;
+}
+
+static inline void sim_unlock(const struct sim_mutex *mutex)
+{
+	(void)mutex;
+}
+
+/* Contents that programs may be at. */
+static inline void sim_shared_read(void *to, const void *from, size_t len)
+{
+	memcpy(to, from, len);
+}
+
+static inline void sim_shared_write(void *to, const void *from, size_t len)
+{
+	memcpy(to, from, len);
+}
+
+static inline bool sim_shared_same(const void *a, const void *b, size_t len)
+{
+	return !memcmp(a, b, len);
+}
+#endif
+
 struct sim_locks;
 LIST_HEAD(sim_proc_list, sim_proc);
 LIST_HEAD(sim_file_list, sim_file);
@@ -98,6 +139,7 @@ struct sim {
 	struct sim_proc_list procs;
 	struct sim_file_list files;
 	struct sim_swap_list swaps;
+	struct sim_mutex mutex; /* covers the three lists, and bad news */
 	uint64_t meta_bytes;
 	void *spare_meta[SIM_META_SIZES]; /* lists through the first word of each */
 	/* Told of memory that goes from one owner to the next; NULL: nobody. */
@@ -108,6 +150,7 @@ struct sim {
 	uint64_t allocs, allocs_failed;
 	uint64_t fail_first, fail_count; /* by number of allocation; first 0: none fails */
 
+	struct sim_mutex error_mutex;
 	uint64_t errors;
 	char last_error[256];
 
@@ -130,7 +173,59 @@ struct sim {
 	struct avm_oom last_oom;
 	struct avm_mm *poisoned_mm;
 	avm_addr_t poisoned_addr;
+
+	struct smp *smp; /* the CPUs of a machine that has several (ports/threads) */
 };
+
+/*
+ * What belongs to the CPU that runs: the depth of its read sections, the locks it holds. With several CPUs there is
+ * something to make before the machine, and to end after it.
+ */
+#ifdef AVM_THREADS
+unsigned sim_irq_depth(struct sim *s);
+struct sim_locks **sim_locks_place(struct sim *s);
+int sim_cpus_init(struct sim *s);
+void sim_cpus_fini(struct sim *s);
+void sim_cpus_stop(struct sim *s); /* nothing goes on beside any more */
+void sim_disturb(struct sim *s); /* another thread may have the processor now */
+void sim_frames_count(struct sim *s); /* how many are used: into frames.used */
+#else
+static inline unsigned sim_irq_depth(const struct sim *s)
+{
+	return s->irq_depth;
+}
+
+static inline struct sim_locks **sim_locks_place(struct sim *s)
+{
+	return &s->locks;
+}
+
+static inline int sim_cpus_init(const struct sim *s)
+{
+	(void)s;
+	return 0;
+}
+
+static inline void sim_cpus_fini(const struct sim *s)
+{
+	(void)s;
+}
+
+static inline void sim_cpus_stop(const struct sim *s)
+{
+	(void)s;
+}
+
+static inline void sim_disturb(const struct sim *s)
+{
+	(void)s;
+}
+
+static inline void sim_frames_count(const struct sim *s)
+{
+	(void)s;
+}
+#endif
 
 /* The port has written to a page table: a word for who keeps track of what changes. */
 #ifdef AVM_CHECK
@@ -169,6 +264,14 @@ bool sim_frame_is_free(const struct sim *s, avm_pfn_t pfn);
 #define SIM_CPUS 1u
 #endif
 
+static inline bool sim_frame_is_ours(const struct sim *s, avm_pfn_t pfn)
+{
+	return pfn - SIM_FIRST_PFN < s->frames.count;
+}
+
+/* In debug builds nothing sensible is left in it. */
+void sim_frame_spoil(struct sim *s, avm_pfn_t pfn);
+
 /* R12: a frame that is about to be free must be in no TLB. */
 void sim_check_untranslated(struct sim *s, avm_pfn_t pfn);
 
@@ -179,7 +282,16 @@ void sim_check_untranslated(struct sim *s, avm_pfn_t pfn);
 #define SIM_NO_SLOT UINT64_MAX
 void sim_check_protected(struct sim *s, avm_pfn_t pfn, uint64_t slot, const char *what);
 
-/* Runs the deferred calls that no RCU reader holds back; none while several threads run, who come to their end first. */
+/*
+ * Does this translation of an address space, by its id, permit what its tables do not? Of one that is gone nothing may be left
+ * but what nobody can use. => machine at rest
+ */
+bool sim_is_stale(struct sim *s, uint64_t space, avm_addr_t page, avm_pte_t pte);
+
+/*
+ * Runs the deferred calls that no RCU reader holds back; none while several threads take turns, who come to their end first.
+ * Among CPUs: waits until there are none.
+ */
 void sim_run_deferred(struct sim *s);
 void sim_defer(struct sim *s, struct avm_deferred *d); /* one more */
 
@@ -194,6 +306,11 @@ void sim_procs_fini(struct sim *s);
 uint64_t sim_swaps_remove(struct sim *s);
 /* ... and gives the memory of those back, when the core is gone. */
 void sim_swaps_fini(struct sim *s);
+
+/* Is told of a lock operation before it happens. */
+#ifdef AVM_DEBUG
+void sim_lock_event(struct avm *m, int event, int class, const volatile void *lock);
+#endif
 
 /* Reports every lock that is held where none may be. Nothing in release builds. */
 void sim_locks_check(struct sim *s, const char *where);

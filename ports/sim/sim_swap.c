@@ -55,6 +55,8 @@ struct sim_swap {
 		unsigned skip, count;
 	} fail_reads, fail_writes;
 	struct sim_swap_stats stats;
+	struct sim_mutex
+		mutex; /* covers the contents of slots but for their I/O, the codec, and all from fail_reads on */
 };
 
 static struct sim_swap *sim_swap_of(const struct avm_swap_device *d)
@@ -190,6 +192,18 @@ static bool fails(struct sim *s, enum sim_at at, unsigned *skip, unsigned *left)
 	return true;
 }
 
+/* The count is the core's, under a lock of its own, and may be anything but 0: a look at it among threads is a race. */
+static bool is_counted(const struct sim_swap *w, uint32_t slot)
+{
+#ifdef AVM_THREADS
+	(void)w;
+	(void)slot;
+	return true;
+#else
+	return w->core[slot].count;
+#endif
+}
+
 /* The core's side of the contract: this slot was given to this page, which is locked. */
 static void check_io(struct sim_swap *w, uint32_t slot, avm_pfn_t pfn, const char *what)
 {
@@ -202,12 +216,20 @@ static void check_io(struct sim_swap *w, uint32_t slot, avm_pfn_t pfn, const cha
 	if (!page || !(atomic_load(&page->flags) & AVM_PG_LOCKED))
 		sim_error(w->sim, "swap device %u: slot %u is %s, and its page is not locked",
 			  device, slot, what);
-	if (!page || w->core[slot].page != page || !w->core[slot].count)
+	if (!page || w->core[slot].page != page || !is_counted(w, slot))
 		sim_error(w->sim, "swap device %u: slot %u is %s for a page that has not got it",
 			  device, slot, what);
 	if (w->contents[slot].busy)
 		sim_error(w->sim, "swap device %u: slot %u is %s in the middle of another I/O",
 			  device, slot, what);
+}
+
+static void begin_io(struct sim_swap *w, uint32_t slot, avm_pfn_t pfn, const char *what)
+{
+	sim_lock(&w->mutex);
+	check_io(w, slot, pfn, what);
+	w->contents[slot].busy = true;
+	sim_unlock(&w->mutex);
 }
 
 /* NULL, and reported: there is no such slot. */
@@ -249,13 +271,14 @@ int avm_port_swap_write(struct avm *m, struct avm_swap_device *d, uint32_t slot,
 
 	if (!c)
 		return -AVM_EIO;
-	check_io(w, slot, pfn, "written");
-	c->busy = true;
+	begin_io(w, slot, pfn, "written");
 	sim_interrupt(w->sim, SIM_AT_SWAP_WRITE);
 	sim_check_protected(w->sim, pfn, (uint64_t)d->number << 32 | slot,
 			    "while its frame goes to swap");
+	sim_lock(&w->mutex);
 	err = write_content(w, slot, c, sim_contents(sim_of(m), pfn));
 	c->busy = false;
+	sim_unlock(&w->mutex);
 	return err;
 }
 
@@ -295,13 +318,14 @@ int avm_port_swap_read(struct avm *m, struct avm_swap_device *d, uint32_t slot, 
 
 	if (!c)
 		return -AVM_EIO;
-	check_io(w, slot, pfn, "read");
-	c->busy = true;
+	begin_io(w, slot, pfn, "read");
 	sim_interrupt(w->sim, SIM_AT_SWAP_READ);
+	sim_lock(&w->mutex);
 	err = read_content(w, slot, c, sim_contents(sim_of(m), pfn));
 	c->busy = false;
 	if (!err)
 		w->stats.reads++;
+	sim_unlock(&w->mutex);
 	return err;
 }
 
@@ -314,12 +338,14 @@ void avm_port_swap_discard(struct avm *m, struct avm_swap_device *d, uint32_t sl
 	(void)m;
 	if (!c)
 		return;
+	sim_lock(&w->mutex);
 	if (w->core[slot].count || c->busy)
 		sim_error(w->sim, "swap device %u: slot %u is discarded in use", d->number, slot);
 	if (c->form == FORM_FILE)
 		file_discard(w, slot);
 	drop(w, c);
 	w->stats.discards++;
+	sim_unlock(&w->mutex);
 }
 
 /* ---- making ------------------------------------------------------------------------------------------- */
@@ -450,6 +476,7 @@ int sim_swap_add(struct sim *s, const struct sim_swap_config *config, struct avm
 	w->slots = config->slots;
 	w->page = s->frames.content;
 	w->fd = -1;
+	sim_mutex_init(&w->mutex);
 	err = store_open(w, config);
 	if (!err)
 		err = swap_start(w, config->priority);
@@ -457,7 +484,9 @@ int sim_swap_add(struct sim *s, const struct sim_swap_config *config, struct avm
 		swap_free(w);
 		return err;
 	}
+	sim_lock(&s->mutex);
 	LIST_INSERT_HEAD(&s->swaps, w, link);
+	sim_unlock(&s->mutex);
 	*out = &w->device;
 	return 0;
 }
@@ -473,7 +502,9 @@ int sim_swap_remove(struct sim *s, struct avm_swap_device *d)
 		return err;
 	if (d->used)
 		sim_error(s, "swap device %u: is removed with %u slots in use", d->number, d->used);
+	sim_lock(&s->mutex);
 	LIST_REMOVE(w, link);
+	sim_unlock(&s->mutex);
 	swap_free(w);
 	return 0;
 }
@@ -508,12 +539,18 @@ void sim_swap_fail(struct avm_swap_device *d, unsigned skip, unsigned reads, uns
 {
 	struct sim_swap *w = sim_swap_of(d);
 
+	sim_lock(&w->mutex);
 	w->fail_reads.skip = w->fail_writes.skip = skip;
 	w->fail_reads.count = reads;
 	w->fail_writes.count = writes;
+	sim_unlock(&w->mutex);
 }
 
 void sim_swap_stats(const struct avm_swap_device *d, struct sim_swap_stats *out)
 {
-	*out = sim_swap_of(d)->stats;
+	struct sim_swap *w = sim_swap_of(d);
+
+	sim_lock(&w->mutex);
+	*out = w->stats;
+	sim_unlock(&w->mutex);
 }

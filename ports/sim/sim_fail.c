@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* sim_fail.c - failures on demand: which allocation, which wait. */
+#include "sim_priv.h"
+
+void sim_fail_alloc(struct sim *s, uint64_t first, uint64_t count)
+{
+	s->fail_first = first ? s->allocs + first : 0;
+	s->fail_count = count;
+}
+
+bool sim_alloc_fails(struct avm *m)
+{
+	struct sim *s = sim_of(m);
+
+	sim_interrupt(s, SIM_AT_OBJECT_ALLOC);
+	s->allocs++;
+	if (s->fails && s->fails(SIM_AT_OBJECT_ALLOC)) {
+		s->allocs_failed++;
+		return true;
+	}
+	if (!s->fail_first || s->allocs < s->fail_first)
+		return false;
+	if (s->fail_count && s->allocs - s->fail_first >= s->fail_count)
+		return false;
+	s->allocs_failed++;
+	return true;
+}
+
+uint64_t sim_allocs(const struct sim *s)
+{
+	return s->allocs;
+}
+
+uint64_t sim_allocs_failed(const struct sim *s)
+{
+	return s->allocs_failed;
+}
+
+void sim_set_wait_eintr(struct sim *s, bool eintr)
+{
+	s->wait_eintr = eintr;
+}
