@@ -20,7 +20,7 @@
 
 /*
  * Promises for all that the child will have; 0 or -ENOMEM. *vmas: how many VMAs that is. Begins to lock them: all have the
- * fence at the end.
+ * fence at the end (G-S).
  */
 static int promise(struct avm_mm *child, struct avm_mm *parent, uint64_t *pages, uint32_t *vmas)
 {

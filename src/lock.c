@@ -161,7 +161,7 @@ void avm_rw_write_always(struct avm *m, struct avm_rwsem *l, enum avm_lock_class
 
 /*
  * Odd while a writer is in, who alone changes it. A fault inside a VMA compares it with vma->write_seq, which it reads
- * first: that is released after this.
+ * first: that is released after this. Release: with the lock goes all that was done under it (G-U).
  */
 AVM_ONE_STEP void write_seq_step(struct avm_mm *mm)
 {
@@ -213,7 +213,7 @@ void avm_mmap_downgrade(struct avm_mm *mm)
 
 /*
  * A reader counts itself and then looks at write_seq; we set write_seq and then look at the count. One of the two sees
- * the other: that is what the fence is for.
+ * the other: that is what the fence is for (G-S).
  */
 void avm_vma_lock(struct avm_vma *vma)
 {
@@ -223,13 +223,14 @@ void avm_vma_lock(struct avm_vma *vma)
 	avm_vma_lock_end(vma);
 }
 
-/* On the last reader's way out the VMA may be freed: the address of the count is all that the port is told. */
+/* On the last reader's way out the VMA may be freed: the address of the count is all that the port is told. Release: G-V. */
 static void readers_drop(struct avm *m, _Atomic uint32_t *readers)
 {
 	if (atomic_fetch_sub_explicit(readers, 1, memory_order_release) == (AVM_VMA_AWAITED | 1))
 		avm_word_wake(m, readers);
 }
 
+/* Acquire: G-V. */
 void avm_vma_wait_for_readers(struct avm_vma *vma)
 {
 	uint32_t awaited =
@@ -258,7 +259,7 @@ AVM_ONE_STEP struct avm_vma *_Atomic *recent_of(struct avm_mm *mm, avm_addr_t ad
 /*
  * Is the VMA that was found in the slot, and in which we count as a reader, ours? Three looks, in this order. Its write_seq:
  * from here on a writer who has not locked it yet waits for us (G-S). The address space's: an unlock that we see brings all that was
- * done under the lock. The slot again: what is still there has not been freed since (G-T), so it was this address space's VMA when
+ * done under the lock (G-U). The slot again: what is still there has not been freed since (G-T), so it was this address space's VMA when
  * we counted ourselves, and not another that has come to the same memory. Only then is there anything plain to read.
  */
 static bool is_inside(struct avm_mm *mm, struct avm_vma *_Atomic *slot, struct avm_vma *vma,

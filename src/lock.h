@@ -231,7 +231,7 @@ static inline bool avm_vma_lock_begin(struct avm_vma *vma)
 	return true;
 }
 
-/* G-S: behind the fence. */
+/* G-S: behind the fence. Acquire: G-V. */
 static inline void avm_vma_lock_end(struct avm_vma *vma)
 {
 	if (atomic_load_explicit(&vma->readers, memory_order_acquire))

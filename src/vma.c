@@ -313,6 +313,7 @@ static const struct part *relayout_set(const struct part *parts, unsigned nr)
 	return grows;
 }
 
+/* One fence for all (G-S). */
 static void lock_parts(const struct part *parts, unsigned nr)
 {
 	bool any = false;

@@ -100,8 +100,7 @@ static inline void sim_tlb_drop(struct sim_proc *p, avm_addr_t page)
 static inline void sim_tlb_fill(struct sim_proc *p, avm_addr_t page, avm_pte_t pte)
 {
 	if (p->tlb)
-		*tlb_slot(p, this_cpu(p), page) =
-			(struct tlb_entry){ page, pte, p->flushes, 0 };
+		*tlb_slot(p, this_cpu(p), page) = (struct tlb_entry){ page, pte, p->flushes, 0 };
 }
 
 /* When it returns no CPU has a translation of the range. */
