@@ -8,20 +8,23 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import threading
 import time
 
 import repo
 
-STAGES = ["case", "unit", "property", "check", "long"]
+STAGES = ["case", "property", "unit", "check", "long"]
 LABELS = {"case": "case", "unit": "unit", "port": "unit", "property": "property", "diff": "unit", "fuzz": "property",
           "hostile": "property"}
 # Nothing of src/ is tried by these, or it takes minutes.
 LEFT_OUT = re.compile(r"unit/(trace|trace_bad|trace_strace|bench_table|graph|oracle|sim|sim_swap)$|hostile/|fuzz/trace")
-OPS = {"property/failures": "1000"}  # AVM_PROPERTY_OPS
-LONG = {"unit/diff", "unit/vma_tree", "unit/storm", "unit/bad_args", "diff/errno_host", "property/failures"}
+OPS = {"property/property": "20000", "property/pressure": "20000", "property/failures": "1000"}  # AVM_PROPERTY_OPS
+LONG_OPS = "300000"  # the same once more
+LONG = {"fuzz/api", "fuzz/script", "unit/diff", "unit/vma_tree", "unit/storm", "unit/bad_args", "diff/errno_host", "property/failures"}
 WALL = 300
+SHRINKING = r"^program \d+, operation \d+"  # a random test that has failed
 DETECTORS = ["race", "V", "panic", "lock", "deadlock", "end", "content", "machine", "leak", "crash"]
 
 
@@ -75,15 +78,25 @@ class Base:
         return [o for o in self.users[file] if o.split("/")[1] in folders]
 
 
-def run(command, seconds, env=None, cwd=None):
-    """=> status, output. Not more than so many seconds of CPU: however busy the machine is, it says the same."""
-    limited = ["sh", "-c", f'ulimit -c 0 -t {int(seconds) + 1}; exec "$@"', "sh", *command]
-    try:
-        done = subprocess.run(limited, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                              env=env, cwd=cwd, timeout=WALL, errors="replace", text=True)
-        return done.returncode, done.stdout
-    except subprocess.TimeoutExpired as e:
-        return -24, (e.stdout or b"").decode(errors="replace")
+def run(command, seconds, env=None, cwd=None, enough=None):
+    """=> status, output. Not more than so many seconds of CPU: however busy the machine is, it says the same. No longer
+    than until it says what is enough."""
+    limited = ["sh", "-c", f'ulimit -c 0; ulimit -t {int(seconds) + 1}; exec "$@"', "sh", *command]
+    process = subprocess.Popen(limited, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                               env=env, cwd=cwd, errors="replace", text=True, start_new_session=True)
+    late = threading.Timer(WALL, os.killpg, (process.pid, signal.SIGKILL))
+    late.start()
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if enough and re.search(enough, line):
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            late.cancel()
+            return 1, "".join(said)
+    status = process.wait()
+    late.cancel()
+    return status, "".join(said)
 
 
 class Farm:
@@ -113,26 +126,27 @@ class Farm:
             f.write(mutant.apply(text))
         shutil.rmtree(f"{self.directory}/built", ignore_errors=True)
 
-    def compile(self, obj):
-        """=> the path of the mutated object, None if it does not compile"""
-        if obj not in self.built:
-            root, out = self.base.root, f"{self.directory}/built/{obj}"
+    def compile(self, obj, level="-O0"):
+        """=> the path of the mutated object, None if it does not compile. Most are looked at so shortly that it is not worth
+        while to optimize them."""
+        if (obj, level) not in self.built:
+            root, out = self.base.root, f"{self.directory}/built/{level}/{obj}"
             os.makedirs(os.path.dirname(out), exist_ok=True)
             words = [re.sub(rf"^(-I)?{re.escape(root)}/(src|tests)(?=/|$)", rf"\1{self.directory}/\2", w)
                      for w in self.base.commands[obj]]
             words[words.index("-o") + 1] = out
-            words += ["-w", f"-fmacro-prefix-map={self.directory}/="]
+            words += ["-w", level, f"-fmacro-prefix-map={self.directory}/="]
             done = subprocess.run(words, cwd=self.base.build, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            self.built[obj] = None if done.returncode else out
-        return self.built[obj]
+            self.built[obj, level] = None if done.returncode else out
+        return self.built[obj, level]
 
     def same_code(self, core):
-        """Does the compiler make the same of the mutant?"""
+        """Does the compiler, when it optimizes, make the same of the mutant?"""
         for obj in self.base.core_objects(self.file, core):
             plain = f"{self.directory}/plain/{core}/{obj}"
             if not os.path.exists(plain):
                 self.compile_plain(obj, plain)
-            with open(plain, "rb") as a, open(self.compile(obj), "rb") as b:
+            with open(plain, "rb") as a, open(self.compile(obj, "-O2"), "rb") as b:
                 if a.read() != b.read():
                     return False
         return True
@@ -145,7 +159,11 @@ class Farm:
         subprocess.run(words + ["-w"], cwd=self.base.build, check=True, stderr=subprocess.DEVNULL)
 
     def compiles(self, core):
-        return all(self.compile(o) for o in self.base.core_objects(self.file, core))
+        return all(self.compile(o, self.level(core)) for o in self.base.core_objects(self.file, core))
+
+    @staticmethod
+    def level(core):
+        return "-O0" if core == "sim" else "-O2"
 
     def program(self, name, core="sim"):
         """Links it, with the mutated objects before the library, of which the others are taken. => its path"""
@@ -158,7 +176,7 @@ class Farm:
         users = set(self.base.users[self.file])
         for obj in own:
             if obj in users:
-                words[words.index(obj)] = self.compile(obj) or obj
+                words[words.index(obj)] = self.compile(obj, "-O0") or obj
         words[words.index("-o") + 1] = out
         at = next(i for i, w in enumerate(words) if w.endswith(".a"))
         words[at:at] = ["-Wl,--start-group", self.archive(core)]
@@ -172,7 +190,7 @@ class Farm:
         """The mutated objects of the core; a test that stands in for one does not take it."""
         out = f"{self.directory}/built/{core}.a"
         if not os.path.exists(out):
-            self.base.must(["ar", "rcs", out, *(self.compile(o) for o in self.base.core_objects(self.file, core))])
+            self.base.must(["ar", "rcs", out, *(self.compile(o, self.level(core)) for o in self.base.core_objects(self.file, core))])
         return out
 
 
@@ -202,7 +220,7 @@ class Test:
             command = [f"{farm.base.root}/tests/scripts/run-case", program, self.case]
         else:
             command = [program, *self.arguments]
-        status, said = run(command, 1 + 5 * self.seconds, env, farm.base.build)
+        status, said = run(command, 1 + 5 * self.seconds, env, farm.base.build, SHRINKING)
         return None if status in (0, 77) else tell(status, said)
 
 
@@ -244,6 +262,10 @@ def read_tests(base):
             if not t["name"].startswith("case/") and "/tests/test-" in t["command"][0]:
                 continue
             tests.append(Test(t["name"], t["command"], dict(e.split("=", 1) for e in env), base))
+            if t["name"] in ("property/property", "property/pressure"):
+                tests.append(Test(t["name"], t["command"], dict(e.split("=", 1) for e in env), base))
+                tests[-1].env["AVM_PROPERTY_OPS"] = LONG_OPS
+                tests[-1].stage = "long"
     return tests
 
 
@@ -295,10 +317,11 @@ class Bench:
         self.mutex = threading.Lock()
 
     def of_stage(self, stage, file):
-        """Who has killed in that file before comes first."""
+        """Who has killed in that file before comes first; then who is called like it."""
+        stem = os.path.basename(file).split(".")[0].split("_")[0]
         with self.mutex:
             tests = [t for t in self.tests if t.stage == stage]
-            return sorted(tests, key=lambda t: (-self.kills[file, id(t)], -self.kills[id(t)] / (0.05 + t.seconds),
+            return sorted(tests, key=lambda t: (-self.kills[file, id(t)], stem not in t.name, -self.kills[id(t)] / (0.05 + t.seconds),
                                                 t.seconds))
 
     def killed(self, file, test):
