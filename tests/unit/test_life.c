@@ -33,6 +33,27 @@ static void a_layout_that_makes_no_sense_is_refused(void **state)
 	world_close(&w);
 }
 
+/* A stack gets its room only where that is not half of everything. */
+static void room_for_the_stack_is_left_in_a_large_address_space(void **state)
+{
+	const uint64_t room = 128ull << 20;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	for (unsigned more = 0; more < 2; more++) {
+		struct avm_mm_config config = {
+			.lowest = 0x10000, .task_size = 0x10000 + 2 * room + more * PAGE
+		};
+		struct avm_mm mm;
+
+		assert_int_equal(avm_mm_init(w.m, &mm, &config), 0);
+		assert_int_equal(mm.mmap_base, config.task_size - more * room);
+		avm_mm_put(&mm);
+	}
+	world_close(&w);
+}
+
 static unsigned released;
 
 static void release(struct avm_mm *mm)
@@ -410,6 +431,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_layout_that_makes_no_sense_is_refused),
+		cmocka_unit_test(room_for_the_stack_is_left_in_a_large_address_space),
 		cmocka_unit_test(the_last_user_ends_the_address_space),
 		cmocka_unit_test(unmap_all_leaves_an_empty_address_space_that_works),
 		cmocka_unit_test(exec_maps_the_image_and_makes_the_arguments_present),
