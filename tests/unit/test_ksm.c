@@ -849,6 +849,28 @@ static void a_pin_makes_a_merged_page_private_and_keeps_it_so(void **state)
 	close_world();
 }
 
+/* R5.4, R5.6: what a device writes to is not what others read, and is not taken away from its process either. */
+static void a_pinned_candidate_stays_writable_where_it_is(void **state)
+{
+	struct avm_page *page;
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(w.a, 0, 1, 5);
+	memory(b, 0, 1, 5);
+	assert_int_equal(avm_pin(w.mm, AT(0), 1, AVM_ACCESS_WRITE, &page), 1);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	assert_int_equal(event(&w, AVM_EV_RACE_KSM_CHANGED), 1);
+	assert_true(has_flag(page, AVM_PG_EXCLUSIVE) && pte(w.mm, AT(0)).write);
+	store(w.a, AT(0), 6);
+	assert_ptr_equal(page, page_of(w.a, 0));
+	avm_unpin(w.m, &page, 1, AVM_UNPIN_CLEAN);
+	close_world();
+}
+
 /* A second MMU: what the entry was when it was told that it changes, and has changed. */
 struct second_mmu {
 	struct avm_notifier n;
@@ -1266,6 +1288,7 @@ int main(void)
 		cmocka_unit_test(a_merged_page_moves_with_all_its_places),
 		cmocka_unit_test(a_merged_page_that_goes_bad_is_lost_to_all),
 		cmocka_unit_test(a_pin_makes_a_merged_page_private_and_keeps_it_so),
+		cmocka_unit_test(a_pinned_candidate_stays_writable_where_it_is),
 		cmocka_unit_test(second_mmus_are_told_of_both_entries),
 		cmocka_unit_test(a_vma_that_is_split_or_moved_is_found_by_the_walk),
 		cmocka_unit_test(unmergeable_makes_every_page_private),
