@@ -23,7 +23,7 @@ LEFT_OUT = re.compile(r"unit/(trace|trace_bad|trace_strace|bench_table|graph|ora
 OPS = {"property/property": "20000", "property/pressure": "20000", "property/failures": "1000"}  # AVM_PROPERTY_OPS
 LONG_OPS = "300000"  # the same once more
 LONG = {"fuzz/api", "fuzz/script", "unit/diff", "unit/vma_tree", "unit/storm", "unit/bad_args", "diff/errno_host", "property/failures"}
-WALL = 300
+WALL = 150
 SHRINKING = r"^program \d+, operation \d+"  # a random test that has failed
 DETECTORS = ["race", "V", "panic", "lock", "deadlock", "end", "content", "machine", "leak", "crash"]
 

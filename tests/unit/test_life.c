@@ -405,6 +405,8 @@ static void a_notifier_hears_of_every_range_before_and_after(void **state)
 	map(&w, 0, 8, RW);
 	mark(&w, 0, 8);
 	avm_notifier_add(w.mm, &c.n);
+	assert_int_equal(avm_munmap(w.mm, AT(0) - PAGE, PAGE), 0);
+	assert_int_equal(c.calls, 0); /* nothing was there */
 	assert_int_equal(avm_mprotect(w.mm, AT(1), PAGE, AVM_PROT_READ), 0);
 	assert_int_equal(c.calls, 1);
 	assert_int_equal(c.start, AT(1));
