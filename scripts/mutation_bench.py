@@ -161,9 +161,9 @@ class Farm:
     def compiles(self, core):
         return all(self.compile(o, self.level(core)) for o in self.base.core_objects(self.file, core))
 
-    @staticmethod
-    def level(core):
-        return "-O0" if core == "sim" else "-O2"
+    def level(self, core):
+        """The checker runs for seconds, but a header is in half of the core."""
+        return "-O0" if core == "sim" or len(self.base.core_objects(self.file, core)) > 5 else "-O2"
 
     def program(self, name, core="sim"):
         """Links it, with the mutated objects before the library, of which the others are taken. => its path"""
