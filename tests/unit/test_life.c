@@ -415,17 +415,20 @@ static void a_notifier_hears_of_every_range_before_and_after(void **state)
 	assert_int_equal(c.calls, 2);
 	assert_int_equal(avm_madvise(w.mm, AT(5), PAGE, AVM_MADV_DONTNEED), 0);
 	assert_int_equal(c.calls, 3);
-	assert_int_equal(sim_proc_fork(w.a, &b), 0);
+	assert_int_equal(avm_madvise(w.mm, AT(6), PAGE, AVM_MADV_FREE), 0);
 	assert_int_equal(c.calls, 4);
+	assert_int_equal(c.start, AT(6));
+	assert_int_equal(sim_proc_fork(w.a, &b), 0);
+	assert_int_equal(c.calls, 5);
 	assert_int_equal(c.open, 0);
 	avm_mm_unmap_all(w.mm);
-	assert_int_equal(c.calls, 5);
+	assert_int_equal(c.calls, 6);
 	assert_int_equal(c.end, w.mm->task_size);
 	assert_int_equal(c.open, 0);
 	avm_notifier_del(w.mm, &c.n);
 	map(&w, 0, 1, RW);
 	assert_int_equal(avm_munmap(w.mm, AT(0), PAGE), 0);
-	assert_int_equal(c.calls, 5);
+	assert_int_equal(c.calls, 6);
 	world_close(&w);
 }
 
