@@ -42,9 +42,8 @@ static void room_for_the_stack_is_left_in_a_large_address_space(void **state)
 	(void)state;
 	world_open(&w);
 	for (unsigned more = 0; more < 2; more++) {
-		struct avm_mm_config config = {
-			.lowest = 0x10000, .task_size = 0x10000 + 2 * room + more * PAGE
-		};
+		struct avm_mm_config config = { .lowest = 0x10000,
+						.task_size = 0x10000 + 2 * room + more * PAGE };
 		struct avm_mm mm;
 
 		assert_int_equal(avm_mm_init(w.m, &mm, &config), 0);
