@@ -54,7 +54,7 @@ class Base:
             lines = block.strip().splitlines()
             for line in lines[1:]:
                 path = os.path.normpath(line.strip())
-                if path.startswith(root + "/src/"):
+                if path.startswith(f"{root}/src/"):
                     self.users[os.path.relpath(path, root)].append(lines[0].split(":")[0])
         self.links = {}
 
@@ -259,7 +259,7 @@ def read_tests(base):
             continue
         env = next(p["value"] for p in t["properties"] if p["name"] == "ENVIRONMENT")
         if t["command"][0].endswith(("/run-case",)) or os.access(t["command"][0], os.X_OK):
-            if not t["name"].startswith("case/") and "/tests/test-" in t["command"][0]:
+            if not t["name"].startswith("case/") and "tests/test-" in t["command"][0]:
                 continue
             tests.append(Test(t["name"], t["command"], dict(e.split("=", 1) for e in env), base))
             if t["name"] in ("property/property", "property/pressure"):
@@ -286,7 +286,7 @@ class Cases(Test):
         if not status:
             return None
         kind, words = tell(status, said)
-        where = re.search(r"/tests/cases/(\S+?\.avm):\d+: ", said)
+        where = re.search(r"tests/cases/(\S+?\.avm):\d+: ", said)
         return kind, (f"{where[1]}: " if where else ": ") + words.rpartition(".avm:")[2]
 
 
