@@ -14,7 +14,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := release-tool
 .PHONY: help release-tool demo check coverage freestanding format format-check tidy cppcheck lint \
-	bench install clean rules-can-fail fuzz kernel kernel-check $(PRESETS:%=check-%)
+	bench install clean rules-can-fail mutants fuzz kernel kernel-check $(PRESETS:%=check-%)
 
 help:
 	@echo 'make               the release tool: build/anonvm'
@@ -26,6 +26,7 @@ help:
 	@echo 'make lint          format-check, tidy, cppcheck, and the checks of scripts/'
 	@echo 'make format        lay out the sources'
 	@echo 'make rules-can-fail  breaks rules of docs/rules.md, one by one, and sees tests fail'
+	@echo 'make mutants       some 350 one-line mutants of src/, and which test notices each; docs/testing.md'
 	@echo 'make fuzz          run the fuzz targets, each for TIME=$(TIME) seconds (clang); docs/fuzzing.md'
 	@echo 'make kernel        a kernel for x86-64 on the core, and its programs: examples/kernel, build/kernel'
 	@echo 'make kernel-check  ... boots in qemu, on one CPU and two, and runs them'
@@ -73,6 +74,10 @@ lint: format-check tidy cppcheck
 rules-can-fail:
 	@scripts/setup check
 	@scripts/rules-can-fail --jobs $(JOBS) $(ARGS)
+
+mutants:
+	@scripts/setup mutants
+	@scripts/mutation-score --jobs $(JOBS) $(ARGS)
 
 fuzz:
 	@scripts/setup fuzz

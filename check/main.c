@@ -44,6 +44,7 @@ static const char help[] =
 	"  --shard I/N              the I-th of N parts of the programs, from 1 on\n"
 	"  --keep FILE              write what is found there\n"
 	"  --no-races               plain accesses without order are no findings\n"
+	"  --without JUDGE          nor what that one says: V, content, leak, lock or machine\n"
 	"  --no-failures            nothing is made to fail\n"
 	"  --no-shrink              as it was found\n"
 	"  --replay FILE            run a finding again\n"
@@ -150,6 +151,8 @@ static bool parse_option(int c, struct options *o)
 		return true;
 	case 'R':
 		return g->no_races = true;
+	case 'w':
+		return program_without(optarg) || bad("without", optarg);
 	case 'F':
 		return g->no_failures = true;
 	case 'n':
@@ -182,6 +185,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
 		{ "keep", required_argument, NULL, 'k' },
 		{ "replay", required_argument, NULL, 'r' },
 		{ "no-races", no_argument, NULL, 'R' },
+		{ "without", required_argument, NULL, 'w' },
 		{ "no-failures", no_argument, NULL, 'F' },
 		{ "no-shrink", no_argument, NULL, 'n' },
 		{ "commute", no_argument, NULL, 'C' },

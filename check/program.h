@@ -109,6 +109,12 @@ void program_run_observed(struct check *c, const struct program *pr,
 			  struct check_schedule *schedule, struct result *r, run_observer *observer,
 			  void *context);
 
+/*
+ * From now on that judge says nothing: V (invariants), content, leak, lock (rules), machine (its other errors); to see what the
+ * others are worth. False: there is none of that name.
+ */
+bool program_without(const char *judge);
+
 /* ---- campaigns (campaign.c) ----------------------------------------------------------------------------------- */
 
 struct campaign {

@@ -44,8 +44,33 @@ struct thread {
 	int at;
 };
 
+/* ---- judges ---------------------------------------------------------------------------------------------------------- */
+
+static const char *const judges[] = { "V", "content", "leak", "lock", "machine" };
+static bool left_out[sizeof(judges) / sizeof(judges[0])];
+
+bool program_without(const char *judge)
+{
+	for (unsigned i = 0; i < sizeof(judges) / sizeof(judges[0]); i++) {
+		if (!strcmp(judge, judges[i]))
+			return left_out[i] = true;
+	}
+	return false;
+}
+
+static bool is_left_out(const char *what)
+{
+	return left_out[what[0] == 'V' && what[1] >= '0' && what[1] <= '9' ? 0 :
+			!strncmp(what, "content:", 8)			   ? 1 :
+			strstr(what, " objects leaked")			   ? 2 :
+			!strncmp(what, "lock rules:", 11)		   ? 3 :
+									     4];
+}
+
 static void found(struct world *w, const char *what)
 {
+	if (is_left_out(what))
+		return;
 	if (!w->finding[0])
 		snprintf(w->finding, sizeof(w->finding), "%s", what);
 	check_fail(what);
@@ -369,7 +394,7 @@ static void look_at_the_end(struct world *w)
 	if (broken)
 		verify(w);
 	check_region_fresh(false);
-	if (broken)
+	if (w->finding[0])
 		return;
 	for (unsigned p = 0; p < PROCS; p++) {
 		for (unsigned page = 0; w->procs[p] && page < PAGES; page++)

@@ -148,6 +148,7 @@ static bool next_merged(struct avm_mm *mm, avm_addr_t *addr, avm_addr_t end)
 {
 	struct avm_ptc c;
 
+	avm_assert_mmap_locked(mm);
 	for (bool more = avm_ptc_first(&c, mm, *addr, end); more; more = avm_ptc_next_table(&c)) {
 		/* Not locked: nobody makes merged pages here, and who takes one away is welcome. */
 		for (; c.addr < c.stop; avm_ptc_step(&c)) {

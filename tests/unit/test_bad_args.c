@@ -450,6 +450,10 @@ static const struct mistake {
 
 	{ "msync: odd address", do_msync, { ODD, PAGE, AVM_MS_SYNC }, AVM_EINVAL },
 	{ "msync: unknown flag", do_msync, { AT(20), PAGE, 8 }, AVM_EINVAL },
+	{ "msync: rounded up beyond the last address",
+	  do_msync,
+	  { ~0ull - PAGE + 1, 1, AVM_MS_SYNC },
+	  AVM_ENOMEM },
 	{ "msync: both", do_msync, { AT(20), PAGE, AVM_MS_SYNC | AVM_MS_ASYNC }, AVM_EINVAL },
 	{ "msync: a hole", do_msync, { AT(HOLE), PAGE, AVM_MS_SYNC }, AVM_ENOMEM },
 	{ "msync: beyond the top", do_msync, { TOP, PAGE, AVM_MS_SYNC }, AVM_ENOMEM },

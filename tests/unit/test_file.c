@@ -492,6 +492,7 @@ static void a_page_read_during_truncation_goes_with_it(void **state)
 
 static void a_shared_device_is_mapped_as_the_vma_allows(void **state)
 {
+	const uint64_t device = AVM_VM_SPECIAL | AVM_VM_DONTEXPAND | AVM_VM_DONTDUMP;
 	struct world w;
 	struct test_file *dev;
 	avm_addr_t a, ro;
@@ -500,6 +501,7 @@ static void a_shared_device_is_mapped_as_the_vma_allows(void **state)
 	world_open(&w);
 	dev = test_device_open(&w, 0xfee00, 4);
 	a = map_file(w.mm, 4, RW, AVM_MAP_SHARED, &dev->file);
+	assert_int_equal(avm_find_vma(w.mm, a)->flags & device, device);
 	ro = map_file(w.mm, 4, AVM_PROT_READ, AVM_MAP_SHARED, &dev->file);
 	assert_int_equal(fault_read(w.mm, a + PAGE), AVM_FAULT_MINOR);
 	assert_true(pte(w.mm, a + PAGE).write && pte(w.mm, a + PAGE).special);

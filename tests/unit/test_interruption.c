@@ -217,6 +217,34 @@ static void a_device_is_removed_by_one(void **state)
 	world_close(&o.w);
 }
 
+/* The slot that the device is about to bring back is nobody's any more. */
+static void give_it_up(struct other *o)
+{
+	o->result = avm_madvise(o->w.mm, 0x100000, PAGE, AVM_MADV_REMOVE);
+}
+
+static void a_device_is_removed_whatever_is_given_up_meanwhile(void **state)
+{
+	const struct sim_swap_config config = { .slots = 4 };
+	struct avm_swap_device *d;
+	struct other o;
+
+	(void)state;
+	other_open(&o, give_it_up);
+	assert_int_equal(sim_swap_add(o.w.s, &config, &d), 0);
+	map_at(o.w.mm, 0x100000, 2, RW, AVM_MAP_SHARED | AVM_MAP_ANONYMOUS, NULL, 0);
+	store(o.w.a, 0x100000, 5);
+	store(o.w.a, 0x101000, 6);
+	assert_int_equal(avm_shrink_all(o.w.m), 2);
+	other_starts(&o);
+	assert_int_equal(sim_swap_remove(o.w.s, d), 0);
+	other_ends(&o);
+	assert_int_equal(o.result, 0);
+	assert_int_equal(load(o.w.a, 0x100000), 0);
+	assert_int_equal(load(o.w.a, 0x101000), 6);
+	world_close(&o.w);
+}
+
 #ifdef AVM_DEBUG
 static void keep_a_lock(struct other *o)
 {
@@ -256,6 +284,7 @@ int main(void)
 		cmocka_unit_test(a_load_of_his_gives_up_too),
 		cmocka_unit_test(a_flush_that_is_still_to_come_is_not_missed),
 		cmocka_unit_test(a_device_is_removed_by_one),
+		cmocka_unit_test(a_device_is_removed_whatever_is_given_up_meanwhile),
 		LOCK_TESTS cmocka_unit_test(nobody_runs_inside_a_read_section),
 	};
 

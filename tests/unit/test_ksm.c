@@ -287,6 +287,21 @@ static void a_page_has_so_many_places_and_not_more(void **state)
 	close_world();
 }
 
+/* It is not looked for any more, and takes nothing with it when it goes. */
+static void a_page_that_is_full_goes_alone(void **state)
+{
+	(void)state;
+	open_with(2048);
+	memory(w.a, 0, AVM_MERGED_ITEMS, 3);
+	memory(w.a, AVM_MERGED_ITEMS, 2, 4);
+	assert_int_equal(scan(), AVM_MERGED_ITEMS - 1 + 1);
+	assert_int_equal(avm_munmap(w.mm, AT(0), AVM_MERGED_ITEMS * PAGE), 0);
+	memory(w.a, 0, 1, 4);
+	assert_int_equal(scan(), 1);
+	expect_sharing(1, 3);
+	close_world();
+}
+
 /* ---- who must not be merged ------------------------------------------------------------------------------ */
 
 static void locked_held_and_pinned_pages_stay(void **state)
@@ -849,6 +864,28 @@ static void a_pin_makes_a_merged_page_private_and_keeps_it_so(void **state)
 	close_world();
 }
 
+/* R5.4, R5.6: what a device writes to is not what others read, and is not taken away from its process either. */
+static void a_pinned_candidate_stays_writable_where_it_is(void **state)
+{
+	struct avm_page *page;
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = process();
+	memory(w.a, 0, 1, 5);
+	memory(b, 0, 1, 5);
+	assert_int_equal(avm_pin(w.mm, AT(0), 1, AVM_ACCESS_WRITE, &page), 1);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	assert_int_equal(event(&w, AVM_EV_RACE_KSM_CHANGED), 1);
+	assert_true(has_flag(page, AVM_PG_EXCLUSIVE) && pte(w.mm, AT(0)).write);
+	store(w.a, AT(0), 6);
+	assert_ptr_equal(page, page_of(w.a, 0));
+	avm_unpin(w.m, &page, 1, AVM_UNPIN_CLEAN);
+	close_world();
+}
+
 /* A second MMU: what the entry was when it was told that it changes, and has changed. */
 struct second_mmu {
 	struct avm_notifier n;
@@ -994,6 +1031,34 @@ static void merging_without_memory_leaves_everything_as_it_was(void **state)
 		failures++;
 	}
 	assert_true(failures >= 7);
+}
+
+/* Two pages, so that an allocation that fails always stands before the only success. */
+static void merging_without_memory_says_so(void **state)
+{
+	int64_t merged = -AVM_ENOMEM;
+	unsigned failures = 0;
+
+	(void)state;
+	for (uint64_t n = 1; merged < 0; n++) {
+		struct sim_proc *b;
+		uint64_t failed;
+
+		open_world();
+		b = process();
+		memory(w.a, 0, 1, 5);
+		memory(b, 0, 1, 5);
+		assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+		failed = sim_allocs_failed(w.s);
+		sim_fail_alloc(w.s, n, 1);
+		merged = avm_ksm_scan(w.m, ROUND);
+		failed = sim_allocs_failed(w.s) - failed;
+		sim_fail_alloc(w.s, 0, 0);
+		assert_int_equal(merged, failed ? -AVM_ENOMEM : 1);
+		failures += failed > 0;
+		close_world();
+	}
+	assert_true(failures >= 4);
 }
 
 static void unmerging_without_memory_can_be_asked_for_again(void **state)
@@ -1247,6 +1312,7 @@ int main(void)
 		cmocka_unit_test(a_call_looks_at_n_pages_and_the_next_goes_on),
 		cmocka_unit_test(nobody_left_of_the_round_begins_the_next),
 		cmocka_unit_test(a_page_has_so_many_places_and_not_more),
+		cmocka_unit_test(a_page_that_is_full_goes_alone),
 		cmocka_unit_test(locked_held_and_pinned_pages_stay),
 		cmocka_unit_test(a_page_that_changes_while_it_is_merged_is_kept_apart),
 		cmocka_unit_test(whoever_comes_between_two_looks_finds_his_own),
@@ -1266,10 +1332,12 @@ int main(void)
 		cmocka_unit_test(a_merged_page_moves_with_all_its_places),
 		cmocka_unit_test(a_merged_page_that_goes_bad_is_lost_to_all),
 		cmocka_unit_test(a_pin_makes_a_merged_page_private_and_keeps_it_so),
+		cmocka_unit_test(a_pinned_candidate_stays_writable_where_it_is),
 		cmocka_unit_test(second_mmus_are_told_of_both_entries),
 		cmocka_unit_test(a_vma_that_is_split_or_moved_is_found_by_the_walk),
 		cmocka_unit_test(unmergeable_makes_every_page_private),
 		cmocka_unit_test(merging_without_memory_leaves_everything_as_it_was),
+		cmocka_unit_test(merging_without_memory_says_so),
 		cmocka_unit_test(unmerging_without_memory_can_be_asked_for_again),
 		cmocka_unit_test(verify_sees_what_is_wrong_with_merged_pages),
 		cmocka_unit_test(a_storm_of_everything_keeps_contents_and_invariants),

@@ -33,6 +33,26 @@ static void a_layout_that_makes_no_sense_is_refused(void **state)
 	world_close(&w);
 }
 
+/* A stack gets its room only where that is not half of everything. */
+static void room_for_the_stack_is_left_in_a_large_address_space(void **state)
+{
+	const uint64_t room = 128ull << 20;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	for (unsigned more = 0; more < 2; more++) {
+		struct avm_mm_config config = { .lowest = 0x10000,
+						.task_size = 0x10000 + 2 * room + more * PAGE };
+		struct avm_mm mm;
+
+		assert_int_equal(avm_mm_init(w.m, &mm, &config), 0);
+		assert_int_equal(mm.mmap_base, config.task_size - more * room);
+		avm_mm_put(&mm);
+	}
+	world_close(&w);
+}
+
 static unsigned released;
 
 static void release(struct avm_mm *mm)
@@ -202,6 +222,37 @@ static void an_image_that_makes_no_sense_is_refused_whole(void **state)
 	world_close(&w);
 }
 
+/* R9.3, R17: as low as mm->lowest, no lower. */
+static void an_image_may_begin_at_the_lowest_address(void **state)
+{
+	struct avm_image image = { .segments = segments, .nr_segments = 1 };
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	segments[0] = (struct avm_segment){ w.mm->lowest - PAGE, 1, RW, NULL, 0 };
+	assert_int_equal(refused(&w, &image), -AVM_EINVAL);
+	segments[0].start = w.mm->lowest;
+	assert_int_equal(avm_exec(w.mm, &image), 0);
+	store(w.a, w.mm->lowest, 1);
+	world_close(&w);
+}
+
+static void an_image_is_not_of_a_device(void **state)
+{
+	struct avm_image image = { .segments = segments, .nr_segments = 1 };
+	struct test_file *dev;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	dev = test_device_open(&w, 0xfee00, 1);
+	segments[0] = (struct avm_segment){ 0x400000, 1, RW, &dev->file, 0 };
+	assert_int_equal(refused(&w, &image), -AVM_EINVAL);
+	test_file_close(dev);
+	world_close(&w);
+}
+
 static void exec_without_memory_leaves_the_address_space_empty(void **state)
 {
 	struct avm_image image;
@@ -353,6 +404,8 @@ static void a_notifier_hears_of_every_range_before_and_after(void **state)
 	map(&w, 0, 8, RW);
 	mark(&w, 0, 8);
 	avm_notifier_add(w.mm, &c.n);
+	assert_int_equal(avm_munmap(w.mm, AT(0) - PAGE, PAGE), 0);
+	assert_int_equal(c.calls, 0); /* nothing was there */
 	assert_int_equal(avm_mprotect(w.mm, AT(1), PAGE, AVM_PROT_READ), 0);
 	assert_int_equal(c.calls, 1);
 	assert_int_equal(c.start, AT(1));
@@ -361,12 +414,20 @@ static void a_notifier_hears_of_every_range_before_and_after(void **state)
 	assert_int_equal(c.calls, 2);
 	assert_int_equal(avm_madvise(w.mm, AT(5), PAGE, AVM_MADV_DONTNEED), 0);
 	assert_int_equal(c.calls, 3);
-	assert_int_equal(sim_proc_fork(w.a, &b), 0);
+	assert_int_equal(avm_madvise(w.mm, AT(6), PAGE, AVM_MADV_FREE), 0);
 	assert_int_equal(c.calls, 4);
+	assert_int_equal(c.start, AT(6));
+	assert_int_equal(sim_proc_fork(w.a, &b), 0);
+	assert_int_equal(c.calls, 5);
+	assert_int_equal(c.open, 0);
+	avm_mm_unmap_all(w.mm);
+	assert_int_equal(c.calls, 6);
+	assert_int_equal(c.end, w.mm->task_size);
 	assert_int_equal(c.open, 0);
 	avm_notifier_del(w.mm, &c.n);
+	map(&w, 0, 1, RW);
 	assert_int_equal(avm_munmap(w.mm, AT(0), PAGE), 0);
-	assert_int_equal(c.calls, 4);
+	assert_int_equal(c.calls, 6);
 	world_close(&w);
 }
 
@@ -374,11 +435,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_layout_that_makes_no_sense_is_refused),
+		cmocka_unit_test(room_for_the_stack_is_left_in_a_large_address_space),
 		cmocka_unit_test(the_last_user_ends_the_address_space),
 		cmocka_unit_test(unmap_all_leaves_an_empty_address_space_that_works),
 		cmocka_unit_test(exec_maps_the_image_and_makes_the_arguments_present),
 		cmocka_unit_test(exec_fills_an_empty_address_space_only),
 		cmocka_unit_test(an_image_that_makes_no_sense_is_refused_whole),
+		cmocka_unit_test(an_image_may_begin_at_the_lowest_address),
+		cmocka_unit_test(an_image_is_not_of_a_device),
 		cmocka_unit_test(exec_without_memory_leaves_the_address_space_empty),
 		cmocka_unit_test(fork_without_memory_promises_nothing),
 		cmocka_unit_test(a_child_gets_what_madvise_left_it),

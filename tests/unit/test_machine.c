@@ -47,8 +47,8 @@ static void fields_out_of_range_are_einval(void **state)
 static void regions_must_be_something_and_new(void **state)
 {
 	struct world w;
-	struct avm_region r;
-	static struct avm_page pages[4];
+	struct avm_region r, behind, before;
+	static struct avm_page pages[4], more[2];
 	avm_pfn_t first, count;
 
 	(void)state;
@@ -67,8 +67,11 @@ static void regions_must_be_something_and_new(void **state)
 	assert_ptr_equal(avm_page_of(w.m, first + count + 10), &pages[0]);
 	assert_ptr_equal(avm_page_of(w.m, first + count + 13), &pages[3]);
 	assert_null(avm_page_of(w.m, first + count + 14));
+	assert_int_equal(avm_add_frames(w.m, &behind, first + count + 14, 1, &more[0]), 0);
+	assert_int_equal(avm_add_frames(w.m, &before, first + count + 9, 1, &more[1]), 0);
+	assert_ptr_equal(avm_page_of(w.m, first + count + 14), &more[0]);
 	assert_int_equal(avm_page_of(w.m, first + 7)->pfn, first + 7);
-	assert_int_equal(atomic_load(&w.m->frames_total), count + 4);
+	assert_int_equal(atomic_load(&w.m->frames_total), count + 6);
 	world_close(&w);
 }
 

@@ -372,6 +372,9 @@ static void a_vma_with_close_may_grow_but_never_disappears_by_merging(void **sta
 	assert_int_equal(avm_mprotect(w.mm, AT(2), PAGE, AVM_PROT_NONE), 0);
 	assert_int_equal(avm_mprotect(w.mm, AT(2), PAGE, AVM_PROT_READ), 0);
 	assert_layout(w.mm, BASE, "0+2:r 2+1:r@2");
+	assert_int_equal(avm_mprotect(w.mm, AT(0), 2 * PAGE, AVM_PROT_NONE), 0);
+	assert_int_equal(avm_mprotect(w.mm, AT(0), 2 * PAGE, AVM_PROT_READ), 0);
+	assert_layout(w.mm, BASE, "0+2:r 2+1:r@2"); /* nor in favour of the one behind it */
 	assert_int_equal(avm_munmap(w.mm, AT(1), PAGE), 0);
 	assert_int_equal(closed, 0);
 	assert_int_equal(avm_munmap(w.mm, AT(0), 3 * PAGE), 0);

@@ -59,6 +59,35 @@ static void rival_ends(struct rival *r)
 	assert_int_equal(r->acts, 1);
 }
 
+/* ---- R8.8: a page of a file may have gone when its lock is there ----------------------------------------- */
+
+static struct test_file *shorter;
+
+static void truncate_it(struct rival *r)
+{
+	(void)r;
+	assert_int_equal(avm_file_truncate(&shorter->file, 0), 0);
+}
+
+static void a_first_write_sees_that_the_page_was_truncated(void **state)
+{
+	struct rival r;
+	avm_addr_t a;
+
+	(void)state;
+	rival_open(&r, AVM_LOCK_EV_WRITE, AVM_LOCK_PAGE, truncate_it);
+	shorter = test_file_open(&r.w, PAGE);
+	a = map_file(r.w.mm, 1, RW, AVM_MAP_SHARED, &shorter->file);
+	assert_int_equal(load(r.w.a, a), 1);
+	rival_starts(&r);
+	assert_int_equal(fault_write(r.w.mm, a), AVM_FAULT_MINOR | AVM_FAULT_SPURIOUS);
+	rival_ends(&r);
+	assert_int_equal(fault_write(r.w.mm, a), AVM_FAULT_SIGBUS);
+	assert_int_equal(avm_munmap(r.w.mm, a, PAGE), 0);
+	test_file_close(shorter);
+	world_close(&r.w);
+}
+
 /* ---- R6: look again under the lock (gallery 09) --------------------------------------------------------- */
 
 static void unmap_page(struct rival *r)
@@ -333,6 +362,7 @@ static void a_hole_keeps_nothing_that_comes_from_swap_meanwhile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_first_write_sees_that_the_page_was_truncated),
 		cmocka_unit_test(resolve_sees_that_the_page_was_unmapped),
 		cmocka_unit_test(resolve_sees_that_the_page_is_another_s_now),
 		cmocka_unit_test(resolve_sees_that_it_has_locked_a_stranger),

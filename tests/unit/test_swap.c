@@ -344,6 +344,26 @@ static void a_full_device_and_no_frames_is_out_of_memory(void **state)
 	world_close(&w);
 }
 
+/* R11: what is locked does not go, however much room there is for it. */
+static void out_of_memory_is_reported_with_what_was_left(void **state)
+{
+	unsigned char c = 1;
+	uint64_t i = 0;
+
+	(void)state;
+	open_swapping(32, 8);
+	map_at(w.mm, BASE, 96, RW, ANON, NULL, 0);
+	assert_int_equal(avm_mlock(w.mm, BASE, 96 * PAGE, AVM_MLOCK_ONFAULT), 0);
+	while (!sim_store(w.a, HERE(i), &c, 1, NULL))
+		i++;
+	assert_int_equal(sim_ooms(w.s), 1);
+	assert_int_equal(sim_last_oom(w.s)->swap_total, 8);
+	assert_int_equal(sim_last_oom(w.s)->swap_free, 8);
+	assert_int_equal(sim_last_oom(w.s)->frames_total, 32);
+	assert_int_equal(sim_last_oom(w.s)->rss[AVM_RSS_ANON], i);
+	world_close(&w);
+}
+
 /* ---- devices -------------------------------------------------------------------------------------------- */
 
 static void removing_a_device_brings_everything_back(void **state)
@@ -439,6 +459,7 @@ int main(void)
 		cmocka_unit_test(a_write_error_keeps_the_page),
 		cmocka_unit_test(a_read_error_is_a_sigbus_and_nothing_else_is_lost),
 		cmocka_unit_test(a_full_device_and_no_frames_is_out_of_memory),
+		cmocka_unit_test(out_of_memory_is_reported_with_what_was_left),
 		cmocka_unit_test(removing_a_device_brings_everything_back),
 		cmocka_unit_test(a_device_that_cannot_be_emptied_stays),
 		cmocka_unit_test(what_was_freed_lazily_is_old_or_zero_until_written),
