@@ -14,12 +14,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "check_bound.h"
+#include "check_dpor.h"
 #include "check_random.h"
 #include "program.h"
 
 #define SCHEDULES 40u /* of one program */
 #define SWEEP_EVERY 8u /* programs: each thing that can fail fails */
+#define MOST_TRACES \
+	20000u /* of one program, without a failure or with a certain one; with more it is left */
 #define REPEAT_EVERY 97u /* executions: run again, and compared */
 
 struct shared {
@@ -114,6 +116,7 @@ static bool is_over(const struct campaign *g, const struct shared *s, double beg
 static void count(struct shared *s)
 {
 	s->tally.executions++;
+	s->tally.pruned += s->now.result.pruned;
 	s->tally.known += s->now.result.known;
 	s->tally.failing += s->now.schedule.nr_failures > 0;
 	s->tally.points += s->now.result.points;
@@ -200,7 +203,10 @@ static bool run_program(const struct campaign *g, struct check *c, struct shared
 	return run_schedule(c, s) && sweep(g, c, s, begin);
 }
 
-/* Exhaustive: every execution of the program with at most g->bound preemptions, one of which may be a failure. */
+/*
+ * Exhaustive: every execution of the program with at most g->bound preemptions, one of which may be a failure; or, by CHECK_DPOR,
+ * with any number, and at most one failure.
+ */
 struct exhausting {
 	const struct campaign *g;
 	struct check *c;
@@ -238,28 +244,38 @@ static bool exhaust_program(const struct campaign *g, struct check *c, struct sh
 {
 	struct exhausting x = { .g = g, .c = c, .s = s, .begin = begin };
 	struct check_explorer e = { .bound = g->bound,
+				    .all = g->all,
+				    .most = g->strategy == CHECK_DPOR ? MOST_TRACES : 0,
 				    .nr_threads = s->now.program.nr_threads,
 				    .run = run_one_of_all,
 				    .context = &x };
+	bool (*explore)(struct check * c, struct check_explorer * e) =
+		g->strategy == CHECK_DPOR ? check_explore_traces : check_explore;
 	bool all;
 
 	program_open(&s->now.program, &s->now.result);
 	if (s->now.result.finding[0])
 		return false;
-	all = check_explore(c, &e);
+	all = explore(c, &e);
 	e.bound -= e.bound > 0;
-	for (unsigned i = 0; g->bound && !g->no_failures && i < CHECK_THREADS * CHECK_NR_FAILING;
+	for (unsigned i = 0; (g->bound || g->strategy == CHECK_DPOR) && !g->no_failures &&
+			     i < CHECK_THREADS * CHECK_NR_FAILING;
 	     i++) {
 		uint8_t thread = (uint8_t)(i / CHECK_NR_FAILING);
 		uint8_t kind = (uint8_t)(i % CHECK_NR_FAILING);
 
 		for (uint32_t at = 1; all && at <= x.asked[thread][kind]; at++) {
 			x.failure = (struct check_failure){ at, thread, kind, false };
-			all = check_explore(c, &e);
+			all = explore(c, &e);
 		}
 	}
 	s->tally.exhausted += all;
 	return !x.found;
+}
+
+static bool is_exhaustive(const struct campaign *g)
+{
+	return g->strategy == CHECK_BOUND || g->strategy == CHECK_DPOR;
 }
 
 static _Noreturn void child(const struct campaign *g, struct shared *s)
@@ -273,8 +289,8 @@ static _Noreturn void child(const struct campaign *g, struct shared *s)
 	for (uint64_t k = g->shard; !is_over(g, s, begin); k += g->shards) {
 		program_make(&s->now.program, g->seed + k, &g->programs);
 		s->tally.programs++;
-		if (g->strategy == CHECK_BOUND ? !exhaust_program(g, c, s, begin) :
-						 !run_program(g, c, s, begin))
+		if (is_exhaustive(g) ? !exhaust_program(g, c, s, begin) :
+				       !run_program(g, c, s, begin))
 			_exit(1);
 	}
 	_exit(0);

@@ -38,9 +38,12 @@ static const char help[] =
 	"  --executions N           executions in all\n"
 	"  --threads-per-program N  2 to 4 (default: 2 or 3)\n"
 	"  --ops-per-thread N       1 to 6 (default: 1 to 3)\n"
-	"  --strategy NAME          walk, sticky, pct, portfolio (default), or bound: of each program every\n"
-	"                           execution with at most --bound preemptions\n"
+	"  --strategy NAME          walk, sticky, pct, portfolio (default); bound: of each program every\n"
+	"                           execution with at most --bound preemptions; dpor: with any number (for\n"
+	"                           --threads-per-program 2 --ops-per-thread 1)\n"
 	"  --bound N                0 to 4 (default 2)\n"
+	"  --no-reduction           with bound: those, too, that differ in nothing but the order of what is\n"
+	"                           independent\n"
 	"  --shard I/N              the I-th of N parts of the programs, from 1 on\n"
 	"  --keep FILE              write what is found there\n"
 	"  --no-races               plain accesses without order are no findings\n"
@@ -77,8 +80,8 @@ static bool parse_number(const char *name, const char *text, uint64_t least, uin
 		       true;
 }
 
-static const char *const strategies[CHECK_NR_STRATEGIES] = { "serial", "walk", "sticky", "pct",
-							     "bound" };
+static const char *const strategies[CHECK_NR_STRATEGIES] = { "serial", "walk",	"sticky",
+							     "pct",    "bound", "dpor" };
 
 static bool parse_strategy(const char *text, int *out)
 {
@@ -138,6 +141,8 @@ static bool parse_option(int c, struct options *o)
 			return false;
 		g->bound = (unsigned)n;
 		return true;
+	case 'a':
+		return g->all = true;
 	case 'd':
 		return parse_shard(optarg, g);
 	case 'k':
@@ -174,6 +179,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
 		{ "ops-per-thread", required_argument, NULL, 'o' },
 		{ "strategy", required_argument, NULL, 'S' },
 		{ "bound", required_argument, NULL, 'b' },
+		{ "no-reduction", no_argument, NULL, 'a' },
 		{ "shard", required_argument, NULL, 'd' },
 		{ "keep", required_argument, NULL, 'k' },
 		{ "replay", required_argument, NULL, 'r' },
@@ -231,9 +237,11 @@ static void print_json(const struct options *o, const struct tally *t, const str
 			      f ? 1 : 0);
 
 	snprintf(trace, sizeof(trace), "%016llx", (ull)t->trace);
-	if (o->campaign.strategy == CHECK_BOUND) {
+	if (o->campaign.strategy == CHECK_BOUND)
 		json_object_set_new(j, "bound", json_integer(o->campaign.bound));
+	if (o->campaign.strategy >= CHECK_BOUND) {
 		json_object_set_new(j, "exhausted", json_integer((json_int_t)t->exhausted));
+		json_object_set_new(j, "pruned", json_integer((json_int_t)t->pruned));
 	}
 	json_object_set_new(j, "failing", json_integer((json_int_t)t->failing));
 	json_object_set_new(j, "known", json_integer((json_int_t)t->known));
@@ -271,6 +279,8 @@ static void print_tally(const struct options *o, const struct tally *t, const st
 	if (o->campaign.strategy == CHECK_BOUND)
 		printf("%llu programs exhausted with at most %u preemptions; ", (ull)t->exhausted,
 		       o->campaign.bound);
+	if (o->campaign.strategy == CHECK_DPOR)
+		printf("%llu programs exhausted; ", (ull)t->exhausted);
 	printf("%llu executions of %llu programs from seed %llu, %.0f points each, %.1f s, %.0f executions/s; "
 	       "%llu run twice, %llu otherwise; %s\n",
 	       (ull)t->executions, (ull)t->programs, (ull)o->campaign.seed,
@@ -301,8 +311,8 @@ static int search(const struct options *o)
 		return EXIT_CLEAN;
 	}
 	origin.operations = program_size(&f.program);
-	origin.by = o->campaign.strategy == CHECK_BOUND ? strategies[CHECK_BOUND] :
-							  strategies[f.schedule.strategy];
+	origin.by = strategies[o->campaign.strategy >= CHECK_BOUND ? o->campaign.strategy :
+								     (int)f.schedule.strategy];
 	if (o->shrink)
 		finding_shrink(&f, o->campaign.progress);
 	finding_name(&f);

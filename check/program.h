@@ -76,6 +76,7 @@ struct result {
 	uint32_t asked[CHECK_THREADS][CHECK_NR_FAILING];
 	uint64_t trace;
 	int op[CHECK_THREADS]; /* that each thread was at when it ended */
+	bool pruned; /* given up: it would have shown what another does */
 	bool known; /* it ended as another execution of the program, which was looked at */
 	char finding[512]; /* "": none */
 };
@@ -108,6 +109,7 @@ struct campaign {
 	double seconds; /* 0: no limit */
 	int strategy; /* enum check_strategy; -1: a portfolio */
 	unsigned bound; /* CHECK_BOUND: preemptions */
+	bool all; /* nothing is left out because it is equal to something else */
 	struct settings programs;
 	bool no_races, no_failures;
 	FILE *progress; /* NULL: none */
@@ -124,6 +126,7 @@ struct finding {
 struct tally {
 	uint64_t executions, programs, points;
 	uint64_t exhausted; /* programs of which there is no other execution with so few preemptions */
+	uint64_t pruned; /* executions that were given up: another shows what they would have */
 	uint64_t failing; /* executions in which something was to fail */
 	uint64_t known; /* ended in a state that had been looked at */
 	uint64_t trace; /* a hash of all executions in their order */

@@ -31,6 +31,7 @@ struct world {
 	struct avm_swap_device *swap;
 	uint64_t stores;
 	bool tagged; /* values name pages */
+	bool merges; /* somebody looks for equal ones */
 	char finding[512]; /* in the set-up or at the end */
 };
 
@@ -51,6 +52,7 @@ static void found(struct world *w, const char *what)
 
 static struct sim_proc *get(struct world *w, unsigned p)
 {
+	check_touch(&w->procs[p], false);
 	if (!w->procs[p] || w->dying[p])
 		return NULL;
 	w->users[p]++;
@@ -62,6 +64,8 @@ static void put(struct world *w, unsigned p)
 {
 	struct sim_proc *proc = w->procs[p];
 
+	/* How many there are matters when it is to go. */
+	check_touch(&w->procs[p], w->dying[p]);
 	check_release(&w->users[p]);
 	if (--w->users[p] || !w->dying[p])
 		return;
@@ -75,11 +79,13 @@ static void do_fork(struct world *w, struct sim_proc *parent, unsigned child)
 {
 	struct sim_proc *proc;
 
+	check_touch(&w->procs[child], true);
 	if (w->procs[child] || w->reserved[child])
 		return;
 	w->reserved[child] = true;
 	if (!sim_proc_fork(parent, &proc))
 		w->procs[child] = proc;
+	check_touch(&w->procs[child], true);
 	check_release(&w->procs[child]);
 	w->reserved[child] = false;
 }
@@ -110,6 +116,8 @@ static void do_write(struct world *w, struct sim_proc *p, unsigned page)
 	/* Equal pages, for those who look for them. */
 	uint64_t value = (uint64_t)(page + 1) << 32 | (w->stores++ & 1);
 
+	if (w->merges)
+		check_touch(&w->stores, true);
 	sim_store(p, BASE + page * PAGE, &value, sizeof(value), NULL);
 }
 
@@ -203,6 +211,7 @@ static bool do_machine(struct world *w, const struct op *op)
 		avm_file_truncate(w->file, op->arg * PAGE);
 		return true;
 	case OP_SWAPOFF:
+		check_touch(&w->swap, true);
 		if (w->swap) {
 			struct avm_swap_device *d = w->swap;
 
@@ -210,6 +219,7 @@ static bool do_machine(struct world *w, const struct op *op)
 			check_acquire(&w->swap);
 			if (sim_swap_remove(w->sim, d))
 				w->swap = d;
+			check_touch(&w->swap, true);
 			check_release(&w->swap);
 		}
 		return true;
@@ -226,10 +236,12 @@ static void perform(struct world *w, const struct op *op)
 		p = get(w, op->p);
 		if (!p)
 			return;
-		if (op->kind == OP_EXIT)
+		if (op->kind == OP_EXIT) {
+			check_touch(&w->procs[op->p], true);
 			w->dying[op->p] = true;
-		else
+		} else {
 			do_memory(w, p, op);
+		}
 		put(w, op->p);
 	}
 	if (sim_errors(w->sim))
@@ -273,6 +285,7 @@ static bool open_world(struct world *w, const struct program *pr, FILE *log)
 	const struct sim_swap_config swap = { .slots = pr->slots };
 
 	*w = (struct world){ .pr = pr };
+	w->merges = uses(pr, OP_KSM);
 	w->tagged = !uses(pr, OP_MREMAP) && !uses(pr, OP_MAP_FILE);
 	if (sim_create(&w->sim, &config))
 		return false;
@@ -402,6 +415,7 @@ static void run_threads(struct check *c, struct check_schedule *schedule, struct
 		snprintf(w.finding, sizeof(w.finding), "%s", check_finding(c));
 	r->points = check_points(c);
 	r->trace = check_trace(c);
+	r->pruned = check_pruned(c);
 	for (unsigned t = 0; t < n; t++) {
 		r->op[t] = threads[t].at;
 		r->thread_points[t] = check_thread_points(c, t);
@@ -451,7 +465,7 @@ void program_go(struct check *c, struct check_schedule *schedule, struct result 
 	w = kept;
 	check_region_back();
 	run_threads(c, schedule, r, &watch);
-	if (!w.finding[0]) {
+	if (!w.finding[0] && !r->pruned) {
 		state = name_state();
 		r->known = is_known(state);
 		if (!r->known)

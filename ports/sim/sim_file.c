@@ -94,6 +94,7 @@ static int file_read_page(struct avm_file *f, uint64_t index, struct avm_page *p
 		sf->fail_reads--;
 		return sf->fail_retry ? -AVM_EAGAIN : -AVM_EIO;
 	}
+	sim_touched(sf, true);
 	note_size(sf);
 	stored = sim_store_find(&sf->store, index);
 	if (stored) {
@@ -116,6 +117,7 @@ static int file_write_page(struct avm_file *f, uint64_t index, struct avm_page *
 		sf->fail_writes--;
 		return -AVM_EIO;
 	}
+	sim_touched(sf, true);
 	note_size(sf);
 	bytes = sim_store_make(&sf->store, index);
 	avm_port_frame_read(f->machine, page->pfn, 0, bytes, sf->store.page_size);

@@ -222,6 +222,7 @@ unsigned char *sim_contents(struct sim *s, avm_pfn_t pfn)
 
 	if (!is_ours(f, pfn))
 		return sim_store_make(&f->devices, pfn);
+	sim_touched(f->contents + (pfn - SIM_FIRST_PFN) * f->content, true);
 	return f->contents + (pfn - SIM_FIRST_PFN) * f->content;
 }
 

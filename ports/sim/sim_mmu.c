@@ -42,6 +42,7 @@ static void proc_release(struct avm_mm *mm)
 {
 	struct sim_proc *p = sim_proc_of(mm);
 
+	sim_touched(&p->sim->procs, true);
 	LIST_REMOVE(p, link);
 	proc_free(p);
 }
@@ -68,6 +69,7 @@ static int proc_made(struct sim_proc *p, int err, struct sim_proc **out)
 		proc_free(p);
 		return err;
 	}
+	sim_touched(&p->sim->procs, true);
 	LIST_INSERT_HEAD(&p->sim->procs, p, link);
 	*out = p;
 	return 0;
@@ -145,6 +147,7 @@ void avm_port_tlb_flush(struct avm *m, struct avm_mm *mm, avm_addr_t start, avm_
 	(void)m;
 	if (!p || !p->tlb)
 		return;
+	sim_touched(p->tlb, true);
 	if ((end - start) >> AVM_PAGE_SHIFT >= p->sim->config.tlb_entries) {
 		p->flushes++;
 		return;
@@ -155,6 +158,7 @@ void avm_port_tlb_flush(struct avm *m, struct avm_mm *mm, avm_addr_t start, avm_
 
 static void tlb_fill(struct sim_proc *p, avm_addr_t page, avm_pte_t pte)
 {
+	sim_touched(p->tlb, true);
 	if (p->tlb)
 		*tlb_slot(p, page) = (struct tlb_entry){ page, pte, p->flushes };
 }
@@ -180,7 +184,9 @@ void sim_check_untranslated(struct sim *s, avm_pfn_t pfn)
 
 	if (!s->config.check_tlb)
 		return;
+	sim_touched(&s->procs, false);
 	for (p = LIST_FIRST(&s->procs); p; p = LIST_NEXT(p, link)) {
+		sim_touched(p->tlb, false);
 		for (uint32_t i = 0; p->tlb && i < s->config.tlb_entries; i++)
 			if (is_valid(p, &p->tlb[i]) && avm_pte_pfn(p->tlb[i].pte) == pfn)
 				sim_error(s, "frame %#llx is freed, and translated at %#llx",
@@ -209,6 +215,7 @@ static avm_pte_t *walk(struct sim_proc *p, avm_addr_t addr)
 		if (shift == AVM_PAGE_SHIFT)
 			return slot;
 		entry = avm_arch_table_load(slot);
+		sim_walked(slot, false);
 		if (!entry)
 			return NULL;
 		table = avm_arch_table_pfn(entry);
@@ -253,6 +260,7 @@ static bool walk_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access
 	if (!slot)
 		return false;
 	pte = avm_arch_pte_load(slot);
+	sim_walked(slot, used(pte, access) != pte);
 	do {
 		if (!permits(pte, access))
 			return false;
@@ -296,9 +304,11 @@ static bool tlb_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access,
 	if (!p->tlb)
 		return false;
 	e = tlb_slot(p, addr);
+	sim_touched(p->tlb, false);
 	if (e->page != (addr & AVM_PAGE_MASK) || e->flushes != p->flushes)
 		return false;
 	if (!permits(e->pte, access) || used(e->pte, access) != e->pte) {
+		sim_touched(p->tlb, true);
 		e->page = NO_PAGE;
 		return false;
 	}
@@ -339,6 +349,7 @@ static unsigned translate(struct sim_proc *p, avm_addr_t addr, enum avm_access a
 		if ((result & AVM_FAULT_RETRY) && s->waits_given_up != given_up)
 			return AVM_FAULT_RETRY;
 	}
+	sim_touched(&s->frames, false);
 	if (!avm_pte_special(*pte) && sim_frame_is_free(s, avm_pte_pfn(*pte)))
 		sim_error(s, "address space %llu uses frame %#llx at %#llx, and it is free",
 			  (unsigned long long)p->mm.id, (unsigned long long)avm_pte_pfn(*pte),

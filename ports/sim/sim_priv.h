@@ -131,14 +131,31 @@ struct sim {
 	avm_addr_t poisoned_addr;
 };
 
-/* The port has written to a page table: a word for who keeps track of what changes. */
+/*
+ * Words for who keeps track: the port has written to a page table; the MMU has looked at an entry, or changed it; this thread
+ * depends here on something of the port, or has changed it.
+ */
 #ifdef AVM_CHECK
 void sim_wrote(const void *at, size_t size);
+void sim_walked(const void *slot, bool write);
+void sim_touched(const void *object, bool write);
 #else
 static inline void sim_wrote(const void *at, size_t size)
 {
 	(void)at;
 	(void)size;
+}
+
+static inline void sim_walked(const void *slot, bool write)
+{
+	(void)slot;
+	(void)write;
+}
+
+static inline void sim_touched(const void *object, bool write)
+{
+	(void)object;
+	(void)write;
 }
 #endif
 

@@ -213,6 +213,7 @@ static void check_io(struct sim_swap *w, uint32_t slot, avm_pfn_t pfn, const cha
 /* NULL, and reported: there is no such slot. */
 static struct content *content_of(struct sim_swap *w, uint32_t slot, const char *what)
 {
+	sim_touched(&w->contents[slot], true);
 	if (slot < w->slots)
 		return &w->contents[slot];
 	sim_error(w->sim, "swap device %u: slot %u is %s, and there are %u", w->device.number, slot,
@@ -455,6 +456,7 @@ int sim_swap_add(struct sim *s, const struct sim_swap_config *config, struct avm
 		swap_free(w);
 		return err;
 	}
+	sim_touched(&s->swaps, true);
 	LIST_INSERT_HEAD(&s->swaps, w, link);
 	*out = &w->device;
 	return 0;
