@@ -350,17 +350,38 @@ bool campaign_run(const struct campaign *g, struct tally *t, struct finding *f)
 	return true;
 }
 
+/* A process for something that may end it: true in the child, which must end; false in the parent, when it has. */
+static bool apart(int *status)
+{
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (!pid)
+		return true;
+	if (pid < 0 || waitpid(pid, status, 0) != pid) {
+		perror("anonvm: check");
+		exit(2);
+	}
+	return false;
+}
+
+static void take_back(struct shared *s, struct finding *f, int status)
+{
+	*f = s->now;
+	munmap(s, sizeof(*s));
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		crash(f, status);
+}
+
 void run_apart(const struct program *pr, struct check_schedule *schedule, struct finding *f)
 {
 	struct shared *s = share();
 	int status;
-	pid_t pid;
 
 	s->now.program = *pr;
 	s->now.schedule = *schedule;
-	fflush(NULL);
-	pid = fork();
-	if (!pid) {
+	if (apart(&status)) {
 		struct check *c = check_new();
 
 		if (!c)
@@ -368,12 +389,43 @@ void run_apart(const struct program *pr, struct check_schedule *schedule, struct
 		program_run(c, &s->now.program, &s->now.schedule, &s->now.result);
 		_exit(0);
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
-		perror("anonvm: check");
-		exit(2);
+	take_back(s, f, status);
+}
+
+/* With what is to fail, and no_races, as they stand in the schedule before. */
+static bool run_one_apart(void *context, struct check_schedule *schedule)
+{
+	struct exhausting *x = context;
+	struct check_schedule *now = &x->s->now.schedule;
+
+	schedule->no_races = now->no_races;
+	schedule->nr_failures = now->nr_failures;
+	memcpy(schedule->failures, now->failures, sizeof(now->failures));
+	*now = *schedule;
+	program_go(x->c, now, &x->s->now.result, NULL, NULL);
+	return !x->s->now.result.finding[0];
+}
+
+bool search_apart(const struct finding *f, unsigned bound, struct finding *first)
+{
+	struct shared *s = share();
+	int status;
+
+	s->now = *f;
+	s->now.crashed = false;
+	if (apart(&status)) {
+		struct exhausting x = { .c = check_new(), .s = s };
+		struct check_explorer e = { .bound = bound,
+					    .most = MOST_TRACES,
+					    .nr_threads = f->program.nr_threads,
+					    .run = run_one_apart,
+					    .context = &x };
+
+		program_open(&s->now.program, &s->now.result);
+		if (x.c && !s->now.result.finding[0])
+			check_explore(x.c, &e);
+		_exit(0);
 	}
-	*f = s->now;
-	munmap(s, sizeof(*s));
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		crash(f, status);
+	take_back(s, first, status);
+	return first->result.finding[0] && same_finding(first->result.finding, f->result.finding);
 }

@@ -225,6 +225,19 @@ struct origin {
 /* ---- what is said -------------------------------------------------------------------------------------------------------- */
 
 #if AVM_HAVE_JANSSON
+static json_t *size_of(const struct finding *f)
+{
+	json_t *ops = json_array();
+
+	for (unsigned t = 0; t < f->program.nr_threads; t++)
+		json_array_append_new(ops, json_integer(f->program.nr_ops[t]));
+	return json_pack("{s:i, s:i, s:i, s:o, s:i, s:i}", "operations",
+			 (int)program_size(&f->program), "threads", (int)f->program.nr_threads,
+			 "setup", (int)f->program.nr_setup, "ops", ops, "switches",
+			 (int)f->schedule.nr_switches, "preemptions",
+			 (int)count_preemptions(&f->schedule));
+}
+
 static void print_json(const struct options *o, const struct tally *t, const struct finding *f,
 		       const struct origin *origin)
 {
@@ -251,11 +264,7 @@ static void print_json(const struct options *o, const struct tally *t, const str
 		json_object_set_new(j, "program", json_integer((json_int_t)f->program.seed));
 		json_object_set_new(j, "operations", json_integer(origin->operations));
 		json_object_set_new(j, "by", json_string(origin->by));
-		json_object_set_new(j, "shrunk",
-				    json_pack("{s:i, s:i, s:i}", "operations",
-					      (int)program_size(&f->program), "threads",
-					      (int)f->program.nr_threads, "switches",
-					      (int)f->schedule.nr_switches));
+		json_object_set_new(j, "shrunk", size_of(f));
 	}
 	json_dumpf(j, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	putchar('\n');

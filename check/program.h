@@ -139,6 +139,13 @@ bool campaign_run(const struct campaign *g, struct tally *t, struct finding *f);
 
 /* The execution, in a process of its own; a crash is a finding. */
 void run_apart(const struct program *pr, struct check_schedule *schedule, struct finding *f);
+/*
+ * Of the program of `f`, with what fails in it: the first of all executions with at most so many preemptions, fewest first, that shows
+ * the same failure. False: none does, or others stand before it, or there are too many to go through.
+ */
+bool search_apart(const struct finding *f, unsigned bound, struct finding *first);
+/* Where a thread was stopped that could have gone on, if it has been run since it was read. */
+unsigned count_preemptions(const struct check_schedule *s);
 /* Is it the same failure, but for numbers? */
 bool same_finding(const char *a, const char *b);
 

@@ -32,7 +32,8 @@ struct check;
 struct check_switch {
 	uint32_t at; /* counted in each thread, from 1 */
 	uint8_t thread, to;
-	const void *site; /* in the core: for people, not for replay */
+	const void *
+		site; /* in the core: for people, not for replay; NULL: the thread could not go on, or nobody knows */
 };
 
 enum check_strategy {

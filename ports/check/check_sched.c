@@ -375,6 +375,8 @@ void check_decide(struct check *c, const volatile void *object, bool write, cons
 		check_record_decision(c, others_of(c) | 1u << c->current, c->current, false);
 	next = decide(c);
 	if (next != c->current) {
+		if (c->schedule->strategy == CHECK_REPLAY)
+			c->schedule->switches[c->replayed - 1].site = site;
 		note(c, next, site);
 		go_to(c, next, site);
 	} else {
