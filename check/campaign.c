@@ -87,7 +87,9 @@ static void draw_failures(const struct campaign *g, const struct program *pr,
 			  const struct result *first, struct check_schedule *s)
 {
 	uint64_t state = s->seed ^ UINT64_C(0xfa17);
-	unsigned n = g->no_failures || check_random(&state) % 4 ? 0 : 1 + check_random(&state) % 2;
+	unsigned n = g->no_failures || !pr->nr_threads || check_random(&state) % 4 ?
+			     0 :
+			     1 + check_random(&state) % 2;
 
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t bits = check_random(&state);
@@ -287,6 +289,8 @@ static _Noreturn void child(const struct campaign *g, struct shared *s)
 		_exit(2);
 	mallopt(M_TRIM_THRESHOLD, 64 << 20); /* each machine takes back what the last one gave */
 	for (uint64_t k = g->shard; !is_over(g, s, begin); k += g->shards) {
+		if (g->programs_in_all && s->tally.programs == g->programs_in_all)
+			break;
 		program_make(&s->now.program, g->seed + k, &g->programs);
 		s->tally.programs++;
 		if (is_exhaustive(g) ? !exhaust_program(g, c, s, begin) :

@@ -34,8 +34,9 @@ static const char help[] =
 	"again. docs/checker.md says what is explored, and what is not.\n"
 	"\n"
 	"  --seed N                 of the first program (default: from the clock)\n"
-	"  --time S                 seconds (default 10, if no --executions)\n"
+	"  --time S                 seconds (default 10, if no --executions and no --programs)\n"
 	"  --executions N           executions in all\n"
+	"  --programs N             programs in all\n"
 	"  --threads-per-program N  2 to 4 (default: 2 or 3)\n"
 	"  --ops-per-thread N       1 to 6 (default: 1 to 3)\n"
 	"  --strategy NAME          walk, sticky, pct, portfolio (default); bound: of each program every\n"
@@ -124,6 +125,8 @@ static bool parse_option(int c, struct options *o)
 		return true;
 	case 'e':
 		return parse_number("executions", optarg, 1, UINT64_MAX, &g->executions);
+	case 'P':
+		return parse_number("programs", optarg, 1, UINT64_MAX, &g->programs_in_all);
 	case 'p':
 		if (!parse_number("threads-per-program", optarg, 2, CHECK_THREADS, &n))
 			return false;
@@ -175,6 +178,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
 		{ "seed", required_argument, NULL, 's' },
 		{ "time", required_argument, NULL, 't' },
 		{ "executions", required_argument, NULL, 'e' },
+		{ "programs", required_argument, NULL, 'P' },
 		{ "threads-per-program", required_argument, NULL, 'p' },
 		{ "ops-per-thread", required_argument, NULL, 'o' },
 		{ "strategy", required_argument, NULL, 'S' },
@@ -210,7 +214,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
 	if (o->json)
 		return bad("json", "built without jansson");
 #endif
-	if (o->campaign.seconds <= 0 && !o->campaign.executions)
+	if (o->campaign.seconds <= 0 && !o->campaign.executions && !o->campaign.programs_in_all)
 		o->campaign.seconds = 10;
 	o->campaign.progress = !o->quiet && isatty(2) ? stderr : NULL;
 	return true;

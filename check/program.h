@@ -106,6 +106,7 @@ struct campaign {
 	uint64_t seed; /* of the first program */
 	uint64_t shard, shards; /* every shards-th program, from this one */
 	uint64_t executions; /* in all; 0: no limit */
+	uint64_t programs_in_all; /* 0: no limit */
 	double seconds; /* 0: no limit */
 	int strategy; /* enum check_strategy; -1: a portfolio */
 	unsigned bound; /* CHECK_BOUND: preemptions */

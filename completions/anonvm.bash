@@ -87,7 +87,7 @@ _anonvm()
 		options='--all --family= --touch= --top= --json --quiet --help'
 		;;
 	check)
-		options='--seed --time --executions --threads-per-program --ops-per-thread --strategy= --bound --no-reduction --shard= --keep --no-races --no-failures --no-shrink --replay --json --quiet --help'
+		options='--seed --time --executions --programs --threads-per-program --ops-per-thread --strategy= --bound --no-reduction --shard= --keep --no-races --no-failures --no-shrink --replay --json --quiet --help'
 		;;
 	diff)
 		options='--ops --seed --program-ops --procs --family= --no-fork --keep --no-shrink --rules --json --quiet --help'

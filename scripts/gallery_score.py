@@ -22,7 +22,7 @@ FAILURE = re.compile(r"^program (\d+), operation \d+ \((\d+) in all\): (\w+): (.
 SHRINKING = 300  # seconds
 LONGEST = 1200  # seconds of a search, however busy the machine
 AIM_SECONDS, AIM_THREADS, AIM_OPS, AIM_PREEMPTIONS = 10, 3, 3, 3
-CONTROL = ["--executions", "20000"]  # of each search for what is not there
+CONTROL = ["--executions", "5000"]  # of each search for what is not there
 STRATEGIES = ["portfolio", "walk"]
 
 

@@ -353,8 +353,6 @@ static uint32_t quiet_until(const struct check *c)
 		at = c->points + (next->at - c->threads[c->current].points);
 		break;
 	case CHECK_PCT:
-		at = c->at[c->next_switch];
-		break;
 	case CHECK_STICKY:
 		at = c->at[c->next_switch];
 		break;
