@@ -14,12 +14,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "check_bound.h"
+#include "check_dpor.h"
 #include "check_random.h"
 #include "program.h"
 
 #define SCHEDULES 40u /* of one program */
 #define SWEEP_EVERY 8u /* programs: each thing that can fail fails */
+#define MOST_TRACES \
+	20000u /* of one program, without a failure or with a certain one; with more it is left */
 #define REPEAT_EVERY 97u /* executions: run again, and compared */
 
 struct shared {
@@ -85,7 +87,9 @@ static void draw_failures(const struct campaign *g, const struct program *pr,
 			  const struct result *first, struct check_schedule *s)
 {
 	uint64_t state = s->seed ^ UINT64_C(0xfa17);
-	unsigned n = g->no_failures || check_random(&state) % 4 ? 0 : 1 + check_random(&state) % 2;
+	unsigned n = g->no_failures || !pr->nr_threads || check_random(&state) % 4 ?
+			     0 :
+			     1 + check_random(&state) % 2;
 
 	for (unsigned i = 0; i < n; i++) {
 		uint64_t bits = check_random(&state);
@@ -117,6 +121,7 @@ static bool is_over(const struct campaign *g, const struct shared *s, double beg
 static void count(struct shared *s)
 {
 	s->tally.executions++;
+	s->tally.pruned += s->now.result.pruned;
 	s->tally.known += s->now.result.known;
 	s->tally.failing += s->now.schedule.nr_failures > 0;
 	s->tally.points += s->now.result.points;
@@ -203,7 +208,10 @@ static bool run_program(const struct campaign *g, struct check *c, struct shared
 	return run_schedule(c, s) && sweep(g, c, s, begin);
 }
 
-/* Exhaustive: every execution of the program with at most g->bound preemptions, one of which may be a failure. */
+/*
+ * Exhaustive: every execution of the program with at most g->bound preemptions, one of which may be a failure; or, by CHECK_DPOR,
+ * with any number, and at most one failure.
+ */
 struct exhausting {
 	const struct campaign *g;
 	struct check *c;
@@ -241,28 +249,38 @@ static bool exhaust_program(const struct campaign *g, struct check *c, struct sh
 {
 	struct exhausting x = { .g = g, .c = c, .s = s, .begin = begin };
 	struct check_explorer e = { .bound = g->bound,
+				    .all = g->all,
+				    .most = g->strategy == CHECK_DPOR ? MOST_TRACES : 0,
 				    .nr_threads = s->now.program.nr_threads,
 				    .run = run_one_of_all,
 				    .context = &x };
+	bool (*explore)(struct check * c, struct check_explorer * e) =
+		g->strategy == CHECK_DPOR ? check_explore_traces : check_explore;
 	bool all;
 
 	program_open(&s->now.program, &s->now.result);
 	if (s->now.result.finding[0])
 		return false;
-	all = check_explore(c, &e);
+	all = explore(c, &e);
 	e.bound -= e.bound > 0;
-	for (unsigned i = 0; g->bound && !g->no_failures && i < CHECK_THREADS * CHECK_NR_FAILING;
+	for (unsigned i = 0; (g->bound || g->strategy == CHECK_DPOR) && !g->no_failures &&
+			     i < CHECK_THREADS * CHECK_NR_FAILING;
 	     i++) {
 		uint8_t thread = (uint8_t)(i / CHECK_NR_FAILING);
 		uint8_t kind = (uint8_t)(i % CHECK_NR_FAILING);
 
 		for (uint32_t at = 1; all && at <= x.asked[thread][kind]; at++) {
 			x.failure = (struct check_failure){ at, thread, kind, false };
-			all = check_explore(c, &e);
+			all = explore(c, &e);
 		}
 	}
 	s->tally.exhausted += all;
 	return !x.found;
+}
+
+static bool is_exhaustive(const struct campaign *g)
+{
+	return g->strategy == CHECK_BOUND || g->strategy == CHECK_DPOR;
 }
 
 static _Noreturn void child(const struct campaign *g, struct shared *s)
@@ -274,10 +292,12 @@ static _Noreturn void child(const struct campaign *g, struct shared *s)
 		_exit(2);
 	mallopt(M_TRIM_THRESHOLD, 64 << 20); /* each machine takes back what the last one gave */
 	for (uint64_t k = g->shard; !is_over(g, s, begin); k += g->shards) {
+		if (g->programs_in_all && s->tally.programs == g->programs_in_all)
+			break;
 		program_make(&s->now.program, g->seed + k, &g->programs);
 		s->tally.programs++;
-		if (g->strategy == CHECK_BOUND ? !exhaust_program(g, c, s, begin) :
-						 !run_program(g, c, s, begin))
+		if (is_exhaustive(g) ? !exhaust_program(g, c, s, begin) :
+				       !run_program(g, c, s, begin))
 			_exit(1);
 	}
 	_exit(0);
@@ -337,17 +357,38 @@ bool campaign_run(const struct campaign *g, struct tally *t, struct finding *f)
 	return true;
 }
 
+/* A process for something that may end it: true in the child, which must end; false in the parent, when it has. */
+static bool apart(int *status)
+{
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (!pid)
+		return true;
+	if (pid < 0 || waitpid(pid, status, 0) != pid) {
+		perror("anonvm: check");
+		exit(2);
+	}
+	return false;
+}
+
+static void take_back(struct shared *s, struct finding *f, int status)
+{
+	*f = s->now;
+	munmap(s, sizeof(*s));
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		crash(f, status);
+}
+
 void run_apart(const struct program *pr, struct check_schedule *schedule, struct finding *f)
 {
 	struct shared *s = share();
 	int status;
-	pid_t pid;
 
 	s->now.program = *pr;
 	s->now.schedule = *schedule;
-	fflush(NULL);
-	pid = fork();
-	if (!pid) {
+	if (apart(&status)) {
 		struct check *c = check_new();
 
 		if (!c)
@@ -355,12 +396,43 @@ void run_apart(const struct program *pr, struct check_schedule *schedule, struct
 		program_run(c, &s->now.program, &s->now.schedule, &s->now.result);
 		_exit(0);
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
-		perror("anonvm: check");
-		exit(2);
+	take_back(s, f, status);
+}
+
+/* With what is to fail, and no_races, as they stand in the schedule before. */
+static bool run_one_apart(void *context, struct check_schedule *schedule)
+{
+	struct exhausting *x = context;
+	struct check_schedule *now = &x->s->now.schedule;
+
+	schedule->no_races = now->no_races;
+	schedule->nr_failures = now->nr_failures;
+	memcpy(schedule->failures, now->failures, sizeof(now->failures));
+	*now = *schedule;
+	program_go(x->c, now, &x->s->now.result, NULL, NULL);
+	return !x->s->now.result.finding[0];
+}
+
+bool search_apart(const struct finding *f, unsigned bound, struct finding *first)
+{
+	struct shared *s = share();
+	int status;
+
+	s->now = *f;
+	s->now.crashed = false;
+	if (apart(&status)) {
+		struct exhausting x = { .c = check_new(), .s = s };
+		struct check_explorer e = { .bound = bound,
+					    .most = MOST_TRACES,
+					    .nr_threads = f->program.nr_threads,
+					    .run = run_one_apart,
+					    .context = &x };
+
+		program_open(&s->now.program, &s->now.result);
+		if (x.c && !s->now.result.finding[0])
+			check_explore(x.c, &e);
+		_exit(0);
 	}
-	*f = s->now;
-	munmap(s, sizeof(*s));
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		crash(f, status);
+	take_back(s, first, status);
+	return first->result.finding[0] && same_finding(first->result.finding, f->result.finding);
 }

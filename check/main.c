@@ -34,13 +34,17 @@ static const char help[] =
 	"again. docs/checker.md says what is explored, and what is not.\n"
 	"\n"
 	"  --seed N                 of the first program (default: from the clock)\n"
-	"  --time S                 seconds (default 10, if no --executions)\n"
+	"  --time S                 seconds (default 10, if no --executions and no --programs)\n"
 	"  --executions N           executions in all\n"
+	"  --programs N             programs in all\n"
 	"  --threads-per-program N  2 to 4 (default: 2 or 3)\n"
 	"  --ops-per-thread N       1 to 6 (default: 1 to 3)\n"
-	"  --strategy NAME          walk, sticky, pct, portfolio (default), or bound: of each program every\n"
-	"                           execution with at most --bound preemptions\n"
+	"  --strategy NAME          walk, sticky, pct, portfolio (default); bound: of each program every\n"
+	"                           execution with at most --bound preemptions; dpor: with any number (for\n"
+	"                           --threads-per-program 2 --ops-per-thread 1)\n"
 	"  --bound N                0 to 4 (default 2)\n"
+	"  --no-reduction           with bound: those, too, that differ in nothing but the order of what is\n"
+	"                           independent\n"
 	"  --shard I/N              the I-th of N parts of the programs, from 1 on\n"
 	"  --keep FILE              write what is found there\n"
 	"  --no-races               plain accesses without order are no findings\n"
@@ -80,8 +84,8 @@ static bool parse_number(const char *name, const char *text, uint64_t least, uin
 		       true;
 }
 
-static const char *const strategies[CHECK_NR_STRATEGIES] = { "serial", "walk", "sticky", "pct",
-							     "bound" };
+static const char *const strategies[CHECK_NR_STRATEGIES] = { "serial", "walk",	"sticky",
+							     "pct",    "bound", "dpor" };
 
 static bool parse_strategy(const char *text, int *out)
 {
@@ -124,6 +128,8 @@ static bool parse_option(int c, struct options *o)
 		return true;
 	case 'e':
 		return parse_number("executions", optarg, 1, UINT64_MAX, &g->executions);
+	case 'P':
+		return parse_number("programs", optarg, 1, UINT64_MAX, &g->programs_in_all);
 	case 'p':
 		if (!parse_number("threads-per-program", optarg, 2, CHECK_THREADS, &n))
 			return false;
@@ -141,6 +147,8 @@ static bool parse_option(int c, struct options *o)
 			return false;
 		g->bound = (unsigned)n;
 		return true;
+	case 'a':
+		return g->all = true;
 	case 'd':
 		return parse_shard(optarg, g);
 	case 'k':
@@ -177,10 +185,12 @@ static bool parse_options(int argc, char **argv, struct options *o)
 		{ "seed", required_argument, NULL, 's' },
 		{ "time", required_argument, NULL, 't' },
 		{ "executions", required_argument, NULL, 'e' },
+		{ "programs", required_argument, NULL, 'P' },
 		{ "threads-per-program", required_argument, NULL, 'p' },
 		{ "ops-per-thread", required_argument, NULL, 'o' },
 		{ "strategy", required_argument, NULL, 'S' },
 		{ "bound", required_argument, NULL, 'b' },
+		{ "no-reduction", no_argument, NULL, 'a' },
 		{ "shard", required_argument, NULL, 'd' },
 		{ "keep", required_argument, NULL, 'k' },
 		{ "replay", required_argument, NULL, 'r' },
@@ -213,7 +223,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
 	if (o->json)
 		return bad("json", "built without jansson");
 #endif
-	if (o->campaign.seconds <= 0 && !o->campaign.executions)
+	if (o->campaign.seconds <= 0 && !o->campaign.executions && !o->campaign.programs_in_all)
 		o->campaign.seconds = 10;
 	o->campaign.progress = !o->quiet && isatty(2) ? stderr : NULL;
 	return true;
@@ -228,6 +238,19 @@ struct origin {
 /* ---- what is said -------------------------------------------------------------------------------------------------------- */
 
 #if AVM_HAVE_JANSSON
+static json_t *size_of(const struct finding *f)
+{
+	json_t *ops = json_array();
+
+	for (unsigned t = 0; t < f->program.nr_threads; t++)
+		json_array_append_new(ops, json_integer(f->program.nr_ops[t]));
+	return json_pack("{s:i, s:i, s:i, s:o, s:i, s:i}", "operations",
+			 (int)program_size(&f->program), "threads", (int)f->program.nr_threads,
+			 "setup", (int)f->program.nr_setup, "ops", ops, "switches",
+			 (int)f->schedule.nr_switches, "preemptions",
+			 (int)count_preemptions(&f->schedule));
+}
+
 static void print_json(const struct options *o, const struct tally *t, const struct finding *f,
 		       const struct origin *origin)
 {
@@ -240,9 +263,11 @@ static void print_json(const struct options *o, const struct tally *t, const str
 			      f ? 1 : 0);
 
 	snprintf(trace, sizeof(trace), "%016llx", (ull)t->trace);
-	if (o->campaign.strategy == CHECK_BOUND) {
+	if (o->campaign.strategy == CHECK_BOUND)
 		json_object_set_new(j, "bound", json_integer(o->campaign.bound));
+	if (o->campaign.strategy >= CHECK_BOUND) {
 		json_object_set_new(j, "exhausted", json_integer((json_int_t)t->exhausted));
+		json_object_set_new(j, "pruned", json_integer((json_int_t)t->pruned));
 	}
 	json_object_set_new(j, "failing", json_integer((json_int_t)t->failing));
 	json_object_set_new(j, "known", json_integer((json_int_t)t->known));
@@ -252,11 +277,7 @@ static void print_json(const struct options *o, const struct tally *t, const str
 		json_object_set_new(j, "program", json_integer((json_int_t)f->program.seed));
 		json_object_set_new(j, "operations", json_integer(origin->operations));
 		json_object_set_new(j, "by", json_string(origin->by));
-		json_object_set_new(j, "shrunk",
-				    json_pack("{s:i, s:i, s:i}", "operations",
-					      (int)program_size(&f->program), "threads",
-					      (int)f->program.nr_threads, "switches",
-					      (int)f->schedule.nr_switches));
+		json_object_set_new(j, "shrunk", size_of(f));
 	}
 	json_dumpf(j, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	putchar('\n');
@@ -280,6 +301,8 @@ static void print_tally(const struct options *o, const struct tally *t, const st
 	if (o->campaign.strategy == CHECK_BOUND)
 		printf("%llu programs exhausted with at most %u preemptions; ", (ull)t->exhausted,
 		       o->campaign.bound);
+	if (o->campaign.strategy == CHECK_DPOR)
+		printf("%llu programs exhausted; ", (ull)t->exhausted);
 	printf("%llu executions of %llu programs from seed %llu, %.0f points each, %.1f s, %.0f executions/s; "
 	       "%llu run twice, %llu otherwise; %s\n",
 	       (ull)t->executions, (ull)t->programs, (ull)o->campaign.seed,
@@ -310,8 +333,8 @@ static int search(const struct options *o)
 		return EXIT_CLEAN;
 	}
 	origin.operations = program_size(&f.program);
-	origin.by = o->campaign.strategy == CHECK_BOUND ? strategies[CHECK_BOUND] :
-							  strategies[f.schedule.strategy];
+	origin.by = strategies[o->campaign.strategy >= CHECK_BOUND ? o->campaign.strategy :
+								     (int)f.schedule.strategy];
 	if (o->shrink)
 		finding_shrink(&f, o->campaign.progress);
 	finding_name(&f);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 static const char *const sums[] = { "executions", "programs", "points",	   "repeated", "diverged",
-				    "failing",	  "known",    "exhausted", "findings" };
+				    "failing",	  "known",    "exhausted", "pruned",   "findings" };
 #define NR_SUMS (sizeof(sums) / sizeof(sums[0]))
 
 struct merged {
@@ -60,7 +60,9 @@ static void print(struct merged *m)
 	json_t *j = json_object();
 
 	for (size_t i = 0; i < NR_SUMS; i++) {
-		if (strcmp(sums[i], "exhausted") != 0 || m->bounded)
+		bool of_all = !strcmp(sums[i], "exhausted") || !strcmp(sums[i], "pruned");
+
+		if (!of_all || m->bounded || m->sum[i])
 			json_object_set_new(j, sums[i], json_integer(m->sum[i]));
 	}
 	if (m->bounded)

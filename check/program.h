@@ -82,6 +82,7 @@ struct result {
 	uint32_t asked[CHECK_THREADS][CHECK_NR_FAILING];
 	uint64_t trace;
 	int op[CHECK_THREADS]; /* that each thread was at when it ended */
+	bool pruned; /* given up: it would have shown what another does */
 	bool known; /* it ended as another execution of the program, which was looked at */
 	char finding[512]; /* "": none */
 };
@@ -121,9 +122,11 @@ struct campaign {
 	uint64_t seed; /* of the first program */
 	uint64_t shard, shards; /* every shards-th program, from this one */
 	uint64_t executions; /* in all; 0: no limit */
+	uint64_t programs_in_all; /* 0: no limit */
 	double seconds; /* 0: no limit */
 	int strategy; /* enum check_strategy; -1: a portfolio */
 	unsigned bound; /* CHECK_BOUND: preemptions */
+	bool all; /* nothing is left out because it is equal to something else */
 	struct settings programs;
 	bool no_races, no_failures;
 	FILE *progress; /* NULL: none */
@@ -140,6 +143,7 @@ struct finding {
 struct tally {
 	uint64_t executions, programs, points;
 	uint64_t exhausted; /* programs of which there is no other execution with so few preemptions */
+	uint64_t pruned; /* executions that were given up: another shows what they would have */
 	uint64_t failing; /* executions in which something was to fail */
 	uint64_t known; /* ended in a state that had been looked at */
 	uint64_t trace; /* a hash of all executions in their order */
@@ -152,6 +156,13 @@ bool campaign_run(const struct campaign *g, struct tally *t, struct finding *f);
 
 /* The execution, in a process of its own; a crash is a finding. */
 void run_apart(const struct program *pr, struct check_schedule *schedule, struct finding *f);
+/*
+ * Of the program of `f`, with what fails in it: the first of all executions with at most so many preemptions, fewest first, that shows
+ * the same failure. False: none does, or others stand before it, or there are too many to go through.
+ */
+bool search_apart(const struct finding *f, unsigned bound, struct finding *first);
+/* Where a thread was stopped that could have gone on, if it has been run since it was read. */
+unsigned count_preemptions(const struct check_schedule *s);
 /* Is it the same failure, but for numbers? */
 bool same_finding(const char *a, const char *b);
 

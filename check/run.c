@@ -80,6 +80,7 @@ static void found(struct world *w, const char *what)
 
 static struct sim_proc *get(struct world *w, unsigned p)
 {
+	check_touch(&w->procs[p], false);
 	if (!w->procs[p] || w->dying[p])
 		return NULL;
 	w->users[p]++;
@@ -91,6 +92,8 @@ static void put(struct world *w, unsigned p)
 {
 	struct sim_proc *proc = w->procs[p];
 
+	/* How many there are matters when it is to go. */
+	check_touch(&w->procs[p], w->dying[p]);
 	check_release(&w->users[p]);
 	if (--w->users[p] || !w->dying[p])
 		return;
@@ -105,11 +108,13 @@ static void do_process(struct world *w, struct sim_proc *parent, unsigned p)
 {
 	struct sim_proc *proc;
 
+	check_touch(&w->procs[p], true);
 	if (w->procs[p] || w->reserved[p])
 		return;
 	w->reserved[p] = true;
 	if (!(parent ? sim_proc_fork(parent, &proc) : sim_proc_create(w->sim, NULL, &proc)))
 		w->procs[p] = proc;
+	check_touch(&w->procs[p], true);
 	check_release(&w->procs[p]);
 	w->reserved[p] = false;
 }
@@ -142,6 +147,12 @@ static void do_read(struct world *w, struct sim_proc *p, unsigned page)
 		check_value(w, page, value);
 }
 
+static void note_stored(struct world *w, uint64_t index, uint64_t value)
+{
+	check_touch(&w->last[index], true);
+	w->last[index] = value;
+}
+
 /* Did the store go to the file? Nobody has run since, nor may now: no function of the core, where others may go on. */
 static void remember(struct world *w, struct sim_proc *p, avm_addr_t addr, uint64_t value)
 {
@@ -150,7 +161,7 @@ static void remember(struct world *w, struct sim_proc *p, avm_addr_t addr, uint6
 	const struct avm_page *page = i < r->count ? &r->pages[i] : NULL;
 
 	if (page && page->mapping == (uintptr_t)w->files[0] && page->index < FILE_PAGES)
-		w->last[page->index] = value;
+		note_stored(w, page->index, value);
 }
 
 static void do_write(struct world *w, struct sim_proc *p, unsigned page)
@@ -158,6 +169,8 @@ static void do_write(struct world *w, struct sim_proc *p, unsigned page)
 	uint64_t value = value_of(w, page);
 	avm_addr_t addr = BASE + page * PAGE;
 
+	if (w->alike)
+		check_touch(&w->stores, true);
 	w->stores++;
 	if (!sim_store(p, addr, &value, sizeof(value), NULL))
 		remember(w, p, addr, value);
@@ -281,6 +294,7 @@ static bool do_machine(struct world *w, const struct op *op)
 		do_process(w, NULL, op->arg);
 		return true;
 	case OP_SWAPOFF:
+		check_touch(&w->swap, true);
 		if (w->swap) {
 			struct avm_swap_device *d = w->swap;
 
@@ -288,6 +302,7 @@ static bool do_machine(struct world *w, const struct op *op)
 			check_acquire(&w->swap);
 			if (sim_swap_remove(w->sim, d))
 				w->swap = d;
+			check_touch(&w->swap, true);
 			check_release(&w->swap);
 		}
 		return true;
@@ -304,10 +319,12 @@ static void perform(struct world *w, const struct op *op)
 		p = get(w, op->p);
 		if (!p)
 			return;
-		if (op->kind == OP_EXIT)
+		if (op->kind == OP_EXIT) {
+			check_touch(&w->procs[op->p], true);
 			w->dying[op->p] = true;
-		else
+		} else {
 			do_memory(w, p, op);
+		}
 		put(w, op->p);
 	}
 	sim_check_revoked(w->sim);
@@ -506,6 +523,7 @@ static void run_threads(struct check *c, struct check_schedule *schedule, struct
 		snprintf(w.finding, sizeof(w.finding), "%s", check_finding(c));
 	r->points = check_points(c);
 	r->trace = check_trace(c);
+	r->pruned = check_pruned(c);
 	for (unsigned t = 0; t < n; t++) {
 		r->op[t] = threads[t].at;
 		r->thread_points[t] = check_thread_points(c, t);
@@ -555,7 +573,7 @@ void program_go(struct check *c, struct check_schedule *schedule, struct result 
 	w = kept;
 	check_region_back();
 	run_threads(c, schedule, r, &watch);
-	if (!w.finding[0]) {
+	if (!w.finding[0] && !r->pruned) {
 		sim_check_settled(w.sim);
 		if (sim_errors(w.sim))
 			found(&w, sim_last_error(w.sim));

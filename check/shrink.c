@@ -8,6 +8,7 @@
 #include "program.h"
 
 #define TRIES 60u /* schedules for a smaller program */
+#define FEW 2u /* preemptions: so many are tried in all places */
 
 /* Numbers and addresses differ from one execution to the next; and what follows a semicolon tells where, not what. */
 bool same_finding(const char *a, const char *b)
@@ -194,40 +195,76 @@ static bool shrink_failures(struct finding *f)
 
 /* ---- switches ------------------------------------------------------------------------------------------------------------ */
 
+unsigned count_preemptions(const struct check_schedule *s)
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < s->nr_switches; i++)
+		n += s->switches[i].site != NULL;
+	return n;
+}
+
+/* Half of them, a quarter, ... one. */
 static void shrink_switches(struct finding *f)
 {
-	for (uint32_t i = f->schedule.nr_switches; i-- > 0;) {
-		struct check_schedule s = f->schedule;
+	for (uint32_t piece = (f->schedule.nr_switches + 1) / 2; piece; piece /= 2) {
+		for (uint32_t i = f->schedule.nr_switches; i >= piece; i -= piece) {
+			struct check_schedule s = f->schedule;
 
-		memmove(&s.switches[i], &s.switches[i + 1],
-			(s.nr_switches - i - 1) * sizeof(s.switches[0]));
-		s.nr_switches--;
-		is_same_with(f, &s);
-		if (i > f->schedule.nr_switches)
-			i = f->schedule.nr_switches;
+			memmove(&s.switches[i - piece], &s.switches[i],
+				(s.nr_switches - i) * sizeof(s.switches[0]));
+			s.nr_switches -= piece;
+			is_same_with(f, &s);
+		}
 	}
+}
+
+/* What can be left out was; now with the fewest preemptions there are, as everything with fewer is gone through. */
+static bool find_fewer(struct finding *f)
+{
+	unsigned preemptions = count_preemptions(&f->schedule);
+	struct finding first;
+
+	if (!preemptions || !search_apart(f, preemptions <= FEW ? preemptions - 1 : FEW, &first))
+		return false;
+	*f = first;
+	return true;
+}
+
+/* False: nothing. */
+static bool shrink_program(struct finding *f, struct program *pr)
+{
+	bool less = shrink_failures(f);
+
+	less = shrink_threads(f, pr) || less;
+	for (unsigned t = 0; t < pr->nr_threads; t++)
+		less = shrink_ops(f, pr->ops[t], &pr->nr_ops[t], pr) || less;
+	less = shrink_ops(f, pr->setup, &pr->nr_setup, pr) || less;
+	return shrink_machine(f, pr) || less;
 }
 
 void finding_shrink(struct finding *f, FILE *progress)
 {
 	struct program pr = f->program;
+	struct finding first;
 	bool less = true;
 
+	/* More switches than were kept: perhaps few will do. */
+	if (f->schedule.overflow && search_apart(f, FEW, &first))
+		*f = first;
 	/* Not even the same again: then there is nothing to be made smaller. */
 	if (f->schedule.overflow || !still_fails(f, &pr))
 		return;
 	for (unsigned round = 0; less && round < 6; round++) {
-		less = shrink_failures(f);
-		less = shrink_threads(f, &pr) || less;
-		for (unsigned t = 0; t < pr.nr_threads; t++)
-			less = shrink_ops(f, pr.ops[t], &pr.nr_ops[t], &pr) || less;
-		less = shrink_ops(f, pr.setup, &pr.nr_setup, &pr) || less;
-		less = shrink_machine(f, &pr) || less;
+		less = shrink_program(f, &pr);
+		if (!less) {
+			shrink_switches(f);
+			less = find_fewer(f);
+		}
 		if (progress)
 			fprintf(progress, "\rshrinking: %u operations, %u switches  ",
 				program_size(&f->program), f->schedule.nr_switches);
 	}
-	shrink_switches(f);
 	f->schedule.strategy = CHECK_REPLAY;
 	if (progress)
 		fprintf(progress, "\r%50s\r", "");

@@ -25,7 +25,7 @@ _anonvm()
 	fi
 	case $prev in
 	--strategy)
-		mapfile -t COMPREPLY < <(compgen -W 'walk sticky pct' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'walk sticky pct portfolio bound dpor' -- "$cur")
 		return
 		;;
 	--verify)
@@ -87,7 +87,7 @@ _anonvm()
 		options='--all --family= --touch= --top= --json --quiet --help'
 		;;
 	check)
-		options='--seed --time --executions --threads-per-program --ops-per-thread --strategy= --bound --shard= --keep --no-races --without --no-failures --no-shrink --replay --commute --json --quiet --help'
+		options='--seed --time --executions --programs --threads-per-program --ops-per-thread --strategy= --bound --no-reduction --shard= --keep --no-races --without --no-failures --no-shrink --replay --commute --json --quiet --help'
 		;;
 	diff)
 		options='--ops --seed --program-ops --procs --family= --no-fork --keep --no-shrink --rules --json --quiet --help'

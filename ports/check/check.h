@@ -32,7 +32,8 @@ struct check;
 struct check_switch {
 	uint32_t at; /* counted in each thread, from 1 */
 	uint8_t thread, to;
-	const void *site; /* in the core: for people, not for replay */
+	const void *
+		site; /* in the core: for people, not for replay; NULL: the thread could not go on, or nobody knows */
 };
 
 enum check_strategy {
@@ -40,7 +41,9 @@ enum check_strategy {
 	CHECK_WALK, /* at each point, one chance in `rate` */
 	CHECK_STICKY, /* `rate` switches, anywhere in `length` points */
 	CHECK_PCT, /* threads have priorities; at `rate` places in `length` points the running one gets the lowest */
-	CHECK_BOUND, /* no strategy of one execution, but of all that there are (check_bound.h) */
+	/* No strategies of one execution, but of all that there are. */
+	CHECK_BOUND, /* check_bound.h */
+	CHECK_DPOR, /* check_dpor.h */
 	CHECK_NR_STRATEGIES,
 };
 
@@ -85,6 +88,8 @@ void check_begin(struct check *c, struct sim *s, struct check_schedule *schedule
 void check_spawn(struct check *c, void (*body)(void *argument), void *argument);
 /* Runs all threads to their end. False: there is a finding, and what they left behind cannot be used any more. */
 bool check_run(struct check *c);
+/* Did it stop in the middle, as going on would have shown nothing new? (Only for check_bound.c and check_dpor.c.) */
+bool check_pruned(const struct check *c);
 /* What stopped it; "" if nothing did. */
 const char *check_finding(const struct check *c);
 void check_end(struct check *c);
@@ -116,6 +121,9 @@ void check_fail(const char *what);
  */
 void check_release(const void *object);
 void check_acquire(const void *object);
+
+/* What a caller's threads share beside the core: this one reads it here, or changes it. */
+void check_touch(const void *object, bool write);
 
 /* The text of a race names a place of the program as '@' and eight letters, which this reads (behind the @): for people, a name is better. */
 const void *check_spelled_site(const char *text);

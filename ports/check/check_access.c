@@ -151,11 +151,13 @@ void *check_memcpy(void *to, const void *from, size_t size)
 	{ \
 		int done; \
 \
-		check_point(at, true, site); \
+		check_point(at, false, site); \
 		done = __atomic_compare_exchange_n(at, expected, value, 0, __ATOMIC_SEQ_CST, \
 						   __ATOMIC_SEQ_CST); \
-		if (done) \
+		if (done) { \
+			check_exchanged(at); \
 			check_wrote(at, sizeof(type)); \
+		} \
 		check_atomic(at, sizeof(type), done ? CHECK_UPDATE : CHECK_LOAD, \
 			     done ? order : failed, site); \
 		return done; \

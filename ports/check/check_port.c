@@ -32,6 +32,16 @@ unsigned avm_port_cpu_id(struct avm *m)
 	return check_running ? check_running->current % CHECK_THREADS : 0;
 }
 
+void sim_touched(const void *object, bool write)
+{
+	check_touch(object, write);
+}
+
+void sim_walked(const void *slot, bool write)
+{
+	check_touch_kind(check_running, slot, CHECK_ATOMIC, write);
+}
+
 void sim_wrote(const void *at, size_t size)
 {
 	check_wrote(at, size);
@@ -113,11 +123,17 @@ static void run_graces(struct check *c)
 		}
 		c->graces[i] = c->graces[--c->nr_graces];
 		call(c, &g);
+		check_touch(c->graces, true); /* others may have been there */
 	}
 }
 
 uintptr_t avm_port_irq_save(struct avm *m)
 {
+	struct check *c = check_running;
+
+	/* A call that is deferred later waits for this one. */
+	if (c && !sim_of(m)->irq_depth && !c->schedule->late)
+		check_touch(c->graces, false);
 	return sim_of(m)->irq_depth++;
 }
 
@@ -131,11 +147,12 @@ void avm_port_irq_restore(struct avm *m, uintptr_t saved)
 	s->irq_depth = (unsigned)saved;
 	if (s->irq_depth)
 		return;
-	check_seen(c);
 	if (!c) {
 		sim_run_deferred(s);
 		return;
 	}
+	if (!c->schedule->late)
+		check_touch(c->graces, c->nr_graces > 0);
 	check_section_left(c);
 	for (uint32_t i = 0; i < c->nr_graces; i++)
 		c->graces[i].threads &= ~(1u << c->current);
@@ -148,7 +165,7 @@ void avm_port_defer(struct avm *m, struct avm_deferred *d)
 	struct check *c = check_running;
 	struct check_grace g = { .deferred = d };
 
-	check_seen(c);
+	check_defers(c);
 	if (!c || c->schedule->late || c->nr_graces == CHECK_GRACES) {
 		sim_defer(sim_of(m), d);
 		return;

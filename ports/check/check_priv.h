@@ -11,7 +11,7 @@
 enum check_state {
 	CHECK_RUNNABLE,
 	CHECK_WAITING, /* on `word` */
-	CHECK_RELAXED, /* until somebody else has written */
+	CHECK_RELAXED, /* until somebody has written to what it looked at */
 	CHECK_DONE,
 };
 
@@ -21,25 +21,23 @@ struct check_thread {
 	void (*body)(void *argument);
 	void *argument;
 	uint32_t points;
-	uint32_t writes; /* of the points */
 	const volatile void *word; /* waiting for it */
-	uint32_t relaxed_at; /* writes of all others when it began to relax */
+	const volatile void *looked_at; /* last, atomically */
+	bool looks; /* it relaxed, and this was written */
 	uint32_t priority; /* CHECK_PCT: higher goes first */
 	/* What the simulated machine keeps for the thread that runs. */
 	unsigned irq_depth;
 	struct sim_locks *locks;
 	struct check_course course;
 	uint32_t asked[CHECK_NR_FAILING];
-	uint32_t choice; /* the last one that is recorded, or none */
+	uint32_t enabler; /* the step that let it go on (check_record.c) */
 };
 
-/* A place where another thread might have gone on (check_bound.c). */
-struct check_choice {
-	const volatile void *object; /* of the access that follows */
-	uint32_t at; /* point of the thread */
-	uint8_t thread, others; /* a bit for each that could run */
-	bool free; /* this one could not go on */
-	bool seen; /* others see more of what follows than the access */
+/* What an address stands for. */
+enum check_kind {
+	CHECK_ATOMIC, /* an object of the core */
+	CHECK_PORT, /* something of the port, or of the caller */
+	CHECK_WORD, /* a word that is waited for */
 };
 struct check_record;
 
@@ -57,7 +55,8 @@ struct check {
 	struct check_thread threads[CHECK_THREADS];
 	struct check_coroutine outside;
 	unsigned nr_threads, current; /* CHECK_THREADS: outside */
-	uint32_t points, writes;
+	uint32_t points;
+	uint32_t relaxed; /* threads */
 	uint32_t quiet; /* points up to which there is nothing to decide */
 	uint64_t trace;
 	uint64_t random;
@@ -68,7 +67,8 @@ struct check {
 	uint32_t nr_graces;
 	struct check_grace graces[CHECK_GRACES];
 	struct check_races *races;
-	struct check_record *record; /* of choices; or NULL */
+	struct check_record *record; /* of steps; or NULL */
+	bool pruned; /* given up: what it would have shown, another execution has, or will */
 	check_observer *observer;
 	void *observer_context;
 	char finding[512];
@@ -77,23 +77,41 @@ struct check {
 extern struct check *
 	check_running; /* the one that has threads going; the callbacks of the compiler know no other way */
 
-/* The point, and who could go on there; what comes behind it is seen by others (check_bound.c). pre: c->record */
-void check_record_access(struct check *c, const volatile void *address, bool write);
-void check_record_choice(struct check *c, const volatile void *address, uint32_t others, bool free);
-void check_record_seen(struct check *c);
+/*
+ * For check_record.c; pre: c->record. At each decision: who could go on, and who usually does. When a thread's turn has come, its
+ * step begins (object: of its atomic access, or NULL): false, it sleeps, and the execution is to be given up. Then what
+ * the step touches.
+ */
+void check_record_decision(struct check *c, uint32_t enabled, unsigned usual, bool free);
+bool check_record_step(struct check *c, const volatile void *object, bool write);
+void check_record_touch(struct check *c, const volatile void *object, enum check_kind kind,
+			bool write);
+/* A call is deferred: when it comes depends on the read sections of others. */
+void check_record_defers(struct check *c);
+/* The thread, which waits or spins, may go on. */
+void check_record_enables(struct check *c, unsigned thread);
 
 /* Does what the current thread asks for fail? */
 bool check_fails(enum sim_at at);
 
-/* Others see something that is no access of the core. */
-static inline void check_seen(struct check *c)
+static inline void check_touch_kind(struct check *c, const volatile void *object,
+				    enum check_kind kind, bool write)
 {
 	if (c && c->record)
-		check_record_seen(c);
+		check_record_touch(c, object, kind, write);
+}
+
+static inline void check_defers(struct check *c)
+{
+	if (c && c->record)
+		check_record_defers(c);
 }
 
 /* Does another thread go on at this point? => the thread's turn has come again */
 void check_decide(struct check *c, const volatile void *object, bool write, const void *site);
+
+/* Threads that spin, and have looked at this, look again. */
+void check_let_look(struct check *c, const volatile void *object);
 
 /* A scheduling point: before the access. */
 static inline void check_point(const volatile void *object, bool write, const void *site)
@@ -110,8 +128,21 @@ static inline void check_point(const volatile void *object, bool write, const vo
 		check_decide(c, object, write, site);
 	c->trace = (c->trace ^ (c->current + 1 + 8 * (uint64_t)write)) * UINT64_C(0x100000001b3) +
 		   t->points;
-	t->writes += write;
-	c->writes += write;
+	t->looked_at = object;
+	if (write && c->relaxed)
+		check_let_look(c, object);
+}
+
+/* An exchange, whose point was that of a load, has found what it expected. */
+static inline void check_exchanged(const volatile void *object)
+{
+	struct check *c = check_running;
+
+	if (!c || c->current == CHECK_THREADS)
+		return;
+	if (c->relaxed)
+		check_let_look(c, object);
+	check_touch_kind(c, object, CHECK_ATOMIC, true);
 }
 
 #endif

@@ -297,7 +297,6 @@ void check_release(const void *object)
 {
 	struct check *c = check_judging;
 
-	check_seen(check_running);
 	if (!c)
 		return;
 	check_clock_join(&sync_at(c->races, key_of(object))->clock, &course_of(c)->now);
@@ -308,7 +307,6 @@ void check_acquire(const void *object)
 {
 	struct check *c = check_judging;
 
-	check_seen(check_running);
 	if (c)
 		check_clock_join(&course_of(c)->now, &sync_at(c->races, key_of(object))->clock);
 }
@@ -347,7 +345,8 @@ void check_handed(const void *memory, size_t size, enum sim_handing how)
 	struct check *c = check_judging;
 	bool given = how == SIM_GIVEN || how == SIM_FRAME_GIVEN;
 
-	check_seen(check_running);
+	if (check_running)
+		check_touch(&check_running->sim->frames, true);
 	if (!c)
 		return;
 	if (how == SIM_TAKEN_BACK)

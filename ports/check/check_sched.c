@@ -9,6 +9,7 @@
 
 #include "check_priv.h"
 #include "check_random.h"
+#include "check_record.h"
 #include "check_shadow.h"
 
 #define BUDGET 1000000u
@@ -74,12 +75,15 @@ void check_begin(struct check *c, struct sim *s, struct check_schedule *schedule
 	c->schedule = schedule;
 	c->nr_threads = 0;
 	c->current = CHECK_THREADS;
-	c->points = c->writes = c->quiet = 0;
+	c->points = c->relaxed = c->quiet = 0;
 	c->trace = 0;
 	c->random = schedule->seed;
 	c->next_switch = c->replayed = c->nr_graces = 0;
 	c->lowest = 0;
 	c->finding[0] = '\0';
+	c->pruned = false;
+	if (c->record)
+		check_record_begin(c->record);
 	check_races_begin(c);
 	c->at[0] = UINT32_MAX;
 	if (schedule->strategy == CHECK_STICKY || schedule->strategy == CHECK_PCT)
@@ -99,10 +103,12 @@ void check_spawn(struct check *c, void (*body)(void *argument), void *argument)
 	t->state = CHECK_RUNNABLE;
 	t->body = body;
 	t->argument = argument;
-	t->points = t->writes = t->irq_depth = 0;
+	t->points = t->irq_depth = 0;
 	t->locks = NULL;
 	memset(t->asked, 0, sizeof(t->asked));
-	t->choice = UINT32_MAX;
+	t->enabler = NO_NODE;
+	t->looked_at = NULL;
+	t->looks = false;
 	t->priority = 1000 + below(c, 1000);
 	check_coroutine_start(&t->coroutine, thread_body, t);
 }
@@ -116,6 +122,16 @@ void check_set_observer(struct check *c, check_observer *observer, void *context
 const char *check_finding(const struct check *c)
 {
 	return c->finding;
+}
+
+bool check_pruned(const struct check *c)
+{
+	return c->pruned;
+}
+
+void check_touch(const void *object, bool write)
+{
+	check_touch_kind(check_running, object, CHECK_PORT, write);
 }
 
 uint32_t check_points(const struct check *c)
@@ -188,6 +204,15 @@ static _Noreturn void leave(struct check *c)
 	abort();
 }
 
+/* The turn of the current thread has come: its step begins. */
+static void begin_step(struct check *c, const volatile void *object, bool write)
+{
+	if (check_record_step(c, object, write))
+		return;
+	c->pruned = true;
+	leave(c);
+}
+
 void check_fail(const char *what)
 {
 	struct check *c = check_running;
@@ -206,8 +231,7 @@ static bool can_run(const struct check *c, unsigned i)
 {
 	const struct check_thread *t = &c->threads[i];
 
-	return t->state == CHECK_RUNNABLE ||
-	       (t->state == CHECK_RELAXED && c->writes - t->writes != t->relaxed_at);
+	return t->state == CHECK_RUNNABLE || (t->state == CHECK_RELAXED && t->looks);
 }
 
 static uint32_t others_of(const struct check *c)
@@ -329,12 +353,6 @@ static uint32_t quiet_until(const struct check *c)
 		at = c->points + (next->at - c->threads[c->current].points);
 		break;
 	case CHECK_PCT:
-		for (unsigned i = 0; i < c->nr_threads; i++) {
-			if (c->threads[i].state == CHECK_RELAXED)
-				return 0;
-		}
-		at = c->at[c->next_switch];
-		break;
 	case CHECK_STICKY:
 		at = c->at[c->next_switch];
 		break;
@@ -351,17 +369,19 @@ void check_decide(struct check *c, const volatile void *object, bool write, cons
 
 	if (c->points > budget)
 		check_fail("no end: more steps than an execution may take (livelock, or a loop)");
-	if (c->record) {
-		check_record_access(c, object, write);
-		check_record_choice(c, object, others_of(c), false);
-	}
+	if (c->record)
+		check_record_decision(c, others_of(c) | 1u << c->current, c->current, false);
 	next = decide(c);
 	if (next != c->current) {
+		if (c->schedule->strategy == CHECK_REPLAY)
+			c->schedule->switches[c->replayed - 1].site = site;
 		note(c, next, site);
 		go_to(c, next, site);
-		return;
+	} else {
+		c->quiet = quiet_until(c);
 	}
-	c->quiet = quiet_until(c);
+	if (c->record)
+		begin_step(c, object, write);
 }
 
 /* ---- when the current thread cannot go on --------------------------------------------------------------------------- */
@@ -379,6 +399,20 @@ static _Noreturn void nobody_can_run(struct check *c)
 	abort();
 }
 
+/* That one, or the next who does not sleep. */
+static unsigned awake(const struct check *c, unsigned next)
+{
+	const struct check_record *r = c->record;
+
+	for (unsigned i = 0; r && r->avoids && i < c->nr_threads; i++) {
+		unsigned t = (next + i) % c->nr_threads;
+
+		if (t != c->current && can_run(c, t) && !(r->asleep & 1u << t))
+			return t;
+	}
+	return next;
+}
+
 /* The next one in a circle, or any: part of the schedule, unless it is the next. */
 static void give_way(struct check *c)
 {
@@ -386,18 +420,21 @@ static void give_way(struct check *c)
 
 	if (!others && !can_run(c, c->current))
 		nobody_can_run(c);
-	if (!others)
+	if (!others) {
+		if (c->record)
+			check_record_decision(c, 1u << c->current, c->current, true);
 		return;
+	}
 	for (unsigned i = 1; i < c->nr_threads && next == CHECK_THREADS; i++) {
 		if (can_run(c, (c->current + i) % c->nr_threads))
 			next = (c->current + i) % c->nr_threads;
 	}
 	if (c->record)
-		check_record_choice(c, NULL, others_of(c) & ~(1u << next), true);
+		check_record_decision(c, others_of(c), next, true);
 	if (c->schedule->strategy == CHECK_REPLAY) {
 		unsigned wanted = due(c);
 
-		next = wanted != c->current ? wanted : next;
+		next = wanted != c->current ? wanted : awake(c, next);
 	} else {
 		unsigned wanted = c->schedule->strategy == CHECK_PCT ? highest(c) :
 								       other(c, below(c, others));
@@ -417,9 +454,14 @@ static void stop_here(struct check *c, enum check_state state)
 	t->points++;
 	c->points++;
 	t->state = state;
+	t->looks = false;
+	c->relaxed += state == CHECK_RELAXED;
 	give_way(c);
+	c->relaxed -= state == CHECK_RELAXED;
 	t->state = CHECK_RUNNABLE;
 	c->quiet = 0;
+	if (c->record)
+		begin_step(c, NULL, false);
 }
 
 void check_relax(struct avm *m)
@@ -430,15 +472,31 @@ void check_relax(struct avm *m)
 		avm_port_panic(m, "deadlock: a spin lock is taken twice");
 		return;
 	}
-	c->threads[c->current].relaxed_at = c->writes - c->threads[c->current].writes;
 	stop_here(c, CHECK_RELAXED);
+}
+
+/* An access of four bytes, or of the eight that have them in it (check_record.c). */
+void check_let_look(struct check *c, const volatile void *object)
+{
+	for (unsigned i = 0; i < c->nr_threads; i++) {
+		struct check_thread *t = &c->threads[i];
+
+		if (t->state != CHECK_RELAXED || t->looks ||
+		    (uintptr_t)t->looked_at >> 3 != (uintptr_t)object >> 3)
+			continue;
+		t->looks = true;
+		c->quiet = 0;
+		if (c->record)
+			check_record_enables(c, i);
+	}
 }
 
 int avm_port_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value)
 {
 	struct check *c = check_running;
 
-	check_seen(c);
+	check_touch_kind(c, (const volatile void *)word, CHECK_ATOMIC, false);
+	check_touch_kind(c, (const volatile void *)word, CHECK_WORD, false);
 	if (atomic_load_explicit(word, memory_order_relaxed) != value)
 		return 0;
 	if (!c || c->current == CHECK_THREADS) {
@@ -455,11 +513,13 @@ void avm_port_wake(struct avm *m, _Atomic uint32_t *word)
 	struct check *c = check_running;
 
 	(void)m;
-	check_seen(c);
+	check_touch_kind(c, (const volatile void *)word, CHECK_WORD, true);
 	for (unsigned i = 0; c && i < c->nr_threads; i++) {
 		if (c->threads[i].state == CHECK_WAITING && c->threads[i].word == word) {
 			c->threads[i].state = CHECK_RUNNABLE;
 			c->quiet = 0;
+			if (c->record)
+				check_record_enables(c, i);
 		}
 	}
 }
@@ -471,6 +531,8 @@ static void thread_body(void *argument)
 	struct check_thread *t = argument;
 	struct check *c = check_running;
 
+	if (c->record)
+		begin_step(c, NULL, false);
 	t->body(t->argument);
 	sim_locks_check(c->sim, "by a thread that has ended");
 	t->points++;
@@ -482,6 +544,18 @@ static void thread_body(void *argument)
 		}
 	}
 	leave(c);
+}
+
+/* Who begins is a choice, too. */
+static void begin_record(struct check *c)
+{
+	unsigned first = c->current;
+
+	if (!c->record)
+		return;
+	c->current = CHECK_THREADS;
+	check_record_decision(c, (1u << c->nr_threads) - 1, first, true);
+	c->current = first;
 }
 
 bool check_run(struct check *c)
@@ -496,6 +570,7 @@ bool check_run(struct check *c)
 	if (c->schedule->strategy == CHECK_PCT)
 		c->current = highest(c);
 	c->schedule->first = (uint8_t)c->current;
+	begin_record(c);
 	bring(c);
 	check_coroutine_switch(&c->outside, &c->threads[c->current].coroutine, false);
 	check_running = check_judging = NULL;

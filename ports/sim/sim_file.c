@@ -101,6 +101,7 @@ static int stored_page(struct sim_file *sf, uint64_t index, unsigned char *buf, 
 
 	if (fails(sf, SIM_AT_FILE_READ, &sf->fail_reads))
 		return sf->fail_retry ? -AVM_EAGAIN : -AVM_EIO;
+	sim_touched(sf, true);
 	note_size(sf);
 	stored = sim_store_find(&sf->store, index);
 	if (stored) {
@@ -137,6 +138,7 @@ static int store_page(struct sim_file *sf, uint64_t index, avm_pfn_t pfn)
 	if (fails(sf, SIM_AT_FILE_WRITE, &sf->fail_writes))
 		return -AVM_EIO;
 	sim_check_protected(sf->sim, pfn, SIM_NO_SLOT, "while its frame goes to the file");
+	sim_touched(sf, true);
 	note_size(sf);
 	bytes = sim_store_make(&sf->store, index);
 	avm_port_frame_read(sf->file.machine, pfn, 0, bytes, sf->store.page_size);

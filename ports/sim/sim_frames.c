@@ -116,6 +116,7 @@ unsigned char *sim_contents(struct sim *s, avm_pfn_t pfn)
 
 	if (!sim_frame_is_ours(s, pfn))
 		return sim_store_make(&f->devices, pfn);
+	sim_touched(f->contents + (pfn - SIM_FIRST_PFN) * f->content, true);
 	return f->contents + (pfn - SIM_FIRST_PFN) * f->content;
 }
 

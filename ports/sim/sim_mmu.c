@@ -40,6 +40,7 @@ static void proc_release(struct avm_mm *mm)
 {
 	struct sim_proc *p = sim_proc_of(mm);
 
+	sim_touched(&p->sim->procs, true);
 	sim_lock(&p->sim->mutex);
 	LIST_REMOVE(p, link);
 	sim_unlock(&p->sim->mutex);
@@ -64,6 +65,7 @@ static int proc_made(struct sim_proc *p, int err, struct sim_proc **out)
 		proc_free(p);
 		return err;
 	}
+	sim_touched(&p->sim->procs, true);
 	sim_lock(&p->sim->mutex);
 	LIST_INSERT_HEAD(&p->sim->procs, p, link);
 	sim_unlock(&p->sim->mutex);
@@ -177,6 +179,7 @@ static avm_pte_t *walk(struct sim_proc *p, avm_addr_t addr)
 		if (shift == AVM_PAGE_SHIFT)
 			return slot;
 		entry = avm_arch_table_load(slot);
+		sim_walked(slot, false);
 		if (!entry)
 			return NULL;
 		sim_walk_step(p);
@@ -222,6 +225,7 @@ static bool walk_use(struct sim_proc *p, avm_addr_t addr, enum avm_access access
 	if (!slot)
 		return false;
 	pte = sim_entry_load(slot);
+	sim_walked(slot, used(pte, access) != pte);
 	do {
 		if (!permits(pte, access))
 			return false;
@@ -335,6 +339,7 @@ static unsigned translate(struct sim_proc *p, avm_addr_t addr, enum avm_access a
 			return AVM_FAULT_RETRY;
 		sim_tlb_begin(p);
 	}
+	sim_touched(&s->frames, false);
 	if (!avm_pte_special(*pte) && sim_frame_is_free(s, avm_pte_pfn(*pte)))
 		sim_error(s, "address space %llu uses frame %#llx at %#llx, and it is free",
 			  (unsigned long long)p->mm.id, (unsigned long long)avm_pte_pfn(*pte),

@@ -167,6 +167,7 @@ struct sim {
 	bool interrupted; /* it runs */
 	bool threads; /* several run (ports/check) */
 	bool lose_flushes; /* sim_lose_flushes() */
+	uint32_t revokers; /* CPUs that have taken a translation away which a TLB still has, and are not done */
 	uint32_t waits_given_up; /* by this run, or the last */
 
 	uint64_t ooms, poisonings; /* told by the core */
@@ -227,14 +228,31 @@ static inline void sim_frames_count(const struct sim *s)
 }
 #endif
 
-/* The port has written to a page table: a word for who keeps track of what changes. */
+/*
+ * Words for who keeps track: the port has written to a page table; the MMU has looked at an entry, or changed it; this thread
+ * depends here on something of the port, or has changed it.
+ */
 #ifdef AVM_CHECK
 void sim_wrote(const void *at, size_t size);
+void sim_walked(const void *slot, bool write);
+void sim_touched(const void *object, bool write);
 #else
 static inline void sim_wrote(const void *at, size_t size)
 {
 	(void)at;
 	(void)size;
+}
+
+static inline void sim_walked(const void *slot, bool write)
+{
+	(void)slot;
+	(void)write;
+}
+
+static inline void sim_touched(const void *object, bool write)
+{
+	(void)object;
+	(void)write;
 }
 #endif
 

@@ -235,6 +235,7 @@ static void begin_io(struct sim_swap *w, uint32_t slot, avm_pfn_t pfn, const cha
 /* NULL, and reported: there is no such slot. */
 static struct content *content_of(struct sim_swap *w, uint32_t slot, const char *what)
 {
+	sim_touched(&w->contents[slot], true);
 	if (slot < w->slots)
 		return &w->contents[slot];
 	sim_error(w->sim, "swap device %u: slot %u is %s, and there are %u", w->device.number, slot,
@@ -484,6 +485,7 @@ int sim_swap_add(struct sim *s, const struct sim_swap_config *config, struct avm
 		swap_free(w);
 		return err;
 	}
+	sim_touched(&s->swaps, true);
 	sim_lock(&s->mutex);
 	LIST_INSERT_HEAD(&s->swaps, w, link);
 	sim_unlock(&s->mutex);

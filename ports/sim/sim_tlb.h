@@ -78,6 +78,7 @@ static inline bool sim_tlb_find(const struct sim_proc *p, avm_addr_t page, avm_p
 
 	if (!p->tlb)
 		return false;
+	sim_touched(p->tlb, false);
 	e = tlb_slot(p, this_cpu(p), page);
 	*pte = e->pte;
 	return e->page == page && e->flushes == p->flushes;
@@ -94,13 +95,16 @@ static inline void tlb_drop(struct sim_proc *p, unsigned cpu, avm_addr_t page)
 /* From one's own. */
 static inline void sim_tlb_drop(struct sim_proc *p, avm_addr_t page)
 {
+	sim_touched(p->tlb, true);
 	tlb_drop(p, this_cpu(p), page);
 }
 
 static inline void sim_tlb_fill(struct sim_proc *p, avm_addr_t page, avm_pte_t pte)
 {
-	if (p->tlb)
-		*tlb_slot(p, this_cpu(p), page) = (struct tlb_entry){ page, pte, p->flushes, 0 };
+	if (!p->tlb)
+		return;
+	sim_touched(p->tlb, true);
+	*tlb_slot(p, this_cpu(p), page) = (struct tlb_entry){ page, pte, p->flushes, 0 };
 }
 
 /* When it returns no CPU has a translation of the range. */
@@ -108,6 +112,7 @@ static inline void sim_tlb_flush(struct sim_proc *p, avm_addr_t start, avm_addr_
 {
 	if (!p->tlb)
 		return;
+	sim_touched(p->tlb, true);
 	if ((end - start) >> AVM_PAGE_SHIFT >= p->sim->config.tlb_entries) {
 		p->flushes++;
 		return;
@@ -123,7 +128,9 @@ static inline void sim_tlb_check_frame(struct sim *s, avm_pfn_t pfn)
 {
 	const struct sim_proc *p;
 
+	sim_touched(&s->procs, false);
 	for (p = LIST_FIRST(&s->procs); p; p = LIST_NEXT(p, link)) {
+		sim_touched(p->tlb, false);
 		for (uint32_t i = 0; p->tlb && i < SIM_CPUS * s->config.tlb_entries; i++)
 			if (tlb_is_valid(p, &p->tlb[i]) && avm_pte_pfn(p->tlb[i].pte) == pfn)
 				sim_error(s, "frame %#llx is freed, and translated at %#llx",

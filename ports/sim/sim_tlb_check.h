@@ -20,6 +20,16 @@ static bool allows_more(avm_pte_t cached, avm_pte_t now)
 }
 
 #ifdef AVM_CHECK
+/* Who looks at what is revoked depends on this, even if the entry has gone from the TLB by then. */
+static void revoke(struct sim_proc *p, struct tlb_entry *e)
+{
+	unsigned cpu = this_cpu(p);
+
+	sim_touched(&p->sim->revokers, true);
+	e->revoked_by = cpu + 1;
+	p->sim->revokers |= 1u << cpu;
+}
+
 /* By the arch, after the change. */
 void sim_entry_changed(struct avm_mm *mm, avm_addr_t addr, avm_pte_t now)
 {
@@ -33,7 +43,7 @@ void sim_entry_changed(struct avm_mm *mm, avm_addr_t addr, avm_pte_t now)
 		if (!allows_more(e->pte, now))
 			e->revoked_by = 0;
 		else if (!e->revoked_by)
-			e->revoked_by = this_cpu(p) + 1;
+			revoke(p, e);
 	}
 }
 #endif
@@ -52,11 +62,18 @@ static void report_kept(struct sim_proc *p, uint32_t i, const char *when)
 
 void sim_check_revoked(struct sim *s)
 {
+	unsigned me = SIM_CPUS > 1 ? avm_port_cpu_id(&s->machine) : 0;
 	struct sim_proc *p;
 
+	if (!(s->revokers & 1u << me))
+		return;
+	sim_touched(&s->revokers, true);
+	s->revokers &= ~(1u << me);
+	sim_touched(&s->procs, false);
 	for (p = LIST_FIRST(&s->procs); p; p = LIST_NEXT(p, link)) {
+		sim_touched(p->tlb, false);
 		for (uint32_t i = 0; p->tlb && i < SIM_CPUS * s->config.tlb_entries; i++) {
-			if (tlb_is_valid(p, &p->tlb[i]) && p->tlb[i].revoked_by == this_cpu(p) + 1)
+			if (tlb_is_valid(p, &p->tlb[i]) && p->tlb[i].revoked_by == me + 1)
 				report_kept(p, i, "after the operation that took it away");
 		}
 	}
@@ -66,6 +83,7 @@ void sim_check_settled(struct sim *s)
 {
 	struct sim_proc *p;
 
+	s->revokers = 0;
 	for (p = LIST_FIRST(&s->procs); p; p = LIST_NEXT(p, link)) {
 		for (uint32_t i = 0; p->tlb && i < SIM_CPUS * s->config.tlb_entries; i++) {
 			struct tlb_entry *e = &p->tlb[i];
@@ -102,7 +120,12 @@ void sim_check_protected(struct sim *s, avm_pfn_t pfn, uint64_t slot, const char
 {
 	struct sim_proc *p;
 
-	for (p = LIST_FIRST(&s->procs); p && SIM_CPUS > 1; p = LIST_NEXT(p, link)) {
+	sim_touched(&s->revokers, false);
+	if (!s->revokers)
+		return;
+	sim_touched(&s->procs, false);
+	for (p = LIST_FIRST(&s->procs); p; p = LIST_NEXT(p, link)) {
+		sim_touched(p->tlb, false);
 		for (uint32_t i = 0; p->tlb && i < SIM_CPUS * s->config.tlb_entries; i++) {
 			const struct tlb_entry *e = &p->tlb[i];
 
