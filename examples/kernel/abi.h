@@ -20,6 +20,7 @@ enum syscall_number {
 	SYS_MPROTECT, /* addr, bytes, prot */
 	SYS_MREMAP, /* addr, old bytes, new bytes, flags, new addr */
 	SYS_MADVISE, /* addr, bytes, advice */
+	SYS_THREAD, /* entry, stack, argument: a child in the same address space; its pid */
 	/* for experiments */
 	SYS_HIBERNATE, /* frees every page that can be freed, as before a machine is written to disk */
 	SYS_VERIFY, /* waits until nobody else is in the kernel; the number of broken invariants */

@@ -101,8 +101,8 @@ static bool all_given_back(uint64_t free)
 	if (s.swap_used && (atomic_load(&nr_cpus) > 1 || devices_have_disk()))
 		(void)avm_shrink_all(&kernel.machine);
 	avm_stats(&kernel.machine, &s);
-	print("# frames free: %lu, before: %lu; slots in use: %lu\n", kernel.frames.nr_free, free,
-	      s.swap_used);
+	print("# frames free: %lu, before: %lu; slots in use: %lu; pages of the kernel free: %lu\n",
+	      kernel.frames.nr_free, free, s.swap_used, kernel.objects.nr_free);
 	return kernel.frames.nr_free == free && !s.swap_used;
 }
 

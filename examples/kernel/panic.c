@@ -150,7 +150,7 @@ static void begin(const char *why)
 	print("\nPANIC: %s\non CPU %u, ", why, cpu_id());
 	if (t && t->process)
 		print("process %d (%s), mm %lu\n", t->process->pid, t->process->name,
-		      t->process->mm.id);
+		      t->process->mm->id);
 	else
 		print("no process\n");
 }
@@ -177,7 +177,7 @@ _Noreturn void panic_at(const struct interrupt_frame *f, const char *why)
 	if (f->vector == VECTOR_PAGE_FAULT) {
 		print("address %lx, %s:\n", addr, f->error & FAULT_WRITE ? "written" : "read");
 		if (t && t->process)
-			print_address(&t->process->mm, addr);
+			print_address(t->process->mm, addr);
 	}
 	power_off(PANIC_CODE);
 }

@@ -3,6 +3,7 @@
 #include "process.h"
 
 #include "abi.h"
+#include "avm_arch.h"
 #include "interrupt.h"
 #include "program.h"
 #include "world.h"
@@ -35,7 +36,7 @@ static void put(struct process *p)
 
 static void mm_released(struct avm_mm *mm)
 {
-	put(CONTAINER(mm, struct process, mm));
+	put(CONTAINER(mm, struct process, own));
 }
 
 /* Without a limit, every address below the stack would be one that it may grow to. A child has its parent's limits. */
@@ -95,9 +96,9 @@ static int start(struct process *p, struct process *parent, const struct interru
 	uintptr_t flags;
 
 	*user_frame(p->thread) = *f;
-	p->thread->mm = &p->mm;
+	p->thread->mm = p->mm;
 	p->thread->process = p;
-	p->refs = 2;
+	p->refs = p->mm == &p->own ? 2 : 1;
 	flags = spin_lock(&lock);
 	p->parent = parent;
 	p->sibling = parent->children;
@@ -118,13 +119,35 @@ int process_fork(const struct interrupt_frame *f)
 	if (!child)
 		return -AVM_ENOMEM;
 	config = mm_config(child);
-	err = avm_mm_fork(&parent->mm, &child->mm, &config);
+	child->mm = &child->own;
+	err = avm_mm_fork(parent->mm, child->mm, &config);
 	if (err) {
 		unmake(child);
 		return err;
 	}
 	frame.rax = 0;
 	return start(child, parent, &frame);
+}
+
+int process_thread(const struct interrupt_frame *f, uint64_t entry, uint64_t stack,
+		   uint64_t argument)
+{
+	struct process *self = process_current(), *p;
+	struct interrupt_frame frame = *f;
+
+	/* The kernel itself would fault on the way to an address that is none. */
+	if (entry >= AVM_ARCH_TASK_SIZE || stack >= AVM_ARCH_TASK_SIZE)
+		return -AVM_EFAULT;
+	p = make(self->name);
+	if (!p)
+		return -AVM_ENOMEM;
+	avm_mm_get(self->mm);
+	p->mm = self->mm;
+	frame.rip = entry;
+	frame.rsp = stack;
+	frame.rdi = argument;
+	frame.rbp = 0;
+	return start(p, self, &frame);
 }
 
 /* ---- death -------------------------------------------------------------------------------------- */
@@ -155,7 +178,7 @@ _Noreturn void process_exit(int status)
 
 	/* The tables are freed with the address space: no CPU may still walk them. */
 	thread_drop_mm();
-	avm_mm_put(&p->mm);
+	avm_mm_put(p->mm);
 	world_leave();
 	flags = spin_lock(&lock);
 	leave_orphans(p);
@@ -219,7 +242,7 @@ int process_wait(struct process *p, avm_addr_t status)
 	if (!child)
 		return -SYSCALL_ECHILD;
 	/* Where it cannot be stored, nobody has waited. */
-	if (status && avm_copy_in(&p->mm, status, &child->status, sizeof(child->status), 0) !=
+	if (status && avm_copy_in(p->mm, status, &child->status, sizeof(child->status), 0) !=
 			      sizeof(child->status))
 		return -AVM_EFAULT;
 	pid = child->pid;
@@ -239,17 +262,18 @@ int process_run(struct program *program, const char *arguments)
 	if (!p)
 		return -AVM_ENOMEM;
 	config = mm_config(p);
-	err = avm_mm_init(&kernel.machine, &p->mm, &config);
+	p->mm = &p->own;
+	err = avm_mm_init(&kernel.machine, p->mm, &config);
 	if (err) {
 		unmake(p);
 		return err;
 	}
 	world_enter();
-	err = program_load(program, &p->mm, arguments, &frame);
+	err = program_load(program, p->mm, arguments, &frame);
 	world_leave();
 	if (err) {
 		p->refs = 2;
-		avm_mm_put(&p->mm);
+		avm_mm_put(p->mm);
 		unmake(p);
 		return err;
 	}
@@ -271,7 +295,7 @@ static _Noreturn void kill(int signal)
 
 void process_page_fault(struct interrupt_frame *f, uint64_t addr)
 {
-	unsigned failed = page_fault(&process_current()->mm, addr, f->error, f);
+	unsigned failed = page_fault(process_current()->mm, addr, f->error, f);
 
 	if (failed & AVM_FAULT_OOM)
 		kill(SIGNAL_KILL);

@@ -30,6 +30,12 @@ static int64_t sys_fork(struct process *p, const struct arguments *args)
 	return process_fork(args->frame);
 }
 
+static int64_t sys_thread(struct process *p, const struct arguments *args)
+{
+	(void)p;
+	return process_thread(args->frame, args->a, args->b, args->c);
+}
+
 static int64_t sys_wait(struct process *p, const struct arguments *args)
 {
 	return process_wait(p, args->a);
@@ -59,7 +65,7 @@ static int64_t sys_write(struct process *p, const struct arguments *args)
 	while (done < args->b) {
 		char text[256];
 		uint64_t len = args->b - done < sizeof(text) ? args->b - done : sizeof(text);
-		int64_t got = avm_copy_out(&p->mm, text, args->a + done, len, 0);
+		int64_t got = avm_copy_out(p->mm, text, args->a + done, len, 0);
 
 		if (got <= 0)
 			return done ? (int64_t)done : got;
@@ -80,7 +86,7 @@ static int64_t address_or(int err, avm_addr_t addr)
 static int64_t sys_brk(struct process *p, const struct arguments *args)
 {
 	avm_addr_t end = 0;
-	int err = avm_brk(&p->mm, args->a, &end);
+	int err = avm_brk(p->mm, args->a, &end);
 
 	return address_or(err, end);
 }
@@ -97,31 +103,31 @@ static int64_t sys_mmap(struct process *p, const struct arguments *args)
 
 	if (!(map.flags & AVM_MAP_ANONYMOUS))
 		return -AVM_EBADF;
-	err = avm_mmap(&p->mm, &map, &addr);
+	err = avm_mmap(p->mm, &map, &addr);
 	return address_or(err, addr);
 }
 
 static int64_t sys_munmap(struct process *p, const struct arguments *args)
 {
-	return avm_munmap(&p->mm, args->a, args->b);
+	return avm_munmap(p->mm, args->a, args->b);
 }
 
 static int64_t sys_mprotect(struct process *p, const struct arguments *args)
 {
-	return avm_mprotect(&p->mm, args->a, args->b, (uint32_t)args->c);
+	return avm_mprotect(p->mm, args->a, args->b, (uint32_t)args->c);
 }
 
 static int64_t sys_mremap(struct process *p, const struct arguments *args)
 {
 	avm_addr_t addr = 0;
-	int err = avm_mremap(&p->mm, args->a, args->b, args->c, (uint32_t)args->d, args->e, &addr);
+	int err = avm_mremap(p->mm, args->a, args->b, args->c, (uint32_t)args->d, args->e, &addr);
 
 	return address_or(err, addr);
 }
 
 static int64_t sys_madvise(struct process *p, const struct arguments *args)
 {
-	return avm_madvise(&p->mm, args->a, args->b, (enum avm_advice)args->c);
+	return avm_madvise(p->mm, args->a, args->b, (enum avm_advice)args->c);
 }
 
 /* ---- experiments ---------------------------------------------------------------------------------- */
@@ -129,7 +135,7 @@ static int64_t sys_madvise(struct process *p, const struct arguments *args)
 static int64_t sys_hibernate(struct process *p, const struct arguments *args)
 {
 	(void)args;
-	return (int64_t)avm_shrink_all(p->mm.machine);
+	return (int64_t)avm_shrink_all(p->mm->machine);
 }
 
 static void print_line(struct avm_sink *sink, const char *line)
@@ -146,9 +152,11 @@ static int64_t sys_verify(struct process *p, const struct arguments *args)
 	(void)args;
 	world_leave();
 	world_stop();
-	broken = avm_verify(p->mm.machine, AVM_VERIFY_ALL, &sink);
+	broken = avm_verify(p->mm->machine, AVM_VERIFY_ALL, &sink);
 	world_go();
 	world_enter();
+	if (broken < 0)
+		print("# the invariants could not be checked: %ld\n", broken);
 	return broken;
 }
 
@@ -167,20 +175,11 @@ static int64_t sys_oops(struct process *p, const struct arguments *args)
 /* ---- the table ------------------------------------------------------------------------------------ */
 
 static int64_t (*const table[NR_SYSCALLS])(struct process *p, const struct arguments *args) = {
-	[SYS_EXIT] = sys_exit,
-	[SYS_FORK] = sys_fork,
-	[SYS_WAIT] = sys_wait,
-	[SYS_GETPID] = sys_getpid,
-	[SYS_YIELD] = sys_yield,
-	[SYS_WRITE] = sys_write,
-	[SYS_BRK] = sys_brk,
-	[SYS_MMAP] = sys_mmap,
-	[SYS_MUNMAP] = sys_munmap,
-	[SYS_MPROTECT] = sys_mprotect,
-	[SYS_MREMAP] = sys_mremap,
-	[SYS_MADVISE] = sys_madvise,
-	[SYS_HIBERNATE] = sys_hibernate,
-	[SYS_VERIFY] = sys_verify,
+	[SYS_EXIT] = sys_exit,	       [SYS_FORK] = sys_fork,		[SYS_WAIT] = sys_wait,
+	[SYS_GETPID] = sys_getpid,     [SYS_YIELD] = sys_yield,		[SYS_WRITE] = sys_write,
+	[SYS_BRK] = sys_brk,	       [SYS_MMAP] = sys_mmap,		[SYS_MUNMAP] = sys_munmap,
+	[SYS_MPROTECT] = sys_mprotect, [SYS_MREMAP] = sys_mremap,	[SYS_MADVISE] = sys_madvise,
+	[SYS_THREAD] = sys_thread,     [SYS_HIBERNATE] = sys_hibernate, [SYS_VERIFY] = sys_verify,
 	[SYS_OOPS] = sys_oops,
 };
 

@@ -82,6 +82,8 @@ static void ranges(void)
 		CHECK(system_call(SYS_MREMAP, addr, PAGE, 2 * PAGE, 1, 0) < 0);
 		CHECK(system_call(SYS_MMAP, addr, PAGE, 3, 0x32, 0) < 0 || addr == (long)PAGE);
 	}
+	CHECK(system_call(SYS_THREAD, (long)KERNEL, PAGE, 0, 0, 0) == -AVM_EFAULT);
+	CHECK(system_call(SYS_THREAD, PAGE, 0x900000000000, 0, 0, 0) == -AVM_EFAULT);
 	CHECK(system_call(SYS_MMAP, 0, -1, 3, 0x22, 0) == -AVM_ENOMEM);
 	CHECK(system_call(SYS_MMAP, 0, 0, 3, 0x22, 0) == -AVM_EINVAL);
 	CHECK(system_call(SYS_MMAP, 0, PAGE, 3, 0x02, 0) == -AVM_EBADF);

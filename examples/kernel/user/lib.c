@@ -24,6 +24,26 @@ int fork(void)
 	return (int)system_call(SYS_FORK, 0, 0, 0, 0, 0);
 }
 
+struct thread_start {
+	void (*run)(void *argument);
+	void *argument;
+};
+
+static void thread_begin(struct thread_start *s)
+{
+	s->run(s->argument);
+	exit(0);
+}
+
+int thread(void (*run)(void *argument), void *argument, char *stack)
+{
+	struct thread_start *s = (struct thread_start *)(void *)stack - 1;
+
+	*s = (struct thread_start){ run, argument };
+	/* as after a call: the stack would be aligned with the address of return */
+	return (int)system_call(SYS_THREAD, (long)thread_begin, (long)s - 8, (long)s, 0, 0);
+}
+
 int wait(int *status)
 {
 	return (int)system_call(SYS_WAIT, (long)status, 0, 0, 0, 0);

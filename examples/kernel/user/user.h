@@ -18,6 +18,8 @@ long system_call(long number, long a, long b, long c, long d, long e);
 
 _Noreturn void exit(int status);
 int fork(void);
+/* A child in the same address space, which calls run(argument) on a stack that ends at `stack`. */
+int thread(void (*run)(void *argument), void *argument, char *stack);
 int wait(int *status);
 int getpid(void);
 void yield(void);
