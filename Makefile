@@ -14,7 +14,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := release-tool
 .PHONY: help release-tool demo check coverage freestanding format format-check tidy cppcheck lint \
-	check-threads bench install clean rules-can-fail fuzz $(PRESETS:%=check-%)
+	check-threads scale bench install clean rules-can-fail fuzz $(PRESETS:%=check-%)
 
 help:
 	@echo 'make               the release tool: build/anonvm'
@@ -58,6 +58,11 @@ check-threads:
 	@cmake --build --preset tsan -j $(JOBS) --target threads
 	@ctest --preset tsan -j $(JOBS) -L threads $(ARGS)
 	@build/tsan/libexec/anonvm/anonvm-stress --threads 3 --processes 4 --yields 100 --quiet --seconds $(THREADS)
+
+# For `anonvm stress --scale`.
+scale: release-tool
+	@cmake --build --preset release --target scale -j $(JOBS)
+	@build/libexec/anonvm/anonvm-stress --scale
 
 coverage:
 	@scripts/setup coverage

@@ -2,9 +2,12 @@
 /* main.c - `anonvm stress`: the command line. */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "stress.h"
 
@@ -32,6 +35,7 @@ static const char help[] =
 	"  --fail N         one allocation in N fails (default 0: none)\n"
 	"  --patience S     seconds without any progress that are a failure (default 10)\n"
 	"  --family NAME    reuse (default), chain or flat\n"
+	"  --scale          instead: what two threads that fault get done, beside one, and beside one without locks\n"
 	"  --quiet          one line\n"
 	"  --help           this text\n"
 	"\n"
@@ -107,6 +111,9 @@ static bool parse_option(int c, struct options *o)
 		return parse_small("patience", 1, 3600, &o->patience);
 	case 'F':
 		return parse_family(optarg, o);
+	case 'C':
+		o->scale = true;
+		return true;
 	case 'q':
 		o->quiet = true;
 		return true;
@@ -134,6 +141,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
 		{ "fail", required_argument, NULL, 'f' },
 		{ "patience", required_argument, NULL, 'P' },
 		{ "family", required_argument, NULL, 'F' },
+		{ "scale", no_argument, NULL, 'C' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -150,6 +158,36 @@ static bool parse_options(int argc, char **argv, struct options *o)
 		return false;
 	}
 	return true;
+}
+
+/* The programs beside this one. Exit status of the last. */
+static int run_beside(const char *name)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	char *slash;
+	int status;
+
+	if (n < 0)
+		return EXIT_FOUND;
+	path[n] = '\0';
+	slash = strrchr(path, '/');
+	if (!slash || (size_t)(slash + 1 - path) + strlen(name) >= sizeof(path))
+		return EXIT_FOUND;
+	memcpy(slash + 1, name, strlen(name) + 1);
+	fflush(stdout);
+	switch (fork()) {
+	case -1:
+		break;
+	case 0:
+		execl(path, name, (char *)NULL);
+		fprintf(stderr, "anonvm: stress: %s: %s (built by: make scale)\n", path,
+			strerror(errno));
+		_exit(EXIT_FOUND);
+	default:
+		return wait(&status) < 0 || status ? EXIT_FOUND : 0;
+	}
+	return EXIT_FOUND;
 }
 
 int main(int argc, char **argv)
@@ -170,5 +208,7 @@ int main(int argc, char **argv)
 		fputs(help, stdout);
 		return 0;
 	}
+	if (o.scale)
+		return run_beside("stress-scale") | run_beside("stress-scale-unlocked");
 	return stress_run(&o) ? EXIT_FOUND : 0;
 }

@@ -467,6 +467,7 @@ static void look_at_word(struct worker *t, struct place *at, avm_pfn_t pfn, unsi
 {
 	struct world *w = t->world;
 	struct object *o = at->a->object;
+	const struct word *word;
 	uint64_t value = 0;
 
 	if (pfn != AVM_PFN_NONE)
@@ -477,9 +478,14 @@ static void look_at_word(struct worker *t, struct place *at, avm_pfn_t pfn, unsi
 	    word_may_be(word_of(o, at->page, of, w->options->threads), o, at->page, value,
 			at->object_gen))
 		return;
+	word = word_of(o, at->page, of, w->options->threads);
 	violation(w,
-		  "content at rest: address space %u, area %u page %u (frame %#llx), word of thread %u: %#llx",
-		  at->space->slot, at->area, at->page, (ull)pfn, of, (ull)value);
+		  "content at rest: address space %u, area %u page %u (frame %#llx), word of thread %u: %#llx, not in "
+		  "[%#llx, %#llx] (generation %u of %u, wiped %u, freed %u, unsure %d)",
+		  at->space->slot, at->area, at->page, (ull)pfn, of, (ull)value,
+		  (ull)GET(word->low), (ull)GET(word->high), GET(word->gen), at->object_gen,
+		  GET(o->pages[at->page].wiped), GET(o->pages[at->page].freed),
+		  GET(word->unsure));
 }
 
 static void look_at_page(struct worker *t, struct place *at, unsigned loads_in)
