@@ -90,7 +90,7 @@ _anonvm()
 		options='--seed --time --executions --threads-per-program --ops-per-thread --strategy= --bound --shard= --keep --no-races --no-failures --no-shrink --replay --json --quiet --help'
 		;;
 	stress)
-		options='--threads --processes --seconds --operations --memory --seed --verify --yields --interrupt --fail --patience --family --scale --quiet --help'
+		options='--threads --processes --seconds --operations --memory --seed --verify --yields --interrupt --fail --patience --family --without --scale --quiet --help'
 		;;
 	diff)
 		options='--ops --seed --program-ops --procs --family= --no-fork --keep --no-shrink --rules --json --quiet --help'

@@ -35,6 +35,8 @@ static const char help[] =
 	"  --fail N         one allocation in N fails (default 0: none)\n"
 	"  --patience S     seconds without any progress that are a failure (default 10)\n"
 	"  --family NAME    reuse (default), chain or flat\n"
+	"  --without NAME   no such operation (of the table that is printed; not load), or nothing of that beside: reclaim,\n"
+	"                   merging, compaction; may be given again\n"
 	"  --scale          instead: what two threads that fault get done, beside one, and beside one without locks\n"
 	"  --quiet          one line\n"
 	"  --help           this text\n"
@@ -74,6 +76,26 @@ static bool parse_family(const char *text, struct options *o)
 	return bad("family", text);
 }
 
+/* An operation, or what goes on beside. */
+static bool parse_without(const char *text, struct options *o)
+{
+	static const char *const beside[] = { "reclaim", "merging", "compaction" };
+
+	for (unsigned i = OP_LOAD + 1; i < NR_OPS; i++) {
+		if (!strcmp(op_names[i], text)) {
+			o->without |= UINT32_C(1) << i;
+			return true;
+		}
+	}
+	for (unsigned i = 0; i < sizeof(beside) / sizeof(beside[0]); i++) {
+		if (!strcmp(beside[i], text)) {
+			o->beside &= ~(1u << i);
+			return true;
+		}
+	}
+	return bad("without", text);
+}
+
 static bool parse_small(const char *name, unsigned least, unsigned most, uint32_t *out)
 {
 	uint64_t n;
@@ -111,6 +133,8 @@ static bool parse_option(int c, struct options *o)
 		return parse_small("patience", 1, 3600, &o->patience);
 	case 'F':
 		return parse_family(optarg, o);
+	case 'w':
+		return parse_without(optarg, o);
 	case 'C':
 		o->scale = true;
 		return true;
@@ -141,6 +165,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
 		{ "fail", required_argument, NULL, 'f' },
 		{ "patience", required_argument, NULL, 'P' },
 		{ "family", required_argument, NULL, 'F' },
+		{ "without", required_argument, NULL, 'w' },
 		{ "scale", no_argument, NULL, 'C' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
@@ -200,7 +225,8 @@ int main(int argc, char **argv)
 			     .every = 1000,
 			     .yields = 1000,
 			     .interrupted = 50,
-			     .patience = 10 };
+			     .patience = 10,
+			     .beside = SMP_RECLAIM | SMP_KSM | SMP_COMPACT };
 
 	if (!parse_options(argc, argv, &o))
 		return EXIT_USAGE;

@@ -8,11 +8,11 @@
 
 const char *const op_names[NR_OPS] = {
 	[OP_LOAD] = "load",	  [OP_STORE] = "store",	      [OP_SWEEP] = "sweep",
-	[OP_COPY] = "copy",	  [OP_UNMAP] = "unmap, map",  [OP_PROTECT] = "mprotect",
+	[OP_COPY] = "copy",	  [OP_UNMAP] = "munmap",  [OP_PROTECT] = "mprotect",
 	[OP_MOVE] = "mremap",	  [OP_EMPTY] = "dontneed",    [OP_FREE] = "free",
 	[OP_PAGEOUT] = "pageout", [OP_LOCK] = "mlock",	      [OP_MERGEABLE] = "mergeable",
 	[OP_FORK] = "fork",	  [OP_EXIT] = "exit",	      [OP_SYNC] = "msync",
-	[OP_TRUNCATE] = "truncate", [OP_FILE] = "file r/w",   [OP_PIN] = "pin",
+	[OP_TRUNCATE] = "truncate", [OP_FILE] = "file",   [OP_PIN] = "pin",
 	[OP_MIGRATE] = "migrate", [OP_SHRINK] = "shrink",     [OP_LOOK] = "mincore",
 };
 
@@ -570,15 +570,18 @@ static struct space *draw_space(struct worker *t)
 
 static enum op_kind draw_kind(struct worker *t)
 {
+	uint32_t without = t->world->options->without;
 	unsigned total = 0, at;
 
 	for (unsigned i = 0; i < NR_OPS; i++)
-		total += weights[i];
+		total += without >> i & 1 ? 0 : weights[i];
 	at = below(t, total);
 	for (unsigned i = 0;; i++) {
-		if (at < weights[i])
+		unsigned weight = without >> i & 1 ? 0 : weights[i];
+
+		if (at < weight)
 			return (enum op_kind)i;
-		at -= weights[i];
+		at -= weight;
 	}
 }
 

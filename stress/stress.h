@@ -131,6 +131,8 @@ struct options {
 	unsigned every; /* milliseconds from one look at everything to the next */
 	uint32_t yields, interrupted, allocs; /* struct smp_disorder */
 	unsigned patience; /* seconds */
+	uint32_t without; /* operations, a bit each */
+	unsigned beside; /* enum smp_work */
 	bool quiet, scale, help;
 	enum avm_family_policy family;
 };
@@ -157,7 +159,7 @@ enum op_kind {
 	OP_MIGRATE,
 	OP_SHRINK,
 	OP_LOOK,
-	NR_OPS,
+	NR_OPS, /* at most 32 */
 };
 extern const char *const op_names[NR_OPS];
 
