@@ -252,8 +252,7 @@ static bool make_files(struct world *w)
 			      sim_memfd_create(w->sim, name, AREA_PAGES * PAGE, &w->files[i]);
 		if (err)
 			return false;
-		w->file_objects[i] =
-			object_new(AREAS - SHARED_AREAS + i, w->options->threads);
+		w->file_objects[i] = object_new(AREAS - SHARED_AREAS + i, w->options->threads);
 	}
 	return true;
 }

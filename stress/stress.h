@@ -70,7 +70,8 @@ uint64_t word_begin(struct word *w, const struct object *o, unsigned page, unsig
 void word_end(struct word *w, uint64_t value, bool stored, uint32_t gen, bool stable);
 
 /* May the thread read `value`? At `gen`, which was the same before and after; and then that is what it has left there. */
-bool word_may_be(struct word *w, const struct object *o, unsigned page, uint64_t value, uint32_t gen);
+bool word_may_be(struct word *w, const struct object *o, unsigned page, uint64_t value,
+		 uint32_t gen);
 /* Has any thread written it there, ever? */
 bool word_is_plausible(const struct object *o, unsigned page, unsigned thread, uint64_t value);
 

@@ -42,8 +42,8 @@ static const struct command commands[] = {
 /* What programs of ours, which come beside this one, are for. */
 static const char *program_summary(const char *name)
 {
-	return !strcmp(name, "bench") ? "measure the core, beside the kernel beneath" :
-	       !strcmp(name, "check") ? "the core in threads, under a scheduler of our own" :
+	return !strcmp(name, "bench")  ? "measure the core, beside the kernel beneath" :
+	       !strcmp(name, "check")  ? "the core in threads, under a scheduler of our own" :
 	       !strcmp(name, "stress") ? "the core in real threads, for as long as you like" :
 					 NULL;
 }

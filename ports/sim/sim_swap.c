@@ -55,7 +55,8 @@ struct sim_swap {
 		unsigned skip, count;
 	} fail_reads, fail_writes;
 	struct sim_swap_stats stats;
-	struct sim_mutex mutex; /* covers the contents of slots but for their I/O, the codec, and all from fail_reads on */
+	struct sim_mutex
+		mutex; /* covers the contents of slots but for their I/O, the codec, and all from fail_reads on */
 };
 
 static struct sim_swap *sim_swap_of(const struct avm_swap_device *d)

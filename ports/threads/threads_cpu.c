@@ -157,7 +157,8 @@ void sim_disturb(struct sim *s)
 
 /* ---- spinning, waiting --------------------------------------------------------------------------------------------- */
 
-#define PATIENCE 100u /* looks at a lock whose holder runs; then he may be waiting for our processor */
+#define PATIENCE \
+	100u /* looks at a lock whose holder runs; then he may be waiting for our processor */
 
 static void pause_once(void)
 {

@@ -109,7 +109,8 @@ struct smp {
 	uint64_t id; /* no two machines of a process have the same */
 	struct cpu *cpus;
 	_Atomic unsigned nr_cpus; /* that have ever been there: the rest is untouched */
-	struct sim_mutex frames_mutex; /* covers the common stack of free frames, and tables' memory */
+	struct sim_mutex
+		frames_mutex; /* covers the common stack of free frames, and tables' memory */
 	_Atomic uint64_t frames_common; /* a hint: how many are there */
 
 	struct smp_disorder disorder;

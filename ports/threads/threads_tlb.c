@@ -37,10 +37,11 @@ uint64_t smp_check_tlbs(struct sim *s)
 			if (!e->space || !sim_is_stale(s, e->space, e->page, e->pte))
 				continue;
 			stale++;
-			sim_error(s,
-				  "stale translation at rest: CPU %u, address space %llu, %#llx: %#llx",
-				  i, (unsigned long long)e->space, (unsigned long long)e->page,
-				  (unsigned long long)e->pte);
+			sim_error(
+				s,
+				"stale translation at rest: CPU %u, address space %llu, %#llx: %#llx",
+				i, (unsigned long long)e->space, (unsigned long long)e->page,
+				(unsigned long long)e->pte);
 		}
 		cpu_unlock(&c->tlb_lock);
 	}

@@ -121,8 +121,7 @@ static double measure(enum layout layout, unsigned n)
 
 		/* Neighbours become one VMA, unless one of them is executable. */
 		map(mm, at, PAGES,
-		    AVM_PROT_READ | AVM_PROT_WRITE |
-			    (layout == TWO_VMAS && i ? AVM_PROT_EXEC : 0));
+		    AVM_PROT_READ | AVM_PROT_WRITE | (layout == TWO_VMAS && i ? AVM_PROT_EXEC : 0));
 		runners[i] = (struct runner){ .s = s, .mm = mm, .at = at, .start = &start };
 	}
 	for (unsigned i = 0; i < n; i++) {

@@ -15,7 +15,7 @@
 #include "threads.h"
 
 #define PAGE UINT64_C(4096)
-#define AT(i) (UINT64_C(0x200000) + (uint64_t)(i) * PAGE)
+#define AT(i) (UINT64_C(0x200000) + (uint64_t)(i)*PAGE)
 #define RW (AVM_PROT_READ | AVM_PROT_WRITE)
 #define ALL (SMP_RECLAIM | SMP_KSM | SMP_COMPACT)
 

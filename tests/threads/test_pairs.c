@@ -23,8 +23,8 @@
 
 #define PAGE UINT64_C(4096)
 #define PAGES 8u
-#define AT(i) (UINT64_C(0x200000) + (uint64_t)(i) * PAGE)
-#define AWAY(i) (UINT64_C(0x40000000) + (uint64_t)(i) * PAGE)
+#define AT(i) (UINT64_C(0x200000) + (uint64_t)(i)*PAGE)
+#define AWAY(i) (UINT64_C(0x40000000) + (uint64_t)(i)*PAGE)
 #define RW (AVM_PROT_READ | AVM_PROT_WRITE)
 #define ACTORS 3u
 
