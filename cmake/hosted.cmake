@@ -204,7 +204,8 @@ if(URCU_FOUND AND AVM_CORE_SOURCES AND NOT AVM_COVERAGE)
 		RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/libexec/anonvm)
 	target_compile_definitions(anonvm-stress PRIVATE _GNU_SOURCE)
 	if(CMAKE_C_COMPILER_ID STREQUAL GNU)
-		target_compile_options(anonvm-stress PRIVATE -Wno-tsan) # of fences, which order what it must not know
+		# Of fences, which order what it must not know; for those who read gcc's command lines with clang.
+		target_compile_options(anonvm-stress PRIVATE -Wno-tsan -Wno-unknown-warning-option)
 	endif()
 	target_link_libraries(anonvm-stress PRIVATE avm_threads avm_features)
 	add_dependencies(tools anonvm-stress)
