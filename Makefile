@@ -14,13 +14,14 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := release-tool
 .PHONY: help release-tool demo check coverage freestanding format format-check tidy cppcheck lint \
-	bench install clean rules-can-fail mutants fuzz kernel kernel-check $(PRESETS:%=check-%)
+	check-threads scale bench install clean rules-can-fail mutants fuzz kernel kernel-check $(PRESETS:%=check-%)
 
 help:
 	@echo 'make               the release tool: build/anonvm'
 	@echo 'make demo          replay a recorded program, run a script (needs a C compiler and CMake)'
 	@echo 'make check         build and run all tests, release'
 	@echo 'make check-PRESET  ... with a preset: $(PRESETS)'
+	@echo 'make check-threads what runs in real threads, under ThreadSanitizer'
 	@echo 'make coverage      lines and branches of src/; fails under LINES=$(LINES) BRANCHES=$(BRANCHES)'
 	@echo 'make freestanding  the proof that the core needs no libc; sizes and stack'
 	@echo 'make lint          format-check, tidy, cppcheck, and the checks of scripts/'
@@ -51,6 +52,20 @@ $(PRESETS:%=check-%): check-%:
 		>/dev/null
 	@cmake --build --preset $* -j $(JOBS)
 	@ctest --preset $* -j $(JOBS) $(ARGS)
+
+# Real threads under ThreadSanitizer: what is built for them, and no more. THREADS: seconds of stress.
+THREADS = 5
+check-threads:
+	@scripts/setup check
+	@cmake --preset tsan >/dev/null
+	@cmake --build --preset tsan -j $(JOBS) --target threads
+	@ctest --preset tsan -j $(JOBS) -L threads $(ARGS)
+	@build/tsan/libexec/anonvm/anonvm-stress --threads 3 --processes 4 --yields 100 --quiet --seconds $(THREADS)
+
+# For `anonvm stress --scale`.
+scale: release-tool
+	@cmake --build --preset release --target scale -j $(JOBS)
+	@build/libexec/anonvm/anonvm-stress --scale
 
 coverage:
 	@scripts/setup coverage

@@ -204,10 +204,26 @@ if(URCU_FOUND AND AVM_CORE_SOURCES AND NOT AVM_COVERAGE)
 		RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/libexec/anonvm)
 	target_compile_definitions(anonvm-stress PRIVATE _GNU_SOURCE)
 	if(CMAKE_C_COMPILER_ID STREQUAL GNU)
-		target_compile_options(anonvm-stress PRIVATE -Wno-tsan) # of fences, which order what it must not know
+		# Of fences, which order what it must not know; for those who read gcc's command lines with clang.
+		target_compile_options(anonvm-stress PRIVATE -Wno-tsan -Wno-unknown-warning-option)
 	endif()
 	target_link_libraries(anonvm-stress PRIVATE avm_threads avm_features)
 	add_dependencies(tools anonvm-stress)
+	# `anonvm stress --scale`: nobody watches the locks, and once there are none. Only where speed is asked for, and for
+	# those who ask: cmake --build build --target scale.
+	add_custom_target(scale)
+	foreach(variant scale scale-unlocked)
+		set(name stress-${variant})
+		string(REPLACE - _ machine avm_threads_${variant})
+		avm_threads_machine(${machine} $<$<STREQUAL:${variant},scale-unlocked>:AVM_LOCKS_OUT=1>)
+		add_executable(${name} ${PROJECT_SOURCE_DIR}/stress/scale/scale.c)
+		set_target_properties(${name} PROPERTIES C_EXTENSIONS OFF
+			RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/libexec/anonvm)
+		target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
+		target_link_libraries(${name} PRIVATE ${machine})
+		set_target_properties(${name} ${machine} PROPERTIES EXCLUDE_FROM_ALL ON)
+		add_dependencies(scale ${name})
+	endforeach()
 elseif(NOT URCU_FOUND)
 	message(STATUS "liburcu not found: the threads port, and anonvm stress, are left out")
 endif()

@@ -130,4 +130,15 @@ if(port_sources)
 	endif()
 endif()
 
+# All that runs in real threads, for a build that is about them (make check-threads).
+if(TARGET avm_threads)
+	add_custom_target(threads DEPENDS anonvm-stress selftest_threads)
+	foreach(name test_pairs test_cpus)
+		if(TARGET ${name})
+			add_dependencies(threads ${name})
+		endif()
+	endforeach()
+	set_tests_properties(port/selftest_threads PROPERTIES LABELS threads)
+endif()
+
 include(cmake/fuzz.cmake)

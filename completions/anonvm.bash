@@ -4,7 +4,7 @@
 _anonvm()
 {
 	local cur prev words cword
-	local commands='run graph record replay why diff check bench help'
+	local commands='run graph record replay why diff check stress bench help'
 
 	COMPREPLY=()
 	cur=${COMP_WORDS[COMP_CWORD]}
@@ -88,6 +88,9 @@ _anonvm()
 		;;
 	check)
 		options='--seed --time --executions --programs --threads-per-program --ops-per-thread --strategy= --bound --no-reduction --shard= --keep --no-races --without --no-failures --no-shrink --replay --commute --json --quiet --help'
+		;;
+	stress)
+		options='--threads --processes --seconds --operations --memory --seed --verify --yields --interrupt --fail --patience --family --without --scale --quiet --help'
 		;;
 	diff)
 		options='--ops --seed --program-ops --procs --family= --no-fork --keep --no-shrink --rules --json --quiet --help'

@@ -156,23 +156,22 @@ static int changed(struct avm *m)
 
 /*
  * Takes write permission, and what would give it back, from the entry that the walk stands on. False: it is not to be
- * had, or not to be merged. => table locked on entry.
+ * had, or not to be merged. One that is read-only may have been so for a moment only: who is about to fork, or to change
+ * protections, takes away from many entries and flushes at the end, and until then somebody may still write. => table
+ * locked on entry.
  */
 static bool protect_entry(struct avm_rmap_walk *w)
 {
-	bool writable = avm_pte_write(avm_ptc_get(&w->c)), ok;
+	bool ok;
 
 	if (!(avm_vma_peek_flags(w->vma) & AVM_VM_MERGEABLE))
 		return false;
-	ok = !writable || avm_rmap_tell(w);
-	if (avm_page_pinned(w->page))
-		ok = false;
-	if (ok)
+	ok = avm_rmap_tell(w) && !avm_page_pinned(w->page);
+	if (ok) {
 		avm_page_clear(w->page, AVM_PG_EXCLUSIVE);
-	if (ok && writable)
 		avm_ptc_set(&w->c, avm_pte_wrprotect(avm_ptc_revoke(&w->c)));
-	if (writable)
-		avm_rmap_told(w);
+	}
+	avm_rmap_told(w);
 	return ok;
 }
 

@@ -2,9 +2,12 @@
 /* main.c - `anonvm stress`: the command line. */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "stress.h"
 
@@ -32,6 +35,9 @@ static const char help[] =
 	"  --fail N         one allocation in N fails (default 0: none)\n"
 	"  --patience S     seconds without any progress that are a failure (default 10)\n"
 	"  --family NAME    reuse (default), chain or flat\n"
+	"  --without NAME   no such operation (of the table that is printed; not load), or nothing of that beside: reclaim,\n"
+	"                   merging, compaction; may be given again\n"
+	"  --scale          instead: what two threads that fault get done, beside one, and beside one without locks\n"
 	"  --quiet          one line\n"
 	"  --help           this text\n"
 	"\n"
@@ -68,6 +74,26 @@ static bool parse_family(const char *text, struct options *o)
 		}
 	}
 	return bad("family", text);
+}
+
+/* An operation, or what goes on beside. */
+static bool parse_without(const char *text, struct options *o)
+{
+	static const char *const beside[] = { "reclaim", "merging", "compaction" };
+
+	for (unsigned i = OP_LOAD + 1; i < NR_OPS; i++) {
+		if (!strcmp(op_names[i], text)) {
+			o->without |= UINT32_C(1) << i;
+			return true;
+		}
+	}
+	for (unsigned i = 0; i < sizeof(beside) / sizeof(beside[0]); i++) {
+		if (!strcmp(beside[i], text)) {
+			o->beside &= ~(1u << i);
+			return true;
+		}
+	}
+	return bad("without", text);
 }
 
 static bool parse_small(const char *name, unsigned least, unsigned most, uint32_t *out)
@@ -107,6 +133,11 @@ static bool parse_option(int c, struct options *o)
 		return parse_small("patience", 1, 3600, &o->patience);
 	case 'F':
 		return parse_family(optarg, o);
+	case 'w':
+		return parse_without(optarg, o);
+	case 'C':
+		o->scale = true;
+		return true;
 	case 'q':
 		o->quiet = true;
 		return true;
@@ -134,6 +165,8 @@ static bool parse_options(int argc, char **argv, struct options *o)
 		{ "fail", required_argument, NULL, 'f' },
 		{ "patience", required_argument, NULL, 'P' },
 		{ "family", required_argument, NULL, 'F' },
+		{ "without", required_argument, NULL, 'w' },
+		{ "scale", no_argument, NULL, 'C' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -152,6 +185,36 @@ static bool parse_options(int argc, char **argv, struct options *o)
 	return true;
 }
 
+/* The programs beside this one. Exit status of the last. */
+static int run_beside(const char *name)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	char *slash;
+	int status;
+
+	if (n < 0)
+		return EXIT_FOUND;
+	path[n] = '\0';
+	slash = strrchr(path, '/');
+	if (!slash || (size_t)(slash + 1 - path) + strlen(name) >= sizeof(path))
+		return EXIT_FOUND;
+	memcpy(slash + 1, name, strlen(name) + 1);
+	fflush(stdout);
+	switch (fork()) {
+	case -1:
+		break;
+	case 0:
+		execl(path, name, (char *)NULL);
+		fprintf(stderr, "anonvm: stress: %s: %s (built by: make scale)\n", path,
+			strerror(errno));
+		_exit(EXIT_FOUND);
+	default:
+		return wait(&status) < 0 || status ? EXIT_FOUND : 0;
+	}
+	return EXIT_FOUND;
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = { .threads = 4,
@@ -162,7 +225,8 @@ int main(int argc, char **argv)
 			     .every = 1000,
 			     .yields = 1000,
 			     .interrupted = 50,
-			     .patience = 10 };
+			     .patience = 10,
+			     .beside = SMP_RECLAIM | SMP_KSM | SMP_COMPACT };
 
 	if (!parse_options(argc, argv, &o))
 		return EXIT_USAGE;
@@ -170,5 +234,7 @@ int main(int argc, char **argv)
 		fputs(help, stdout);
 		return 0;
 	}
+	if (o.scale)
+		return run_beside("stress-scale") | run_beside("stress-scale-unlocked");
 	return stress_run(&o) ? EXIT_FOUND : 0;
 }

@@ -104,7 +104,8 @@ void word_end(struct word *w, uint64_t value, bool stored, uint32_t gen, bool st
 	SET(w->unsure, !stable);
 }
 
-bool word_may_be(struct word *w, const struct object *o, unsigned page, uint64_t value, uint32_t gen)
+bool word_may_be(struct word *w, const struct object *o, unsigned page, uint64_t value,
+		 uint32_t gen)
 {
 	uint32_t since = GET(w->gen);
 	bool wiped = since < GET(o->pages[page].wiped), freed = since < GET(o->pages[page].freed);

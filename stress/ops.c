@@ -7,21 +7,20 @@
 #include "stress.h"
 
 const char *const op_names[NR_OPS] = {
-	[OP_LOAD] = "load",	  [OP_STORE] = "store",	      [OP_SWEEP] = "sweep",
-	[OP_COPY] = "copy",	  [OP_UNMAP] = "unmap, map",  [OP_PROTECT] = "mprotect",
-	[OP_MOVE] = "mremap",	  [OP_EMPTY] = "dontneed",    [OP_FREE] = "free",
-	[OP_PAGEOUT] = "pageout", [OP_LOCK] = "mlock",	      [OP_MERGEABLE] = "mergeable",
-	[OP_FORK] = "fork",	  [OP_EXIT] = "exit",	      [OP_SYNC] = "msync",
-	[OP_TRUNCATE] = "truncate", [OP_FILE] = "file r/w",   [OP_PIN] = "pin",
-	[OP_MIGRATE] = "migrate", [OP_SHRINK] = "shrink",     [OP_LOOK] = "mincore",
+	[OP_LOAD] = "load",	    [OP_STORE] = "store",    [OP_SWEEP] = "sweep",
+	[OP_COPY] = "copy",	    [OP_UNMAP] = "munmap",   [OP_PROTECT] = "mprotect",
+	[OP_MOVE] = "mremap",	    [OP_EMPTY] = "dontneed", [OP_FREE] = "free",
+	[OP_PAGEOUT] = "pageout",   [OP_LOCK] = "mlock",     [OP_MERGEABLE] = "mergeable",
+	[OP_FORK] = "fork",	    [OP_EXIT] = "exit",	     [OP_SYNC] = "msync",
+	[OP_TRUNCATE] = "truncate", [OP_FILE] = "file",	     [OP_PIN] = "pin",
+	[OP_MIGRATE] = "migrate",   [OP_SHRINK] = "shrink",  [OP_LOOK] = "mincore",
 };
 
 static const uint8_t weights[NR_OPS] = {
-	[OP_LOAD] = 60,	  [OP_STORE] = 70, [OP_SWEEP] = 4,     [OP_COPY] = 6,
-	[OP_UNMAP] = 5,	  [OP_PROTECT] = 5, [OP_MOVE] = 3,     [OP_EMPTY] = 4,
-	[OP_FREE] = 3,	  [OP_PAGEOUT] = 4, [OP_LOCK] = 2,     [OP_MERGEABLE] = 1,
-	[OP_FORK] = 1,	  [OP_EXIT] = 1,    [OP_SYNC] = 1,     [OP_TRUNCATE] = 1,
-	[OP_FILE] = 3,	  [OP_PIN] = 3,	    [OP_MIGRATE] = 3,  [OP_SHRINK] = 1,
+	[OP_LOAD] = 60,	   [OP_STORE] = 70,    [OP_SWEEP] = 4, [OP_COPY] = 6,	 [OP_UNMAP] = 5,
+	[OP_PROTECT] = 5,  [OP_MOVE] = 3,      [OP_EMPTY] = 4, [OP_FREE] = 3,	 [OP_PAGEOUT] = 4,
+	[OP_LOCK] = 2,	   [OP_MERGEABLE] = 1, [OP_FORK] = 1,  [OP_EXIT] = 1,	 [OP_SYNC] = 1,
+	[OP_TRUNCATE] = 1, [OP_FILE] = 3,      [OP_PIN] = 3,   [OP_MIGRATE] = 3, [OP_SHRINK] = 1,
 	[OP_LOOK] = 2,
 };
 
@@ -91,16 +90,17 @@ static void note_faults(struct worker *t, unsigned faults)
 
 static void access_failed(struct worker *t, const struct place *at, unsigned result, bool write)
 {
-	unsigned must = at->prot == HOLE ? AVM_FAULT_MAPERR :
+	unsigned must = at->prot == HOLE				    ? AVM_FAULT_MAPERR :
 			at->prot & (write ? AVM_PROT_WRITE : AVM_PROT_READ) ? 0 :
-									     AVM_FAULT_ACCERR;
+									      AVM_FAULT_ACCERR;
 
 	if (!at->still || result == must || (result & AVM_FAULT_OOM))
 		return;
-	violation(t->world,
-		  "thread %u: %s at %#llx of address space %u, area %u page %u, prot %#x: fault %#x, expected %#x",
-		  t->number, write ? "store" : "load", (ull)at->addr, at->space->slot, at->area,
-		  at->page, at->prot, result, must);
+	violation(
+		t->world,
+		"thread %u: %s at %#llx of address space %u, area %u page %u, prot %#x: fault %#x, expected %#x",
+		t->number, write ? "store" : "load", (ull)at->addr, at->space->slot, at->area,
+		at->page, at->prot, result, must);
 }
 
 static void judge(struct worker *t, struct place *at, unsigned of, uint64_t value)
@@ -110,21 +110,23 @@ static void judge(struct worker *t, struct place *at, unsigned of, uint64_t valu
 	uint64_t low = GET(word->low), high = GET(word->high);
 
 	if (!word_is_plausible(o, at->page, of, value)) {
-		violation(t->world,
-			  "content: address space %u, area %u page %u, word of thread %u: %#llx, which was "
-			  "never written there",
-			  at->space->slot, at->area, at->page, of, (ull)value);
+		violation(
+			t->world,
+			"content: address space %u, area %u page %u, word of thread %u: %#llx, which was "
+			"never written there",
+			at->space->slot, at->area, at->page, of, (ull)value);
 		return;
 	}
 	if (of != t->number || !at->still)
 		return;
 	if (!word_may_be(word, o, at->page, value, at->object_gen))
-		violation(t->world,
-			  "content: address space %u, area %u page %u, word of thread %u: %#llx, not in "
-			  "[%#llx, %#llx] (generation %u of %u, wiped %u, freed %u, unsure %d)",
-			  at->space->slot, at->area, at->page, of, (ull)value, (ull)low, (ull)high,
-			  GET(word->gen), at->object_gen, GET(o->pages[at->page].wiped),
-			  GET(o->pages[at->page].freed), GET(word->unsure));
+		violation(
+			t->world,
+			"content: address space %u, area %u page %u, word of thread %u: %#llx, not in "
+			"[%#llx, %#llx] (generation %u of %u, wiped %u, freed %u, unsure %d)",
+			at->space->slot, at->area, at->page, of, (ull)value, (ull)low, (ull)high,
+			GET(word->gen), at->object_gen, GET(o->pages[at->page].wiped),
+			GET(o->pages[at->page].freed), GET(word->unsure));
 }
 
 static void load(struct worker *t, struct space *p, unsigned area, unsigned page, unsigned of)
@@ -439,8 +441,8 @@ static void pin(struct worker *t, struct space *p, unsigned area, unsigned page)
 
 	if (page + n > AREA_PAGES)
 		n = AREA_PAGES - page;
-	got = avm_pin(sim_mm(p->proc), at.addr, n,
-		      below(t, 2) ? AVM_ACCESS_READ : AVM_ACCESS_WRITE, pages);
+	got = avm_pin(sim_mm(p->proc), at.addr, n, below(t, 2) ? AVM_ACCESS_READ : AVM_ACCESS_WRITE,
+		      pages);
 	if (got <= 0)
 		return;
 	load(t, p, area, page, t->number);
@@ -467,6 +469,7 @@ static void look_at_word(struct worker *t, struct place *at, avm_pfn_t pfn, unsi
 {
 	struct world *w = t->world;
 	struct object *o = at->a->object;
+	const struct word *word;
 	uint64_t value = 0;
 
 	if (pfn != AVM_PFN_NONE)
@@ -477,9 +480,14 @@ static void look_at_word(struct worker *t, struct place *at, avm_pfn_t pfn, unsi
 	    word_may_be(word_of(o, at->page, of, w->options->threads), o, at->page, value,
 			at->object_gen))
 		return;
-	violation(w,
-		  "content at rest: address space %u, area %u page %u (frame %#llx), word of thread %u: %#llx",
-		  at->space->slot, at->area, at->page, (ull)pfn, of, (ull)value);
+	word = word_of(o, at->page, of, w->options->threads);
+	violation(
+		w,
+		"content at rest: address space %u, area %u page %u (frame %#llx), word of thread %u: %#llx, not in "
+		"[%#llx, %#llx] (generation %u of %u, wiped %u, freed %u, unsure %d)",
+		at->space->slot, at->area, at->page, (ull)pfn, of, (ull)value, (ull)GET(word->low),
+		(ull)GET(word->high), GET(word->gen), at->object_gen, GET(o->pages[at->page].wiped),
+		GET(o->pages[at->page].freed), GET(word->unsure));
 }
 
 static void look_at_page(struct worker *t, struct place *at, unsigned loads_in)
@@ -553,9 +561,9 @@ static void do_exit(struct worker *t, struct space *p)
 static struct space *draw_space(struct worker *t)
 {
 	for (;;) {
-		struct space *p = space_get(t->world, below(t, 2) ?
-							      below(t, t->world->options->processes) :
-							      below(t, 2) % t->world->options->processes);
+		struct space *p = space_get(
+			t->world, below(t, 2) ? below(t, t->world->options->processes) :
+						below(t, 2) % t->world->options->processes);
 
 		if (p)
 			return p;
@@ -564,15 +572,18 @@ static struct space *draw_space(struct worker *t)
 
 static enum op_kind draw_kind(struct worker *t)
 {
+	uint32_t without = t->world->options->without;
 	unsigned total = 0, at;
 
 	for (unsigned i = 0; i < NR_OPS; i++)
-		total += weights[i];
+		total += without >> i & 1 ? 0 : weights[i];
 	at = below(t, total);
 	for (unsigned i = 0;; i++) {
-		if (at < weights[i])
+		unsigned weight = without >> i & 1 ? 0 : weights[i];
+
+		if (at < weight)
 			return (enum op_kind)i;
-		at -= weights[i];
+		at -= weight;
 	}
 }
 

@@ -81,7 +81,8 @@ static void print_work(const struct world *w, FILE *out)
 			(ull)w->stats.events[events[i]]);
 	fprintf(out, "\nTLBs: hits %llu, walks %llu, flushes %llu, shoot-downs %llu\n",
 		(ull)tlb.hits, (ull)tlb.walks, (ull)tlb.flushes, (ull)tlb.shootdowns);
-	fprintf(out, "looked %llu times at everything, at %llu words by their frames, %llu by loads\n",
+	fprintf(out,
+		"looked %llu times at everything, at %llu words by their frames, %llu by loads\n",
 		(ull)w->looks, (ull)w->words_checked, (ull)w->loads_checked);
 }
 

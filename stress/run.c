@@ -13,7 +13,6 @@
 #include "stress.h"
 
 #define VIOLATIONS_PRINTED 20
-#define BESIDE (SMP_RECLAIM | SMP_KSM | SMP_COMPACT)
 #define MARGIN 64 /* frames beside those that are shared out: tables of small runs */
 
 /* ---- stopping the world ---------------------------------------------------------------------------------------- */
@@ -96,9 +95,9 @@ static void look(struct world *w, struct worker *t, unsigned loads_in)
 
 	w->looks++;
 	smp_work_stats(w->sim, &work);
-	if (control.working && work.alive != BESIDE)
+	if (control.working && work.alive != w->options->beside)
 		violation(w, "a thread of those beside has died: %#x of %#x are left", work.alive,
-			  BESIDE);
+			  w->options->beside);
 	if (broken)
 		violation(w, "%lld invariants are broken at rest", (long long)broken);
 	if (smp_check_tlbs(w->sim))
@@ -253,8 +252,7 @@ static bool make_files(struct world *w)
 			      sim_memfd_create(w->sim, name, AREA_PAGES * PAGE, &w->files[i]);
 		if (err)
 			return false;
-		w->file_objects[i] =
-			object_new(AREAS - SHARED_AREAS + i, w->options->threads);
+		w->file_objects[i] = object_new(AREAS - SHARED_AREAS + i, w->options->threads);
 	}
 	return true;
 }
@@ -288,7 +286,7 @@ static bool make_machine(struct world *w)
 	if (!space_spawn(w, 0))
 		return false;
 	smp_set_disorder(w->sim, &disorder);
-	return !smp_start(w->sim, BESIDE);
+	return !smp_start(w->sim, o->beside);
 }
 
 static void make_workers(struct world *w)

@@ -17,9 +17,8 @@ struct space *space_get(struct world *w, unsigned slot)
 		return NULL;
 	refs = GET(p->refs);
 	while (refs) {
-		if (atomic_compare_exchange_weak_explicit(&p->refs, &refs, refs + 1,
-							  memory_order_relaxed,
-							  memory_order_relaxed))
+		if (atomic_compare_exchange_weak_explicit(
+			    &p->refs, &refs, refs + 1, memory_order_relaxed, memory_order_relaxed))
 			return p;
 	}
 	return NULL;

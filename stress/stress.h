@@ -70,7 +70,8 @@ uint64_t word_begin(struct word *w, const struct object *o, unsigned page, unsig
 void word_end(struct word *w, uint64_t value, bool stored, uint32_t gen, bool stable);
 
 /* May the thread read `value`? At `gen`, which was the same before and after; and then that is what it has left there. */
-bool word_may_be(struct word *w, const struct object *o, unsigned page, uint64_t value, uint32_t gen);
+bool word_may_be(struct word *w, const struct object *o, unsigned page, uint64_t value,
+		 uint32_t gen);
 /* Has any thread written it there, ever? */
 bool word_is_plausible(const struct object *o, unsigned page, unsigned thread, uint64_t value);
 
@@ -131,6 +132,8 @@ struct options {
 	unsigned every; /* milliseconds from one look at everything to the next */
 	uint32_t yields, interrupted, allocs; /* struct smp_disorder */
 	unsigned patience; /* seconds */
+	uint32_t without; /* operations, a bit each */
+	unsigned beside; /* enum smp_work */
 	bool quiet, scale, help;
 	enum avm_family_policy family;
 };
@@ -157,7 +160,7 @@ enum op_kind {
 	OP_MIGRATE,
 	OP_SHRINK,
 	OP_LOOK,
-	NR_OPS,
+	NR_OPS, /* at most 32 */
 };
 extern const char *const op_names[NR_OPS];
 

@@ -325,8 +325,8 @@ uint64_t sim_swaps_remove(struct sim *s);
 /* ... and gives the memory of those back, when the core is gone. */
 void sim_swaps_fini(struct sim *s);
 
-/* Is told of a lock operation before it happens. */
-#ifdef AVM_DEBUG
+/* Is told of a lock operation before it happens. (avm_port.h has it where the core calls it.) */
+#if defined(AVM_DEBUG) && defined(AVM_THREADS_HOOKS)
 void sim_lock_event(struct avm *m, int event, int class, const volatile void *lock);
 #endif
 

@@ -21,6 +21,8 @@ static const char *const names[AVM_NR_LOCK_CLASSES] = {
 
 /* ---- one CPU ---------------------------------------------------------------------------------------------------- */
 
+#ifdef AVM_THREADS_HOOKS
+
 static void begin(struct cpu *c, unsigned class, const volatile void *lock)
 {
 	uint32_t n = atomic_load_explicit(&c->nr_held, RELAXED);
@@ -65,6 +67,8 @@ static void end(struct cpu *c, unsigned class, const volatile void *lock)
 		move(&c->held[i], &c->held[i + 1]);
 	atomic_store_explicit(&c->nr_held, n - 1, RELAXED);
 }
+
+#endif
 
 /* The lock that it was about to take last, if that is what it waits for. */
 static struct cpu_held *wanted(struct cpu *c, const volatile void *word)

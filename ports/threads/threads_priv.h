@@ -73,14 +73,14 @@ struct cpu {
 	cpu_count hits, walks, flushes, shootdowns;
 
 	/* The frames. Others take from here when there are none left elsewhere. */
-	_Alignas(CACHE_LINE) struct cpu_lock frames_lock;
+	struct cpu_lock frames_lock;
 	_Atomic uint32_t nr_frames;
 	avm_pfn_t frames[CPU_FRAMES];
 	struct cpu_lock meta_lock;
 	uint32_t nr_meta[SIM_META_SIZES];
 	void *meta[SIM_META_SIZES][CPU_META];
 
-	_Alignas(CACHE_LINE) struct sim *sim;
+	struct sim *sim;
 	unsigned number;
 	atomic_bool there; /* a thread has it */
 	unsigned irq_depth;

@@ -549,6 +549,54 @@ static void nothing_is_lost(struct bed *b)
 	assert_int_equal(b->lost, 0);
 }
 
+/* Two processes have equal pages, each its own; the first alone is written to. */
+static void equal(struct bed *b)
+{
+	b->over = false;
+	b->lost = 0;
+	untouched(b);
+	assert_int_equal(avm_madvise(b->mm, AT(0), PAGES * PAGE, AVM_MADV_MERGEABLE), 0);
+	assert_int_equal(sim_proc_fork(b->a, &b->child), 0);
+	for (unsigned i = 0; i < PAGES; i++) {
+		assert_int_equal(put(b->a, AT(i), 1), 0);
+		assert_int_equal(put(b->child, AT(i), 1), 0);
+	}
+}
+
+/* Now like the other's, and now not. */
+static void write_one_and_two(struct bed *b)
+{
+	uint64_t last[PAGES] = { 1, 1, 1, 1, 1, 1, 1, 1 };
+
+	for (unsigned i = 0; i < TRIES; i++) {
+		unsigned page = i % PAGES;
+		uint64_t got = 0, value = 1 + i / PAGES / 8 % 2;
+
+		/* Seldom, or nothing would ever be merged. */
+		if (i / PAGES % 8 == 0 && !put(b->a, AT(page), value))
+			last[page] = value;
+		page = (page + 3) % PAGES;
+		b->lost += get(b->a, AT(page), &got) || got != last[page];
+		b->lost += get(b->child, AT(page), &got) || got != 1;
+	}
+	atomic_store(&b->over, true);
+}
+
+/* Entries become read-only at once, translations later. */
+static void protect_and_back(struct bed *b)
+{
+	while (!atomic_load(&b->over)) {
+		(void)avm_mprotect(b->mm, AT(0), PAGES * PAGE, AVM_PROT_READ);
+		(void)avm_mprotect(b->mm, AT(0), PAGES * PAGE, RW);
+	}
+}
+
+static void merge(struct bed *b)
+{
+	while (!atomic_load(&b->over))
+		(void)avm_ksm_scan(b->m, 2 * PAGES);
+}
+
 /* ---- the matrix --------------------------------------------------------------------------------------------------------------- */
 
 #define PAIR(name, ...) ROUNDS(name, 40, __VA_ARGS__)
@@ -626,6 +674,9 @@ PAIR(walk_truncate, .setup = of_a_file, .act = { page_out_first, cut_file, shrin
 ROUNDS(fault_mmu, 1, .setup = written, .act = { free_and_write, copy_out, reclaim },
        .check = nothing_is_lost)
 
+ROUNDS(mprotect_merge, 3, .setup = equal, .act = { write_one_and_two, protect_and_back, merge },
+       .check = nothing_is_lost)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -656,6 +707,7 @@ int main(void)
 		cmocka_unit_test(walk_walk),
 		cmocka_unit_test(walk_truncate),
 		cmocka_unit_test(fault_mmu),
+		cmocka_unit_test(mprotect_merge),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

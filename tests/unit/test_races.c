@@ -5,6 +5,7 @@
  */
 #include "anon_vma.h"
 #include "fault.h"
+#include "ksm.h"
 #include "ops.h"
 #include "rmap.h"
 
@@ -359,6 +360,57 @@ static void a_hole_keeps_nothing_that_comes_from_swap_meanwhile(void **state)
 	world_close(&r.w);
 }
 
+/* ---- R15, R12: read-only in the tables is not yet read-only -------------------------------------------------- */
+
+static struct sim_proc *merging;
+
+/* Found by threads. Between two tables: what the first has lost is still in the TLB. */
+static void merge_with_ours(struct rival *r)
+{
+	struct avm_vma *vma = avm_find_vma(sim_mm(merging), AT(0));
+	struct avm_page *page = page_at(sim_mm(merging), AT(0));
+	struct avm_pte_info ours;
+	struct avm_ptc c;
+
+	avm_pte_at(r->w.mm, AT(0), &ours);
+	if (!sim_translated(r->w.a, AT(0)) || ours.write) {
+		r->acts = 0;
+		return;
+	}
+	assert_true(avm_ptc_at(&c, sim_mm(merging), AT(0)));
+	avm_page_get(page);
+	assert_int_equal(avm_ksm_page(vma, &c, page), 1);
+	avm_page_put(r->w.m, page);
+	if (sim_translated(r->w.a, AT(0)))
+		r->missing = "the flush";
+}
+
+static void a_page_is_merged_when_nobody_can_write_to_it_any_more(void **state)
+{
+	struct rival r;
+
+	(void)state;
+	rival_open(&r, AVM_LOCK_EV_WRITE, AVM_LOCK_TABLE, merge_with_ours);
+	map(&r.w, 512, 1, RW);
+	store(r.w.a, AT(512), 1);
+	map(&r.w, 1, 511, RW);
+	assert_int_equal(avm_madvise(r.w.mm, AT(0), PAGE, AVM_MADV_MERGEABLE), 0);
+	assert_int_equal(sim_proc_create(r.w.s, NULL, &merging), 0);
+	map_at(sim_mm(merging), AT(0), 1, RW, ANON, NULL, 0);
+	store(merging, AT(0), 0x40);
+	assert_int_equal(avm_madvise(sim_mm(merging), AT(0), PAGE, AVM_MADV_MERGEABLE), 0);
+	/* Seen, and seen unchanged: ours is what others may be merged with. */
+	assert_int_equal(avm_ksm_scan(r.w.m, UINT64_MAX), 0);
+	assert_int_equal(avm_ksm_scan(r.w.m, 1), 0);
+	store(r.w.a, AT(0), 0x40);
+	rival_starts(&r);
+	assert_int_equal(avm_mprotect(r.w.mm, AT(0), 513 * PAGE, AVM_PROT_READ), 0);
+	rival_ends(&r);
+	assert_null(r.missing);
+	assert_int_equal(load(merging, AT(0)), 0x40);
+	world_close(&r.w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -374,6 +426,7 @@ int main(void)
 		cmocka_unit_test(a_walker_of_a_file_waits_as_well),
 		cmocka_unit_test(a_move_flushes_before_it_drops_the_locks),
 		cmocka_unit_test(a_hole_keeps_nothing_that_comes_from_swap_meanwhile),
+		cmocka_unit_test(a_page_is_merged_when_nobody_can_write_to_it_any_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
