@@ -78,9 +78,9 @@ static bool is_lazy(const struct avm_page *page)
 }
 
 /* Takes the page from everybody who maps it. => page locked. */
-static bool unmap(struct avm *m, struct avm_page *page)
+static bool unmap(struct avm *m, struct avm_page *page, bool lazy)
 {
-	bool to_swap = avm_page_is_anon(page) && !is_lazy(page);
+	bool to_swap = avm_page_is_anon(page) && !lazy;
 
 	return !avm_rmap_unmap(m, page, to_swap ? AVM_UNMAP_TO_SWAP : AVM_UNMAP_TO_NOTHING);
 }
@@ -126,9 +126,9 @@ static bool is_shmem(const struct avm_page *page)
  * What has to be before the page is unmapped: a slot for the entries of anonymous memory. False: it stays.
  * => page locked.
  */
-static avm_small bool has_somewhere_to_go(struct avm *m, struct avm_page *page)
+static avm_small bool has_somewhere_to_go(struct avm *m, struct avm_page *page, bool lazy)
 {
-	if (!avm_page_is_anon(page) || avm_page_in_swap(page) || is_lazy(page))
+	if (!avm_page_is_anon(page) || avm_page_in_swap(page) || lazy)
 		return true;
 	return avm_swapcache_add(m, page);
 }
@@ -164,10 +164,11 @@ static avm_noinline enum fate shrink_locked(struct shrink *s, struct avm_page *p
 	fate = second_chance(s, page);
 	if (fate != FATE_FREED)
 		return fate;
-	if (!has_somewhere_to_go(m, page))
-		return FATE_ACTIVE;
+	/* Asked once: who unpins the page (G-P) may want it from one moment to the next. Then it stays mapped. */
 	lazy = is_lazy(page);
-	if (!unmap(m, page)) {
+	if (!has_somewhere_to_go(m, page, lazy))
+		return FATE_ACTIVE;
+	if (!unmap(m, page, lazy)) {
 		/* If no entry got as far as the slot, it is free for another page. */
 		avm_swapcache_drop_idle(m, page);
 		return FATE_ACTIVE;

@@ -24,8 +24,8 @@ struct unmap {
 	enum avm_unmap_to to;
 };
 
-/* May the entry go? `pte` is what stood in it; the entry is empty. => table locked. */
-static bool may_go(const struct unmap *u, const struct avm_vma *vma, avm_pte_t pte)
+/* May the entry go? What the MMU has left in it the page knows. => table locked, the entry empty. */
+static bool may_go(const struct unmap *u, const struct avm_vma *vma)
 {
 	uint64_t keeps = AVM_VM_LOCKED;
 
@@ -34,8 +34,9 @@ static bool may_go(const struct unmap *u, const struct avm_vma *vma, avm_pte_t p
 	if ((u->to == AVM_UNMAP_TO_NOTHING || u->to == AVM_UNMAP_TO_SWAP) &&
 	    (avm_vma_peek_flags(vma) & keeps))
 		return false;
-	/* R13.2: written after MADV_FREE, so it is wanted. */
-	if (u->to == AVM_UNMAP_TO_NOTHING && avm_page_is_anon(u->page) && avm_pte_dirty(pte)) {
+	/* R13.2: written after MADV_FREE, by this entry or through a pin that has gone, so it is wanted. */
+	if (u->to == AVM_UNMAP_TO_NOTHING && avm_page_is_anon(u->page) &&
+	    avm_page_test(u->page, AVM_PG_DIRTY)) {
 		avm_page_clear(u->page, AVM_PG_LAZYFREE);
 		return false;
 	}
@@ -81,7 +82,7 @@ static bool unmap_entry(const struct unmap *u, struct avm_rmap_walk *w)
 
 	if (avm_pte_dirty(pte))
 		avm_page_set(u->page, AVM_PG_DIRTY);
-	if (!may_go(u, w->vma, pte)) {
+	if (!may_go(u, w->vma)) {
 		avm_ptc_set(&w->c, pte);
 		return false;
 	}

@@ -7,6 +7,7 @@
 #include "fault.h"
 #include "ksm.h"
 #include "ops.h"
+#include "page.h"
 #include "rmap.h"
 
 /* What the other CPU waits for, and what it does then, once. */
@@ -360,6 +361,40 @@ static void a_hole_keeps_nothing_that_comes_from_swap_meanwhile(void **state)
 	world_close(&r.w);
 }
 
+/* ---- R13.2, R16: what was written through a pin is wanted ---------------------------------------------------- */
+
+static void write_through_a_pin(struct rival *r)
+{
+	const unsigned char new = 0x77;
+
+	/* What avm_pin() does; its locks are in the order of another thread. */
+	avm_page_get(r->page);
+	atomic_fetch_add(&r->page->pins, 1);
+	avm_port_frame_write(r->w.m, r->page->pfn, 0, &new, 1);
+	avm_unpin(r->w.m, &r->page, 1, AVM_UNPIN_DIRTY);
+}
+
+/* The first walk asks whether the page was used; then it is found lazy, and the second takes the entries. */
+static void wait_for_the_second_walk(struct rival *r)
+{
+	r->act = write_through_a_pin;
+	r->acts = 0;
+}
+
+static void a_pin_that_comes_and_goes_keeps_a_page_from_being_given_up(void **state)
+{
+	struct rival r;
+
+	(void)state;
+	rival_open(&r, AVM_LOCK_EV_TRY_READ, AVM_LOCK_FAMILY, wait_for_the_second_walk);
+	assert_int_equal(avm_madvise(r.w.mm, AT(0), PAGE, AVM_MADV_FREE), 0);
+	rival_starts(&r);
+	assert_int_equal(avm_page_out(r.w.m, r.page->pfn), -AVM_EBUSY);
+	rival_ends(&r);
+	assert_int_equal(load(r.w.a, AT(0)), 0x77);
+	world_close(&r.w);
+}
+
 /* ---- R15, R12: read-only in the tables is not yet read-only -------------------------------------------------- */
 
 static struct sim_proc *merging;
@@ -426,6 +461,7 @@ int main(void)
 		cmocka_unit_test(a_walker_of_a_file_waits_as_well),
 		cmocka_unit_test(a_move_flushes_before_it_drops_the_locks),
 		cmocka_unit_test(a_hole_keeps_nothing_that_comes_from_swap_meanwhile),
+		cmocka_unit_test(a_pin_that_comes_and_goes_keeps_a_page_from_being_given_up),
 		cmocka_unit_test(a_page_is_merged_when_nobody_can_write_to_it_any_more),
 	};
 
