@@ -164,7 +164,7 @@ static avm_noinline enum fate shrink_locked(struct shrink *s, struct avm_page *p
 	fate = second_chance(s, page);
 	if (fate != FATE_FREED)
 		return fate;
-	/* Asked once: who unpins the page (G-P) may want it from one moment to the next. Then it stays mapped. */
+	/* Asked once: who unpins the page may want it from one moment to the next. Then it stays mapped. */
 	lazy = is_lazy(page);
 	if (!has_somewhere_to_go(m, page, lazy))
 		return FATE_ACTIVE;
