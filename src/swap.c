@@ -103,11 +103,12 @@ static void map_cached(const struct swapin *in)
 		avm_swapcache_drop_idle(m, page);
 }
 
-/* Takes over the reference on the copy (R5.2). => table locked. */
+/* Takes over the reference on the copy (R5.2), the only place of its content from now on. => table locked. */
 static void map_copy(const struct swapin *in, struct avm_page *copy)
 {
 	struct avm *m = in->vma->mm->machine;
 
+	avm_page_set(copy, AVM_PG_DIRTY);
 	avm_family_place(copy, in->vma, in->c->addr, AVM_PLACE_EXCLUSIVE);
 	map_placed(in, copy, true);
 	avm_lru_add(m, copy);
