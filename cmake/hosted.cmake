@@ -27,11 +27,10 @@ if(AVM_SANITIZE)
 		-fno-sanitize-recover=all -fno-omit-frame-pointer)
 	target_link_options(avm_flags INTERFACE -fsanitize=${AVM_SANITIZE})
 endif()
-# What is measured is the core; only that is instrumented, at -O0, so that each line is one. Its counts are
-# atomic: one lost between two threads of a test makes others, which are differences, negative.
+# What is measured is the core; only that is instrumented, at -O0, so that each line is one.
 add_library(avm_measured INTERFACE)
 if(AVM_COVERAGE)
-	target_compile_options(avm_measured INTERFACE -O0 --coverage -fprofile-update=atomic)
+	target_compile_options(avm_measured INTERFACE -O0 --coverage)
 	target_link_options(avm_flags INTERFACE --coverage)
 endif()
 
