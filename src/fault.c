@@ -257,7 +257,7 @@ static unsigned find_locked(struct avm_mm *mm, avm_addr_t addr, struct avm_vma *
 
 /* ---- the way in ------------------------------------------------------------------------------ */
 
-/* Its VMA is found without, and left to others, when it has to have a family first (R4.1): that looks at neighbours. */
+/* A VMA that has to get its family first needs mmap_lock: that looks at neighbours (R4.1). */
 static bool needs_no_mmap_lock(const struct avm_vma *vma, enum avm_access access)
 {
 	return access != AVM_ACCESS_WRITE || avm_vma_anon(vma) || (vma->flags & AVM_VM_SHARED);

@@ -258,9 +258,10 @@ AVM_ONE_STEP struct avm_vma *_Atomic *recent_of(struct avm_mm *mm, avm_addr_t ad
 
 /*
  * Is the VMA that was found in the slot, and in which we count as a reader, ours? Three looks, in this order. Its write_seq:
- * from here on a writer who has not locked it yet waits for us (G-S). The address space's: an unlock that we see brings all that was
- * done under the lock (G-U). The slot again: what is still there has not been freed since (G-T), so it was this address space's VMA when
- * we counted ourselves, and not another that has come to the same memory. Only then is there anything plain to read.
+ * from here on a writer who has not locked it yet waits for us (G-S). The address space's: an unlock that we see brings
+ * all that was done under the lock (G-U). The slot again: what is still there has not been freed since (G-T), so it was
+ * this address space's VMA when we counted ourselves, and not another that has come to the same memory. Only then is
+ * there anything plain to read.
  */
 static bool is_inside(struct avm_mm *mm, struct avm_vma *_Atomic *slot, struct avm_vma *vma,
 		      avm_addr_t addr)

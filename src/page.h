@@ -22,8 +22,10 @@ static inline struct avm_region *avm_regions(const struct avm *m)
  */
 struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use);
 
-/* The same for a page that will be one process's alone (R5.6): it has that flag from birth, and its kind: neither costs
- * anything then. */
+/*
+ * The same for a page that will be one process's alone (R5.6): it has that flag from birth, and its kind. Neither costs
+ * anything then.
+ */
 struct avm_page *avm_page_alloc_exclusive(struct avm *m);
 
 AVM_ONE_STEP void avm_page_get(struct avm_page *page)

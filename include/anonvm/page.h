@@ -28,8 +28,7 @@ enum avm_page_flag {
 	AVM_PG_SWAPCACHE = 1 << 14, /* in the swap cache: u.swap names the slot; page lock */
 	AVM_PG_LAZYFREE = 1 << 15, /* MADV_FREE: content may go while no entry is dirty */
 	AVM_PG_POISONED = 1 << 16, /* the frame has gone bad; never free again */
-	AVM_PG_SWAPBACKED =
-		1 << 17, /* ages with anonymous memory; set before others can reach it, for good */
+	AVM_PG_SWAPBACKED = 1 << 17, /* ages with anonymous memory; set before others reach it */
 };
 
 /* Low bits of page->mapping (R5.1): ANON alone: an anon_vma; both: a merged page; a file's page has neither. */
