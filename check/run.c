@@ -371,7 +371,9 @@ static bool open_file(struct world *w, unsigned i)
 
 static bool open_world(struct world *w, const struct program *pr, FILE *log)
 {
-	const struct sim_config config = { .core = { .family = pr->family, .fault_around = 4 },
+	const struct sim_config config = { .core = { .family = pr->family,
+						     .fault_around = 4,
+						     .cpus = pr->nr_threads },
 					   .frames = pr->frames,
 					   .contents = SIM_STAMPS,
 					   .check_tlb = true,

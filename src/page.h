@@ -7,6 +7,7 @@
 
 #include "anonvm/machine.h"
 #include "avm_port.h"
+#include "cpu.h"
 #include "error.h"
 
 /* The list of regions is read without a lock: one store publishes a region that is complete (G-N). */
@@ -123,10 +124,5 @@ AVM_ONE_STEP struct avm_file *avm_page_file(const struct avm_page *page)
 
 /* Takes the first page off a list by page->lru that is the caller's; NULL: it is empty. */
 struct avm_page *avm_page_pop(struct avm_list *list);
-
-static inline void avm_count(struct avm *m, enum avm_event e, uint64_t n)
-{
-	atomic_fetch_add_explicit(&m->events[e], n, memory_order_relaxed);
-}
 
 #endif

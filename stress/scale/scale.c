@@ -101,7 +101,8 @@ static avm_addr_t map(struct avm_mm *mm, avm_addr_t at, uint64_t pages, uint32_t
 
 static double measure(enum layout layout, unsigned n)
 {
-	const struct sim_config config = { .frames = 4 * PAGES,
+	const struct sim_config config = { .core = { .cpus = 4 },
+					   .frames = 4 * PAGES,
 					   .contents = SIM_STAMPS,
 					   .no_tlb = true };
 	struct runner runners[2];
