@@ -30,7 +30,7 @@ static avm_small void unlock(struct avm *m, struct avm_cpu *cpu)
 /* The CPU whose lists the page is on, if on any: the one that allocated it. => the page is held, or on a list. */
 static struct avm_cpu *cpu_of(struct avm *m, const struct avm_page *page)
 {
-	return &m->cpus[AVM_NR_CPUS > 1 ? avm_page_flags(page) >> AVM_PG_CPU_SHIFT : 0];
+	return &m->cpus[avm_page_cpu(page)];
 }
 
 static avm_small struct avm_cpu *lock_page(struct avm *m, const struct avm_page *page)

@@ -141,7 +141,7 @@ static void check_lru(struct avm_verify *v, uint32_t cpu, enum avm_lru lru)
 		*note |= AVM_NOTE_LRU;
 		n++;
 		if (!avm_page_test(page, AVM_PG_LRU) || lru_of(page) != lru ||
-		    avm_page_flags(page) >> AVM_PG_CPU_SHIFT != cpu)
+		    avm_page_cpu(page) != cpu)
 			complain(v, 25, "a page is on an LRU list that its flags do not name",
 				 page);
 		if (kind_differs(page))
