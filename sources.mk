@@ -4,7 +4,7 @@
 
 AVM_CORE_SOURCES := \
 	src/list.c \
-	src/cpu.c \
+	src/percpu.c \
 	src/lock.c \
 	src/page.c \
 	src/lru.c \

@@ -12,7 +12,7 @@
 #include "lock.h"
 
 #include "avm_arch.h"
-#include "cpu.h"
+#include "percpu.h"
 #include "error.h"
 
 #define RW_READERS (~(AVM_RW_WRITER | AVM_RW_WAITERS))
@@ -283,7 +283,7 @@ void avm_vma_count_readers(struct avm_vma *vma)
 	struct avm_mm *mm = vma->mm;
 	uint64_t cpus = atomic_load_explicit(&mm->fault_cpus, memory_order_relaxed);
 
-	for (uint32_t i = 0; i < mm->machine->config.cpus; i++)
+	for (uint32_t i = 0; i < avm_cpus(mm->machine); i++)
 		if (cpus >> (i % 64) & 1)
 			count_reader(vma, &mm->cpus[i].inside);
 }

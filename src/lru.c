@@ -12,33 +12,20 @@
 
 void avm_lru_init(struct avm *m)
 {
-	for (uint32_t cpu = 0; cpu < m->config.cpus; cpu++)
+	for (uint32_t cpu = 0; cpu < avm_cpus(m); cpu++)
 		for (int i = 0; i < AVM_NR_LRU; i++)
 			avm_list_init(&m->cpus[cpu].lru[i]);
 }
 
-static avm_small void lock(struct avm *m, struct avm_cpu *cpu)
+/* `cpu`: whose lists. Of a page: avm_page_cpu(). */
+static avm_small void lock(struct avm *m, unsigned cpu)
 {
-	avm_spin_lock(m, &cpu->lru_lock, AVM_LOCK_LEAF);
+	avm_spin_lock(m, &m->cpus[cpu].lru_lock, AVM_LOCK_LEAF);
 }
 
-static avm_small void unlock(struct avm *m, struct avm_cpu *cpu)
+static avm_small void unlock(struct avm *m, unsigned cpu)
 {
-	avm_spin_unlock(m, &cpu->lru_lock, AVM_LOCK_LEAF);
-}
-
-/* The CPU whose lists the page is on, if on any: the one that allocated it. => the page is held, or on a list. */
-static struct avm_cpu *cpu_of(struct avm *m, const struct avm_page *page)
-{
-	return &m->cpus[avm_page_cpu(page)];
-}
-
-static avm_small struct avm_cpu *lock_page(struct avm *m, const struct avm_page *page)
-{
-	struct avm_cpu *cpu = cpu_of(m, page);
-
-	lock(m, cpu);
-	return cpu;
+	avm_spin_unlock(m, &m->cpus[cpu].lru_lock, AVM_LOCK_LEAF);
 }
 
 /*
@@ -58,8 +45,9 @@ static enum avm_lru list_of(const struct avm_page *page)
 }
 
 /* => lru_lock */
-static void link_page(struct avm_cpu *cpu, struct avm_page *page)
+static void link_page(struct avm *m, struct avm_page *page)
 {
+	struct avm_cpu *cpu = &m->cpus[avm_page_cpu(page)];
 	enum avm_lru lru = list_of(page);
 
 	avm_page_set(page, AVM_PG_LRU);
@@ -68,9 +56,9 @@ static void link_page(struct avm_cpu *cpu, struct avm_page *page)
 }
 
 /* => lru_lock */
-static void unlink_page(struct avm_cpu *cpu, struct avm_page *page)
+static void unlink_page(struct avm *m, struct avm_page *page)
 {
-	cpu->lru_count[list_of(page)]--;
+	m->cpus[avm_page_cpu(page)].lru_count[list_of(page)]--;
 	avm_list_del(&page->lru);
 	avm_page_clear(page, AVM_PG_LRU);
 }
@@ -86,21 +74,21 @@ static bool is_swapbacked(const struct avm_page *page)
 
 void avm_lru_add(struct avm *m, struct avm_page *page)
 {
-	struct avm_cpu *cpu;
+	unsigned cpu = avm_page_cpu(page);
 
 	if (!avm_page_test(page, AVM_PG_SWAPBACKED) && is_swapbacked(page))
 		avm_page_set(page, AVM_PG_SWAPBACKED);
-	cpu = lock_page(m, page);
+	lock(m, cpu);
 	AVM_BUG_ON(m, avm_page_test(page, AVM_PG_LRU | AVM_PG_ISOLATED));
 	if (!AVM_FAST || avm_page_test(page, AVM_PG_ACTIVE))
 		avm_page_clear(page, AVM_PG_ACTIVE);
-	link_page(cpu, page);
+	link_page(m, page);
 	unlock(m, cpu);
 }
 
 void avm_lru_del(struct avm *m, struct avm_page *page)
 {
-	struct avm_cpu *cpu;
+	unsigned cpu = avm_page_cpu(page);
 
 	/*
 	 * Page tables and new pages are on none: spare them the lock. Nobody else moves a page we
@@ -108,48 +96,79 @@ void avm_lru_del(struct avm *m, struct avm_page *page)
 	 */
 	if (!avm_page_test(page, AVM_PG_LRU))
 		return;
-	cpu = lock_page(m, page);
+	lock(m, cpu);
 	if (avm_page_test(page, AVM_PG_LRU))
-		unlink_page(cpu, page);
+		unlink_page(m, page);
 	unlock(m, cpu);
 }
 
 void avm_lru_set_unevictable(struct avm *m, struct avm_page *page, bool unevictable)
 {
-	struct avm_cpu *cpu = lock_page(m, page);
+	unsigned cpu = avm_page_cpu(page);
 	bool listed;
 
+	lock(m, cpu);
 	listed = avm_page_test(page, AVM_PG_LRU);
 	if (listed)
-		unlink_page(cpu, page);
+		unlink_page(m, page);
 	if (unevictable)
 		avm_page_set(page, AVM_PG_UNEVICTABLE);
 	else
 		avm_page_clear(page, AVM_PG_UNEVICTABLE);
 	if (listed)
-		link_page(cpu, page);
+		link_page(m, page);
 	unlock(m, cpu);
 }
 
 /* ---- isolation ------------------------------------------------------------------------------- */
 
 /* => lru_lock; the page is on a list, and somebody holds it. */
-static void isolate(struct avm_cpu *cpu, struct avm_page *page)
+static void isolate(struct avm *m, struct avm_page *page)
 {
-	unlink_page(cpu, page);
+	unlink_page(m, page);
 	avm_page_set(page, AVM_PG_ISOLATED);
 }
 
-/* Up to n pages from the tail of one CPU's list. */
-static uint64_t isolate_some(struct avm *m, struct avm_cpu *cpu, enum avm_lru lru, uint64_t n,
-			     struct avm_list *out)
+uint64_t avm_lru_count(struct avm *m, enum avm_lru lru)
 {
-	struct avm_list *list = &cpu->lru[lru];
-	uint64_t isolated = 0, looks;
+	uint64_t n = 0;
+
+	for (unsigned cpu = 0; cpu < avm_cpus(m); cpu++) {
+		lock(m, cpu);
+		n += m->cpus[cpu].lru_count[lru];
+		unlock(m, cpu);
+	}
+	return n;
+}
+
+/*
+ * How many of the n that are wanted of this list and those to come, with *left pages, are for this one: pages of one age
+ * go together. => lru_lock
+ */
+static uint64_t share_of(const struct avm_cpu *cpu, enum avm_lru lru, uint64_t n, uint64_t *left)
+{
+	uint64_t mine = cpu->lru_count[lru];
+
+	if (mine >= *left)
+		return n;
+	n = (mine * n + *left - 1) / *left;
+	*left -= mine;
+	return n;
+}
+
+/* From the tail of one CPU's list. */
+static uint64_t isolate_some(struct avm *m, unsigned cpu, enum avm_lru lru, uint64_t n,
+			     uint64_t *left, struct avm_list *out)
+{
+	struct avm_list *list = &m->cpus[cpu].lru[lru];
+	uint64_t isolated = 0;
 
 	lock(m, cpu);
-	looks = cpu->lru_count[lru] < n ? cpu->lru_count[lru] : n;
-	while (looks--) {
+	if (AVM_NR_CPUS > 1)
+		n = share_of(&m->cpus[cpu], lru, n, left);
+	if (n > m->cpus[cpu].lru_count[lru])
+		n = m->cpus[cpu].lru_count[lru];
+	while (n--) {
 		struct avm_page *page = avm_list_last(list, struct avm_page, lru);
 
 		/* One without references is being freed, and waits for this lock. */
@@ -157,7 +176,7 @@ static uint64_t isolate_some(struct avm *m, struct avm_cpu *cpu, enum avm_lru lr
 			avm_list_move(&page->lru, list);
 			continue;
 		}
-		isolate(cpu, page);
+		isolate(m, page);
 		avm_list_add_tail(&page->lru, out);
 		isolated++;
 	}
@@ -165,78 +184,46 @@ static uint64_t isolate_some(struct avm *m, struct avm_cpu *cpu, enum avm_lru lr
 	return isolated;
 }
 
-static uint64_t count_of(struct avm *m, struct avm_cpu *cpu, enum avm_lru lru)
-{
-	uint64_t n;
-
-	lock(m, cpu);
-	n = cpu->lru_count[lru];
-	unlock(m, cpu);
-	return n;
-}
-
-uint64_t avm_lru_count(struct avm *m, enum avm_lru lru)
-{
-	uint64_t n = 0;
-
-	for (uint32_t i = 0; i < m->config.cpus; i++)
-		n += count_of(m, &m->cpus[i], lru);
-	return n;
-}
-
-/*
- * From each CPU's list as large a part as of any other, so that pages of one age go together: n of all, rounded up; and
- * each time another begins, for what the rounding gives to the first.
- */
-static uint64_t isolate_parts(struct avm *m, enum avm_lru lru, uint64_t n, struct avm_list *out)
-{
-	uint32_t cpus = m->config.cpus, next;
-	uint64_t total = avm_lru_count(m, lru), isolated = 0;
-
-	next = atomic_fetch_add_explicit(&m->lru_next, 1, memory_order_relaxed);
-	for (uint32_t i = 0; i < cpus && isolated < n; i++) {
-		struct avm_cpu *cpu = &m->cpus[(next + i) % cpus];
-		uint64_t part = count_of(m, cpu, lru);
-
-		if (part < total)
-			part = (part * n + total - 1) / total;
-		if (part > n - isolated)
-			part = n - isolated;
-		if (part)
-			isolated += isolate_some(m, cpu, lru, part, out);
-	}
-	return isolated;
-}
-
+/* Each time another CPU is the first, for what the rounding gives to the first. */
 uint64_t avm_lru_isolate(struct avm *m, enum avm_lru lru, uint64_t n, struct avm_list *out)
 {
-	if (AVM_NR_CPUS > 1 && m->config.cpus > 1)
-		return isolate_parts(m, lru, n, out);
-	return isolate_some(m, &m->cpus[0], lru, n, out);
+	uint64_t left = 0, isolated = 0;
+	unsigned first = 0;
+
+	if (avm_cpus(m) > 1) {
+		left = avm_lru_count(m, lru);
+		first = atomic_fetch_add_explicit(&m->lru_next, 1, memory_order_relaxed);
+	}
+	for (unsigned i = 0; i < avm_cpus(m) && isolated < n; i++)
+		isolated += isolate_some(m, (first + i) % avm_cpus(m), lru, n - isolated, &left,
+					 out);
+	return isolated;
 }
 
 bool avm_lru_isolate_page(struct avm *m, struct avm_page *page)
 {
-	struct avm_cpu *cpu = lock_page(m, page);
+	unsigned cpu = avm_page_cpu(page);
 	bool listed;
 
+	lock(m, cpu);
 	listed = avm_page_test(page, AVM_PG_LRU) && avm_page_tryget(page);
 	if (listed)
-		isolate(cpu, page);
+		isolate(m, page);
 	unlock(m, cpu);
 	return listed;
 }
 
 void avm_lru_putback(struct avm *m, struct avm_page *page, enum avm_putback where)
 {
-	struct avm_cpu *cpu = lock_page(m, page);
+	unsigned cpu = avm_page_cpu(page);
 
+	lock(m, cpu);
 	AVM_BUG_ON(m, !avm_page_clear(page, AVM_PG_ISOLATED));
 	if (where == AVM_PUTBACK_ACTIVE)
 		avm_page_set(page, AVM_PG_ACTIVE);
 	else if (where == AVM_PUTBACK_INACTIVE)
 		avm_page_clear(page, AVM_PG_ACTIVE);
-	link_page(cpu, page);
+	link_page(m, page);
 	unlock(m, cpu);
 	avm_page_put(m, page);
 }

@@ -46,7 +46,7 @@ static void watch_level(struct avm *m, const struct avm_cpu *cpu)
 
 	if (!m->config.low_frames || !total)
 		return;
-	if (m->config.cpus > 1 &&
+	if (avm_cpus(m) > 1 &&
 	    atomic_load_explicit(&cpu->frames_used, memory_order_relaxed) % WATCH_EVERY)
 		return;
 	used = avm_cpu_sum(m, &m->cpus[0].frames_used);

@@ -7,7 +7,7 @@
 
 #include "anonvm/machine.h"
 #include "avm_port.h"
-#include "cpu.h"
+#include "percpu.h"
 #include "error.h"
 
 /* The list of regions is read without a lock: one store publishes a region that is complete (G-N). */

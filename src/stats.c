@@ -4,7 +4,7 @@
 
 #include "anon_vma.h"
 #include "commit.h"
-#include "cpu.h"
+#include "percpu.h"
 #include "list.h"
 #include "lock.h"
 #include "lru.h"

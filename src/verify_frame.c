@@ -460,7 +460,7 @@ static void check_all(struct avm_verify *v)
 
 	check_page_caches(v);
 	check_swapped_files(v);
-	for (uint32_t cpu = 0; cpu < v->m->config.cpus; cpu++)
+	for (uint32_t cpu = 0; cpu < avm_cpus(v->m); cpu++)
 		for (int lru = 0; lru < AVM_NR_LRU; lru++)
 			check_lru(v, cpu, (enum avm_lru)lru);
 	for (const struct avm_notes *n = v->notes; n; n = n->next) {

@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cpu.h"
+#include "percpu.h"
 #include "program.h"
 
 static struct outcome *outcome;

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cpu.h"
+#include "percpu.h"
 #include "states.h"
 #include "vma.h"
 #include "vma_tree.h"

@@ -8,7 +8,7 @@
 
 #include "anon_vma.h"
 #include "avm_port.h"
-#include "cpu.h"
+#include "percpu.h"
 #include "program.h"
 
 /* Checks that look at everything are made once in so many operations. */

@@ -12,7 +12,7 @@
 
 #include "anonvm/anonvm.h"
 #include "avm_port.h"
-#include "cpu.h"
+#include "percpu.h"
 #include "threads.h"
 
 #define PAGE UINT64_C(4096)

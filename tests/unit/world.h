@@ -19,7 +19,7 @@
 
 #include "anonvm/anonvm.h"
 #include "avm_arch.h"
-#include "cpu.h"
+#include "percpu.h"
 #include "pgtable.h"
 #include "sim.h"
 
