@@ -68,8 +68,12 @@ static const struct field tree_fields[] = {
 static const struct layout vma_tree = { "avm_vma_tree", 0, false, tree_fields };
 
 static const struct field cpu_fields[] = {
-	FIELD(avm_cpu, frames_used), FIELD(avm_cpu, tables_used), FIELD(avm_cpu, lru_lock),
-	FIELD(avm_cpu, lru),	     FIELD(avm_cpu, lru_count),	  FIELD(avm_cpu, events),
+	FIELD(avm_cpu, frames_used),
+	FIELD(avm_cpu, tables_used),
+	FIELD(avm_cpu, lru_lock),
+	FIELD(avm_cpu, lru),
+	FIELD(avm_cpu, lru_count),
+	FIELD(avm_cpu, events),
 	LAST,
 };
 static const struct layout cpu = { "avm_cpu", sizeof(struct avm_cpu), false, cpu_fields };

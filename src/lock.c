@@ -249,6 +249,7 @@ static _Atomic uintptr_t *place_inside(struct avm_mm *mm)
 	return &mm->cpus[cpu].inside;
 }
 
+/* False: a fault of this CPU, which sleeps, has the place. seq_cst: G-S. */
 static bool inside_cpu(struct avm_mm *mm, struct avm_vma_reader *r)
 {
 	uintptr_t nothing = 0;
@@ -278,6 +279,7 @@ static void count_reader(struct avm_vma *vma, _Atomic uintptr_t *inside)
 		atomic_fetch_sub_explicit(&vma->readers, 1, memory_order_relaxed);
 }
 
+/* G-S: behind the fence. A CPU whose bit is not there yet has said nothing before it. */
 void avm_vma_count_readers(struct avm_vma *vma)
 {
 	struct avm_mm *mm = vma->mm;

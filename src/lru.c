@@ -195,8 +195,8 @@ uint64_t avm_lru_isolate(struct avm *m, enum avm_lru lru, uint64_t n, struct avm
 		first = atomic_fetch_add_explicit(&m->lru_next, 1, memory_order_relaxed);
 	}
 	for (unsigned i = 0; i < avm_cpus(m) && isolated < n; i++)
-		isolated += isolate_some(m, (first + i) % avm_cpus(m), lru, n - isolated, &left,
-					 out);
+		isolated +=
+			isolate_some(m, (first + i) % avm_cpus(m), lru, n - isolated, &left, out);
 	return isolated;
 }
 

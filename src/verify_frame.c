@@ -472,8 +472,8 @@ static void check_all(struct avm_verify *v)
 			check_frame(v, page, n->of[i], &tally);
 		}
 	}
-	check_count(v, 25, "frames in use", NULL,
-		    avm_cpu_sum(v->m, &v->m->cpus[0].frames_used), tally.used);
+	check_count(v, 25, "frames in use", NULL, avm_cpu_sum(v->m, &v->m->cpus[0].frames_used),
+		    tally.used);
 	check_count(v, 25, "poisoned frames", NULL,
 		    atomic_load_explicit(&v->m->frames_poisoned, memory_order_relaxed),
 		    tally.poisoned);

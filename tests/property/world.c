@@ -48,7 +48,8 @@ struct mishaps world_mishaps(const struct world *w)
 
 	return (struct mishaps){ .injected = sim_allocs_failed(w->sim),
 				 .ooms = sim_ooms(w->sim),
-				 .read_errors = avm_cpu_sum(m, &m->cpus[0].events[AVM_EV_SWAP_READ_ERROR]) };
+				 .read_errors = avm_cpu_sum(
+					 m, &m->cpus[0].events[AVM_EV_SWAP_READ_ERROR]) };
 }
 
 /* ---- making and ending -------------------------------------------------------------------------------- */

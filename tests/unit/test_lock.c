@@ -267,7 +267,8 @@ static void the_spin_lock_excludes(void **state)
 /* ---- VMA locks ------------------------------------------------------------------------------- */
 
 static _Atomic unsigned inside_alone;
-static _Atomic bool said, counted; /* where faults say that they are inside: some here, some there */
+static _Atomic bool said,
+	counted; /* where faults say that they are inside: some here, some there */
 
 /* As a fault does: without mmap_lock, or else with it. */
 static void *fault_inside(void *unused)
