@@ -166,6 +166,8 @@ static void check_present(struct scan *s, avm_addr_t addr, avm_pte_t pte)
 	}
 	if ((*note & AVM_NOTE_COUNT) < AVM_NOTE_COUNT)
 		++*note;
+	if (!avm_pte_dirty(pte))
+		*note |= AVM_NOTE_CLEAN;
 	check_mapped(s, addr, pte, page, note);
 }
 
