@@ -371,12 +371,14 @@ static bool open_file(struct world *w, unsigned i)
 
 static bool open_world(struct world *w, const struct program *pr, FILE *log)
 {
-	const struct sim_config config = { .core = { .family = pr->family, .fault_around = 4 },
-					   .frames = pr->frames,
-					   .contents = SIM_STAMPS,
-					   .check_tlb = true,
-					   .tlb_entries = 16,
-					   .log = log };
+	const struct sim_config config = {
+		.core = { .family = pr->family, .fault_around = 4, .cpus = pr->nr_threads },
+		.frames = pr->frames,
+		.contents = SIM_STAMPS,
+		.check_tlb = true,
+		.tlb_entries = 16,
+		.log = log
+	};
 	const struct sim_swap_config swap = { .slots = pr->slots };
 
 	*w = (struct world){ .pr = pr };

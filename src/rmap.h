@@ -102,12 +102,6 @@ static inline void avm_rmap_locked(struct avm_vma *vma, struct avm_page *page, b
 /* Which rss counter of the mm a page counts in. */
 enum avm_rss avm_page_rss(const struct avm_page *page);
 
-static inline void avm_rss_add(struct avm_mm *mm, enum avm_rss which, int64_t n)
-{
-	if (n)
-		atomic_fetch_add_explicit(&mm->rss[which], (uint64_t)n, memory_order_relaxed);
-}
-
 /*
  * R5.4: page locked, anonymous, mapped at addr by `vma`: is that its only user, apart from the caller, who holds
  * `held` references of his own? Takes the page over if so: mapping to vma's own anon_vma, exclusive. False:

@@ -376,8 +376,7 @@ static void check_counts(struct scan *s)
 	const struct avm_where where = { .mm = s->mm };
 
 	for (unsigned i = 0; i < AVM_NR_RSS; i++)
-		avm_verify_equal(s->v, 32, names[i], &where,
-				 atomic_load_explicit(&s->mm->rss[i], memory_order_relaxed),
+		avm_verify_equal(s->v, 32, names[i], &where, avm_mm_rss(s->mm, (enum avm_rss)i),
 				 s->rss[i]);
 	avm_verify_equal(s->v, 32, "number of page tables", &where,
 			 atomic_load_explicit(&s->mm->tables, memory_order_relaxed), s->tables);
