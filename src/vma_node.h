@@ -58,21 +58,10 @@ inline uint64_t avm_vma_node_max_gap(const struct avm_vma_node *node)
 	return max;
 }
 
-/* How many of the entries from @i on, up to @n, end at or below @addr. */
-static inline uint32_t avm_vma_node_below(const struct avm_vma_node *node, uint32_t i, uint32_t n,
-					  avm_addr_t addr)
+/* Does the entry end at or below @addr? */
+static inline uint32_t avm_vma_end_below(const _Atomic uint64_t *end, avm_addr_t addr)
 {
-	uint32_t below = 0;
-
-	for (uint32_t end = i + n; i < end; i++)
-		below += avm_vma_node_end(node, i) <= addr;
-	return below;
-}
-
-static inline uint32_t avm_vma_node_is_below(const struct avm_vma_node *node, uint32_t i,
-					     avm_addr_t addr)
-{
-	return avm_vma_node_end(node, i) <= addr;
+	return atomic_load_explicit(end, memory_order_relaxed) <= addr;
 }
 
 /*
@@ -82,18 +71,23 @@ static inline uint32_t avm_vma_node_is_below(const struct avm_vma_node *node, ui
 static inline uint32_t avm_vma_node_search(const struct avm_vma_node *node, avm_addr_t addr)
 {
 	const uint32_t third = AVM_VMA_NODE_SLOTS / 3;
-	uint32_t i;
+	const _Atomic uint64_t *end = node->end;
+	uint32_t i = 0;
 
 	_Static_assert(AVM_VMA_NODE_SLOTS == 21, "three times seven");
-	if (!AVM_FAST)
-		return avm_vma_node_below(node, 0, AVM_VMA_NODE_SLOTS, addr);
-	__builtin_prefetch(&node->end[AVM_VMA_NODE_SLOTS - 1]);
-	i = third * (avm_vma_node_is_below(node, third - 1, addr) +
-		     avm_vma_node_is_below(node, 2 * third - 1, addr));
-	return i + avm_vma_node_is_below(node, i, addr) + avm_vma_node_is_below(node, i + 1, addr) +
-	       avm_vma_node_is_below(node, i + 2, addr) + avm_vma_node_is_below(node, i + 3, addr) +
-	       avm_vma_node_is_below(node, i + 4, addr) + avm_vma_node_is_below(node, i + 5, addr) +
-	       avm_vma_node_is_below(node, i + 6, addr);
+	if (!AVM_FAST) {
+		for (uint32_t j = 0; j < AVM_VMA_NODE_SLOTS; j++)
+			i += avm_vma_end_below(end + j, addr);
+		return i;
+	}
+	__builtin_prefetch(end + AVM_VMA_NODE_SLOTS - 1);
+	i = third * (avm_vma_end_below(end + third - 1, addr) +
+		     avm_vma_end_below(end + 2 * third - 1, addr));
+	end += i;
+	return i + avm_vma_end_below(end, addr) + avm_vma_end_below(end + 1, addr) +
+	       avm_vma_end_below(end + 2, addr) + avm_vma_end_below(end + 3, addr) +
+	       avm_vma_end_below(end + 4, addr) + avm_vma_end_below(end + 5, addr) +
+	       avm_vma_end_below(end + 6, addr);
 }
 
 /* The same, but the last one when there is none. */
@@ -102,6 +96,71 @@ static inline uint32_t avm_vma_node_search_clamped(const struct avm_vma_node *no
 	if (avm_vma_node_last_end(node) <= addr)
 		return node->count - 1u;
 	return avm_vma_node_search(node, addr);
+}
+
+/* ---- entries, for who changes the tree ---------------------------------------------------------- */
+
+/* G-G */
+static inline avm_small void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_t end,
+					 uint64_t gap, void *slot)
+{
+	atomic_store_explicit(&node->slot[i], slot, memory_order_release);
+	atomic_store_explicit(&node->end[i], end, memory_order_relaxed);
+	node->gap[i] = gap;
+}
+
+static inline void vnode_copy(struct avm_vma_node *to, uint32_t i, const struct avm_vma_node *from,
+			      uint32_t j)
+{
+	vnode_store(to, i, avm_vma_node_end(from, j), from->gap[j], avm_vma_node_slot(from, j));
+}
+
+static inline void vnode_set_count(struct avm_vma_node *node, uint32_t count)
+{
+	for (uint32_t i = count; i < node->count; i++)
+		vnode_store(node, i, UINT64_MAX, 0, NULL);
+	node->count = (uint16_t)count;
+}
+
+/* pre: not full */
+static inline void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
+				void *slot)
+{
+	for (uint32_t j = node->count++; j > i; j--)
+		vnode_copy(node, j, node, j - 1);
+	vnode_store(node, i, end, gap, slot);
+}
+
+/* @n entries from @i on. */
+static inline void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t n)
+{
+	for (uint32_t j = i + n; j < node->count; j++)
+		vnode_copy(node, j - n, node, j);
+	vnode_set_count(node, node->count - n);
+}
+
+/* The last @n entries of @left become the first of @right. */
+static inline void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *right,
+				     uint32_t n)
+{
+	for (uint32_t j = right->count; j-- > 0;)
+		vnode_copy(right, j + n, right, j);
+	for (uint32_t j = 0; j < n; j++)
+		vnode_copy(right, j, left, left->count - n + j);
+	right->count = (uint16_t)(right->count + n);
+	vnode_set_count(left, left->count - n);
+}
+
+/* The first @n entries of @right become the last of @left. */
+static inline void vnode_shift_left(struct avm_vma_node *left, struct avm_vma_node *right,
+				    uint32_t n)
+{
+	for (uint32_t j = 0; j < n; j++)
+		vnode_copy(left, left->count + j, right, j);
+	left->count = (uint16_t)(left->count + n);
+	for (uint32_t j = n; j < right->count; j++)
+		vnode_copy(right, j - n, right, j);
+	vnode_set_count(right, right->count - n);
 }
 
 /* What is free for the taking between @floor, the end of the VMA before, and @start. */
