@@ -6,8 +6,7 @@
  * as far as a largest end or a largest gap has changed. The way stays until nodes come or go: the next change
  * in that leaf needs no descent.
  */
-#include "error.h"
-#include "vma_node.h"
+#include "vma_node_change.h"
 
 extern inline uint64_t avm_vma_node_max_gap(const struct avm_vma_node *node);
 extern inline uint64_t avm_vma_tree_gap(const struct avm_vma_tree *tree, avm_addr_t floor,
@@ -120,12 +119,19 @@ static struct avm_vma_node *new_vnode(struct avm_vma_tree *tree, uint32_t level)
 	return node;
 }
 
+/* Nodes come or go: the way of the last change is none any more. */
+static void lose_way(struct avm_vma_tree *tree)
+{
+	if (AVM_FAST)
+		tree->way_to = 0;
+}
+
 /* G-G */
 static void set_root(struct avm_vma_tree *tree, struct avm_vma_node *root, uint32_t height)
 {
 	atomic_store_explicit(&tree->root, root, memory_order_release);
 	tree->height = height;
-	tree->way_to = 0;
+	lose_way(tree);
 }
 
 void avm_vma_tree_destroy(struct avm_vma_tree *tree)
@@ -159,7 +165,7 @@ void avm_vma_tree_destroy(struct avm_vma_tree *tree)
 /* It is about to change: let its lines be missed all at once, and not one after the other. */
 static void fetch_leaf(const struct avm_vma_node *leaf)
 {
-	for (uint32_t line = 0; AVM_FAST && line < AVM_VMA_NODE_BYTES; line += CACHE_LINE)
+	for (uint32_t line = 0; line < AVM_VMA_NODE_BYTES; line += CACHE_LINE)
 		__builtin_prefetch((const char *)leaf + line, PREFETCH_WRITE);
 }
 
@@ -177,15 +183,16 @@ static void descend(struct avm_vma_tree *tree, avm_addr_t key)
 		path->index[level] = (uint8_t)i;
 		if (i)
 			from = avm_vma_node_end(node, i - 1);
-		if (i + 1u < node->count)
+		if (AVM_FAST && i + 1u < node->count)
 			to = avm_vma_node_end(node, i);
 		node = avm_vma_node_slot(node, i);
-		if (level == 1)
+		if (AVM_FAST && level == 1)
 			fetch_leaf(node);
 	}
 	path->node[0] = node;
 	tree->way_from = from;
-	tree->way_to = to;
+	if (AVM_FAST)
+		tree->way_to = to;
 }
 
 /* The end of the VMA before the one that the way leads to (0: there is none). */
@@ -205,7 +212,7 @@ static bool is_there(const struct avm_vma_tree *tree, avm_addr_t key)
 	       key >= way_floor(tree);
 }
 
-static avm_noinline avm_addr_t walk_far(struct avm_vma_tree *tree, avm_addr_t key)
+static avm_small avm_addr_t walk_far(struct avm_vma_tree *tree, avm_addr_t key)
 {
 	if (!AVM_FAST || key < tree->way_from || key >= tree->way_to)
 		descend(tree, key);
@@ -221,12 +228,6 @@ static avm_noinline avm_addr_t walk_far(struct avm_vma_tree *tree, avm_addr_t ke
 static inline avm_addr_t walk(struct avm_vma_tree *tree, avm_addr_t key)
 {
 	return AVM_FAST && is_there(tree, key) ? way_floor(tree) : walk_far(tree, key);
-}
-
-/* Nodes come or go: the way is none any more. */
-static void lose_way(struct avm_vma_tree *tree)
-{
-	tree->way_to = 0;
 }
 
 #if AVM_FAST
@@ -283,7 +284,7 @@ static bool refresh_parent(struct avm_vma_tree *tree, uint32_t level, uint64_t l
 	if (end == old_end && gap == old_gap)
 		return false;
 	/* The last leaf is the way to all that is above, wherever it ends. */
-	if (end != old_end && tree->way_to != UINT64_MAX)
+	if (AVM_FAST && end != old_end && tree->way_to != UINT64_MAX)
 		lose_way(tree);
 	atomic_store_explicit(&parent->end[i], end, memory_order_relaxed);
 	parent->gap[i] = gap;
@@ -343,7 +344,7 @@ struct entry {
 };
 
 /* Where there may be no room in the leaf. */
-static avm_noinline void insert_splitting(struct avm_vma_tree *tree, struct entry e)
+static avm_cold void insert_splitting(struct avm_vma_tree *tree, struct entry *e)
 {
 	struct avm_vma_path *path = &tree->way;
 	uint32_t level = 0;
@@ -354,33 +355,33 @@ static avm_noinline void insert_splitting(struct avm_vma_tree *tree, struct entr
 		struct avm_vma_node *right = split_vnode(tree, node, i);
 
 		if (i > node->count)
-			vnode_insert(right, i - node->count, e.end, e.gap, e.slot);
+			vnode_insert(right, i - node->count, e->end, e->gap, e->slot);
 		else
-			vnode_insert(node, i, e.end, e.gap, e.slot);
+			vnode_insert(node, i, e->end, e->gap, e->slot);
 		if (level + 1 == tree->height)
 			grow_root(tree);
 		refresh_parent(tree, level, ANY_GAP, 0);
 		lose_way(tree);
 
 		/* Now the parent gets the new neighbour. */
-		e = (struct entry){ .end = avm_vma_node_last_end(right),
+		*e = (struct entry){ .end = avm_vma_node_last_end(right),
 				    .gap = avm_vma_node_max_gap(right),
 				    .slot = right,
 				    .lost = ANY_GAP };
 		level++;
 		i = path->index[level] + 1;
 	}
-	vnode_insert(path->node[level], i, e.end, e.gap, e.slot);
-	refresh_up(tree, level, e.lost, max_gap(e.won, e.gap));
+	vnode_insert(path->node[level], i, e->end, e->gap, e->slot);
+	refresh_up(tree, level, e->lost, max_gap(e->won, e->gap));
 }
 
 /* At the end of the way. */
-static void insert_entry(struct avm_vma_tree *tree, const struct entry *e)
+static void insert_entry(struct avm_vma_tree *tree, struct entry *e)
 {
 	struct avm_vma_node *leaf = tree->way.node[0];
 
 	if (!AVM_FAST || leaf->count == SLOTS) {
-		insert_splitting(tree, *e);
+		insert_splitting(tree, e);
 		return;
 	}
 	vnode_insert(leaf, tree->way.index[0], e->end, e->gap, e->slot);
@@ -434,7 +435,7 @@ void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma, struct a
 	avm_list_add(&upper->link, &vma->link);
 	tree->count++;
 	if (leaf->count == SLOTS)
-		insert_splitting(tree, (struct entry){ .end = upper->end, .slot = upper });
+		insert_splitting(tree, &(struct entry){ .end = upper->end, .slot = upper });
 	else
 		vnode_insert(leaf, i + 1, upper->end, 0, upper);
 }
@@ -493,7 +494,7 @@ static void drop_root(struct avm_vma_tree *tree, struct avm_vma_node *successor)
 }
 
 /* Nodes have too few entries, or the root has. */
-static avm_noinline void feed_up(struct avm_vma_tree *tree, uint64_t lost, uint64_t won)
+static avm_cold void feed_up(struct avm_vma_tree *tree, uint64_t lost, uint64_t won)
 {
 	uint32_t level = 0;
 
