@@ -41,6 +41,9 @@
  */
 #define avm_noinline __attribute__((noinline))
 
+/* Seldom called: out of the way of what is, and the branch to it is not taken. */
+#define avm_cold __attribute__((cold))
+
 /* Shorter when it is called; not inlined where size is asked for. */
 #ifdef __OPTIMIZE_SIZE__
 #define avm_small avm_noinline

@@ -58,21 +58,10 @@ inline uint64_t avm_vma_node_max_gap(const struct avm_vma_node *node)
 	return max;
 }
 
-/* How many of the entries from @i on, up to @n, end at or below @addr. */
-static inline uint32_t avm_vma_node_below(const struct avm_vma_node *node, uint32_t i, uint32_t n,
-					  avm_addr_t addr)
+/* Does the entry end at or below @addr? */
+static inline uint32_t avm_vma_end_below(const _Atomic uint64_t *end, avm_addr_t addr)
 {
-	uint32_t below = 0;
-
-	for (uint32_t end = i + n; i < end; i++)
-		below += avm_vma_node_end(node, i) <= addr;
-	return below;
-}
-
-static inline uint32_t avm_vma_node_is_below(const struct avm_vma_node *node, uint32_t i,
-					     avm_addr_t addr)
-{
-	return avm_vma_node_end(node, i) <= addr;
+	return atomic_load_explicit(end, memory_order_relaxed) <= addr;
 }
 
 /*
@@ -82,18 +71,23 @@ static inline uint32_t avm_vma_node_is_below(const struct avm_vma_node *node, ui
 static inline uint32_t avm_vma_node_search(const struct avm_vma_node *node, avm_addr_t addr)
 {
 	const uint32_t third = AVM_VMA_NODE_SLOTS / 3;
-	uint32_t i;
+	const _Atomic uint64_t *end = node->end;
+	uint32_t i = 0;
 
 	_Static_assert(AVM_VMA_NODE_SLOTS == 21, "three times seven");
-	if (!AVM_FAST)
-		return avm_vma_node_below(node, 0, AVM_VMA_NODE_SLOTS, addr);
-	__builtin_prefetch(&node->end[AVM_VMA_NODE_SLOTS - 1]);
-	i = third * (avm_vma_node_is_below(node, third - 1, addr) +
-		     avm_vma_node_is_below(node, 2 * third - 1, addr));
-	return i + avm_vma_node_is_below(node, i, addr) + avm_vma_node_is_below(node, i + 1, addr) +
-	       avm_vma_node_is_below(node, i + 2, addr) + avm_vma_node_is_below(node, i + 3, addr) +
-	       avm_vma_node_is_below(node, i + 4, addr) + avm_vma_node_is_below(node, i + 5, addr) +
-	       avm_vma_node_is_below(node, i + 6, addr);
+	if (!AVM_FAST) {
+		for (uint32_t j = 0; j < AVM_VMA_NODE_SLOTS; j++)
+			i += avm_vma_end_below(end + j, addr);
+		return i;
+	}
+	__builtin_prefetch(end + AVM_VMA_NODE_SLOTS - 1);
+	i = third * (avm_vma_end_below(end + third - 1, addr) +
+		     avm_vma_end_below(end + 2 * third - 1, addr));
+	end += i;
+	return i + avm_vma_end_below(end, addr) + avm_vma_end_below(end + 1, addr) +
+	       avm_vma_end_below(end + 2, addr) + avm_vma_end_below(end + 3, addr) +
+	       avm_vma_end_below(end + 4, addr) + avm_vma_end_below(end + 5, addr) +
+	       avm_vma_end_below(end + 6, addr);
 }
 
 /* The same, but the last one when there is none. */

@@ -3,10 +3,10 @@
  * The B+-tree of the VMAs of an address space. vma_tree.h explains the design and the rules.
  *
  * Every change takes one way down, which records the path, changes one leaf, and goes up again only
- * as far as a largest end or a largest gap has changed.
+ * as far as a largest end or a largest gap has changed. The way stays until nodes come or go: the next change
+ * in that leaf needs no descent.
  */
-#include "error.h"
-#include "vma_node.h"
+#include "vma_node_change.h"
 
 extern inline uint64_t avm_vma_node_max_gap(const struct avm_vma_node *node);
 extern inline uint64_t avm_vma_tree_gap(const struct avm_vma_tree *tree, avm_addr_t floor,
@@ -16,73 +16,11 @@ enum {
 	SLOTS = AVM_VMA_NODE_SLOTS,
 	MIN = AVM_VMA_NODE_MIN,
 	MERGE_MAX = SLOTS * 3 / 4, /* a merged node has room left: no split at the next insert */
+	CACHE_LINE = 64,
 	PREFETCH_WRITE = 1,
 };
 
 #define ANY_GAP UINT64_MAX
-
-/* ---- nodes ------------------------------------------------------------------------------------- */
-
-/* G-G */
-static avm_small void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
-				  void *slot)
-{
-	atomic_store_explicit(&node->slot[i], slot, memory_order_release);
-	atomic_store_explicit(&node->end[i], end, memory_order_relaxed);
-	node->gap[i] = gap;
-}
-
-static void vnode_copy(struct avm_vma_node *to, uint32_t i, const struct avm_vma_node *from,
-		       uint32_t j)
-{
-	vnode_store(to, i, avm_vma_node_end(from, j), from->gap[j], avm_vma_node_slot(from, j));
-}
-
-static void vnode_set_count(struct avm_vma_node *node, uint32_t count)
-{
-	for (uint32_t i = count; i < node->count; i++)
-		vnode_store(node, i, UINT64_MAX, 0, NULL);
-	node->count = (uint16_t)count;
-}
-
-/* pre: not full */
-static void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
-			 void *slot)
-{
-	for (uint32_t j = node->count++; j > i; j--)
-		vnode_copy(node, j, node, j - 1);
-	vnode_store(node, i, end, gap, slot);
-}
-
-/* @n entries from @i on. */
-static void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t n)
-{
-	for (uint32_t j = i + n; j < node->count; j++)
-		vnode_copy(node, j - n, node, j);
-	vnode_set_count(node, node->count - n);
-}
-
-/* The last @n entries of @left become the first of @right. */
-static void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *right, uint32_t n)
-{
-	for (uint32_t j = right->count; j-- > 0;)
-		vnode_copy(right, j + n, right, j);
-	for (uint32_t j = 0; j < n; j++)
-		vnode_copy(right, j, left, left->count - n + j);
-	right->count = (uint16_t)(right->count + n);
-	vnode_set_count(left, left->count - n);
-}
-
-/* The first @n entries of @right become the last of @left. */
-static void vnode_shift_left(struct avm_vma_node *left, struct avm_vma_node *right, uint32_t n)
-{
-	for (uint32_t j = 0; j < n; j++)
-		vnode_copy(left, left->count + j, right, j);
-	left->count = (uint16_t)(left->count + n);
-	for (uint32_t j = n; j < right->count; j++)
-		vnode_copy(right, j - n, right, j);
-	vnode_set_count(right, right->count - n);
-}
 
 /* ---- reserve ----------------------------------------------------------------------------------- */
 
@@ -181,11 +119,19 @@ static struct avm_vma_node *new_vnode(struct avm_vma_tree *tree, uint32_t level)
 	return node;
 }
 
+/* Nodes come or go: the way of the last change is none any more. */
+static void lose_way(struct avm_vma_tree *tree)
+{
+	if (AVM_FAST)
+		tree->way_to = 0;
+}
+
 /* G-G */
 static void set_root(struct avm_vma_tree *tree, struct avm_vma_node *root, uint32_t height)
 {
 	atomic_store_explicit(&tree->root, root, memory_order_release);
 	tree->height = height;
+	lose_way(tree);
 }
 
 void avm_vma_tree_destroy(struct avm_vma_tree *tree)
@@ -198,7 +144,6 @@ void avm_vma_tree_destroy(struct avm_vma_tree *tree)
 	if (height)
 		way[level] = avm_vma_tree_root(tree);
 	set_root(tree, NULL, 0);
-	tree->way_to = 0;
 	tree->count = 0;
 	avm_list_init(&tree->list);
 
@@ -217,37 +162,72 @@ void avm_vma_tree_destroy(struct avm_vma_tree *tree)
 
 /* ---- paths ------------------------------------------------------------------------------------- */
 
-/*
- * tree->way becomes the way to the first VMA that ends above @key, or behind the last one: then the index in the leaf is
- * its count, and those above are their last. Returns the end of the VMA before (0: there is none).
- */
-static avm_addr_t descend(struct avm_vma_tree *tree, avm_addr_t key)
+/* It is about to change: let its lines be missed all at once, and not one after the other. */
+static void fetch_leaf(const struct avm_vma_node *leaf)
+{
+	for (uint32_t line = 0; line < AVM_VMA_NODE_BYTES; line += CACHE_LINE)
+		__builtin_prefetch((const char *)leaf + line, PREFETCH_WRITE);
+}
+
+/* tree->way becomes the way to the leaf of @key. */
+static void descend(struct avm_vma_tree *tree, avm_addr_t key)
 {
 	struct avm_vma_node *node = avm_vma_tree_root(tree);
 	struct avm_vma_path *path = &tree->way;
-	avm_addr_t floor = 0;
+	avm_addr_t from = 0, to = UINT64_MAX;
 
-	for (uint32_t level = tree->height - 1;; level--) {
-		uint32_t i = level ? avm_vma_node_search_clamped(node, key) :
-				     avm_vma_node_search(node, key);
+	for (uint32_t level = tree->height - 1; level; level--) {
+		uint32_t i = avm_vma_node_search_clamped(node, key);
 
 		path->node[level] = node;
 		path->index[level] = (uint8_t)i;
 		if (i)
-			floor = avm_vma_node_end(node, i - 1);
-		if (!level)
-			return floor;
+			from = avm_vma_node_end(node, i - 1);
+		if (AVM_FAST && i + 1u < node->count)
+			to = avm_vma_node_end(node, i);
 		node = avm_vma_node_slot(node, i);
+		if (AVM_FAST && level == 1)
+			fetch_leaf(node);
 	}
+	path->node[0] = node;
+	tree->way_from = from;
+	if (AVM_FAST)
+		tree->way_to = to;
 }
 
-/* The same, for a change, which makes the way wrong. It may have been found before: avm_vma_tree_find_way(). */
-static avm_addr_t walk(struct avm_vma_tree *tree, avm_addr_t key)
+/* The end of the VMA before the one that the way leads to (0: there is none). */
+static avm_addr_t way_floor(const struct avm_vma_tree *tree)
 {
-	bool known = key >= tree->way_from && key < tree->way_to;
+	uint32_t i = tree->way.index[0];
 
-	tree->way_to = 0;
-	return AVM_FAST && known ? tree->way_from : descend(tree, key);
+	return i ? avm_vma_node_end(tree->way.node[0], i - 1) : tree->way_from;
+}
+
+/* Does the way lead to where @key is, or would be? */
+static bool is_there(const struct avm_vma_tree *tree, avm_addr_t key)
+{
+	uint32_t i = tree->way.index[0];
+
+	return key < tree->way_to && i < SLOTS && key < avm_vma_node_end(tree->way.node[0], i) &&
+	       key >= way_floor(tree);
+}
+
+static avm_small avm_addr_t walk_far(struct avm_vma_tree *tree, avm_addr_t key)
+{
+	if (!AVM_FAST || key < tree->way_from || key >= tree->way_to)
+		descend(tree, key);
+	tree->way.index[0] = (uint8_t)avm_vma_node_search(tree->way.node[0], key);
+	return way_floor(tree);
+}
+
+/*
+ * The way to the first VMA that ends above @key, or behind the last one: then the index in the leaf is its count, and
+ * those above are their last. Most changes are near the one before, where it is known: no descent, if it is the same leaf.
+ * Returns the end of the VMA before.
+ */
+static inline avm_addr_t walk(struct avm_vma_tree *tree, avm_addr_t key)
+{
+	return AVM_FAST && is_there(tree, key) ? way_floor(tree) : walk_far(tree, key);
 }
 
 #if AVM_FAST
@@ -259,10 +239,9 @@ struct avm_vma *avm_vma_tree_find_way(struct avm_vma_tree *tree, avm_addr_t addr
 
 	if (!tree->height)
 		return NULL;
-	tree->way_from = descend(tree, addr);
+	walk(tree, addr);
 	leaf = tree->way.node[0];
 	i = tree->way.index[0];
-	tree->way_to = i < leaf->count ? avm_vma_node_end(leaf, i) : UINT64_MAX;
 	return i < leaf->count ? avm_vma_node_slot(leaf, i) : NULL;
 }
 
@@ -273,38 +252,52 @@ static uint64_t max_gap(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/* The largest gap of a node, which is no more than @bound: where there is one as large, the search ends. */
+static uint64_t max_gap_below(const struct avm_vma_node *node, uint64_t bound)
+{
+	uint64_t max = 0;
+
+	if (!AVM_FAST)
+		return avm_vma_node_max_gap(node);
+	for (uint32_t i = 0; i < node->count && max < bound; i++)
+		max = max_gap(max, node->gap[i]);
+	return max;
+}
+
 /*
- * The entry that stands for path->node[level] in its parent becomes true again. Gaps have gone from the node, of which
+ * The entry that stands for way.node[level] in its parent becomes true again. Gaps have gone from the node, of which
  * @lost was the largest, and come, of which @won is; ANY_GAP: who knows. Only where the largest may have gone are the
  * others looked at.
  */
-static bool refresh_parent(struct avm_vma_path *path, uint32_t level, uint64_t lost, uint64_t won)
+static bool refresh_parent(struct avm_vma_tree *tree, uint32_t level, uint64_t lost, uint64_t won)
 {
-	const struct avm_vma_node *node = path->node[level];
-	struct avm_vma_node *parent = path->node[level + 1];
-	uint32_t i = path->index[level + 1];
-	uint64_t end = avm_vma_node_last_end(node);
-	uint64_t gap = parent->gap[i];
+	const struct avm_vma_node *node = tree->way.node[level];
+	struct avm_vma_node *parent = tree->way.node[level + 1];
+	uint32_t i = tree->way.index[level + 1];
+	uint64_t end = avm_vma_node_last_end(node), old_end = avm_vma_node_end(parent, i);
+	uint64_t old_gap = parent->gap[i], gap = old_gap;
 
 	if (AVM_FAST && lost != ANY_GAP && won >= gap)
 		gap = won;
 	else if (!AVM_FAST || lost >= gap)
-		gap = avm_vma_node_max_gap(node);
-	if (avm_vma_node_end(parent, i) == end && parent->gap[i] == gap)
+		gap = max_gap_below(node, lost == ANY_GAP ? ANY_GAP : gap);
+	if (end == old_end && gap == old_gap)
 		return false;
+	/* The last leaf is the way to all that is above, wherever it ends. */
+	if (AVM_FAST && end != old_end && tree->way_to != UINT64_MAX)
+		lose_way(tree);
 	atomic_store_explicit(&parent->end[i], end, memory_order_relaxed);
 	parent->gap[i] = gap;
 	return true;
 }
 
-static void refresh_up(const struct avm_vma_tree *tree, struct avm_vma_path *path, uint32_t level,
-		       uint64_t lost, uint64_t won)
+static void refresh_up(struct avm_vma_tree *tree, uint32_t level, uint64_t lost, uint64_t won)
 {
 	for (; level + 1 < tree->height; level++) {
-		const uint64_t *gap = &path->node[level + 1]->gap[path->index[level + 1]];
+		const uint64_t *gap = &tree->way.node[level + 1]->gap[tree->way.index[level + 1]];
 		uint64_t before = *gap;
 
-		if (!refresh_parent(path, level, lost, won))
+		if (!refresh_parent(tree, level, lost, won))
 			return;
 		lost = before;
 		won = *gap;
@@ -331,63 +324,82 @@ static struct avm_vma_node *split_vnode(struct avm_vma_tree *tree, struct avm_vm
 	return right;
 }
 
-static void grow_root(struct avm_vma_tree *tree, struct avm_vma_path *path)
+static void grow_root(struct avm_vma_tree *tree)
 {
 	struct avm_vma_node *old = avm_vma_tree_root(tree);
 	struct avm_vma_node *root = new_vnode(tree, tree->height);
 
 	if (old)
 		vnode_insert(root, 0, avm_vma_node_last_end(old), avm_vma_node_max_gap(old), old);
-	path->node[tree->height] = root;
-	path->index[tree->height] = 0;
+	tree->way.node[tree->height] = root;
+	tree->way.index[tree->height] = 0;
 	set_root(tree, root, tree->height + 1);
 }
 
-/* @lost, @won: what else has happened to gaps of the leaf, for refresh_parent(). */
-static void insert_entry(struct avm_vma_tree *tree, struct avm_vma_path *path, uint64_t end,
-			 uint64_t gap, void *slot, uint64_t lost, uint64_t won)
+/* An entry that enters a node, and what else has happened to gaps of that node: for refresh_parent(). */
+struct entry {
+	uint64_t end, gap;
+	void *slot;
+	uint64_t lost, won;
+};
+
+/* Where there may be no room in the leaf. */
+static avm_cold void insert_splitting(struct avm_vma_tree *tree, struct entry *e)
 {
+	struct avm_vma_path *path = &tree->way;
 	uint32_t level = 0;
 	uint32_t i = path->index[0];
 
-	won = max_gap(won, gap);
 	while (path->node[level]->count == SLOTS) {
 		struct avm_vma_node *node = path->node[level];
 		struct avm_vma_node *right = split_vnode(tree, node, i);
 
 		if (i > node->count)
-			vnode_insert(right, i - node->count, end, gap, slot);
+			vnode_insert(right, i - node->count, e->end, e->gap, e->slot);
 		else
-			vnode_insert(node, i, end, gap, slot);
+			vnode_insert(node, i, e->end, e->gap, e->slot);
 		if (level + 1 == tree->height)
-			grow_root(tree, path);
-		refresh_parent(path, level, ANY_GAP, 0);
+			grow_root(tree);
+		refresh_parent(tree, level, ANY_GAP, 0);
+		lose_way(tree);
 
 		/* Now the parent gets the new neighbour. */
-		end = avm_vma_node_last_end(right);
-		gap = avm_vma_node_max_gap(right);
-		slot = right;
-		lost = ANY_GAP;
-		won = 0;
+		*e = (struct entry){ .end = avm_vma_node_last_end(right),
+				    .gap = avm_vma_node_max_gap(right),
+				    .slot = right,
+				    .lost = ANY_GAP };
 		level++;
 		i = path->index[level] + 1;
 	}
-	vnode_insert(path->node[level], i, end, gap, slot);
-	refresh_up(tree, path, level, lost, won);
+	vnode_insert(path->node[level], i, e->end, e->gap, e->slot);
+	refresh_up(tree, level, e->lost, max_gap(e->won, e->gap));
+}
+
+/* At the end of the way. */
+static void insert_entry(struct avm_vma_tree *tree, struct entry *e)
+{
+	struct avm_vma_node *leaf = tree->way.node[0];
+
+	if (!AVM_FAST || leaf->count == SLOTS) {
+		insert_splitting(tree, e);
+		return;
+	}
+	vnode_insert(leaf, tree->way.index[0], e->end, e->gap, e->slot);
+	refresh_up(tree, 0, e->lost, max_gap(e->won, e->gap));
 }
 
 void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 {
-	struct avm_vma_path *path = &tree->way;
-
 	if (!tree->height)
-		grow_root(tree, path);
+		grow_root(tree);
 
 	avm_addr_t floor = walk(tree, vma->start);
-	struct avm_vma_node *leaf = path->node[0];
-	uint32_t i = path->index[0];
+	struct avm_vma_node *leaf = tree->way.node[0];
+	uint32_t i = tree->way.index[0];
 	struct avm_list *behind = &tree->list;
-	uint64_t lost = 0, won = 0;
+	struct entry e = { .end = vma->end,
+			   .gap = avm_vma_tree_gap(tree, floor, vma->start, vma->flags),
+			   .slot = vma };
 
 	/* The list needs both neighbours: miss the cache on both at once. */
 	if (i)
@@ -398,13 +410,12 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 		struct avm_vma *next = avm_vma_node_slot(leaf, i);
 
 		behind = &next->link;
-		lost = leaf->gap[i];
-		leaf->gap[i] = won = avm_vma_tree_gap(tree, vma->end, next->start, next->flags);
+		e.lost = leaf->gap[i];
+		leaf->gap[i] = e.won = avm_vma_tree_gap(tree, vma->end, next->start, next->flags);
 	}
 	avm_list_add_tail(&vma->link, behind);
 	tree->count++;
-	insert_entry(tree, path, vma->end, avm_vma_tree_gap(tree, floor, vma->start, vma->flags),
-		     vma, lost, won);
+	insert_entry(tree, &e);
 }
 
 #if AVM_FAST
@@ -412,16 +423,21 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 /* The upper part of a VMA: right behind it, with no gap in between, so nothing changes further up. */
 void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *upper)
 {
-	struct avm_vma_path *path = &tree->way;
+	struct avm_vma_node *leaf;
+	uint32_t i;
 
 	walk(tree, vma->end - 1);
+	leaf = tree->way.node[0];
+	i = tree->way.index[0]++;
 	upper->end = vma->end;
 	vma->end = upper->start;
-	atomic_store_explicit(&path->node[0]->end[path->index[0]++], vma->end,
-			      memory_order_relaxed);
+	atomic_store_explicit(&leaf->end[i], vma->end, memory_order_relaxed);
 	avm_list_add(&upper->link, &vma->link);
 	tree->count++;
-	insert_entry(tree, path, upper->end, 0, upper, 0, 0);
+	if (leaf->count == SLOTS)
+		insert_splitting(tree, &(struct entry){ .end = upper->end, .slot = upper });
+	else
+		vnode_insert(leaf, i + 1, upper->end, 0, upper);
 }
 
 #endif
@@ -432,9 +448,9 @@ void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma, struct a
  * path->node[level] has too few entries: it merges with a neighbour, or takes some of its. Returns
  * whether the parent has lost an entry.
  */
-static avm_small bool feed_vnode(struct avm_vma_tree *tree, struct avm_vma_path *path,
-				 uint32_t level)
+static avm_small bool feed_vnode(struct avm_vma_tree *tree, uint32_t level)
 {
+	struct avm_vma_path *path = &tree->way;
 	struct avm_vma_node *parent = path->node[level + 1];
 	uint32_t i = path->index[level + 1];
 
@@ -456,7 +472,8 @@ static avm_small bool feed_vnode(struct avm_vma_tree *tree, struct avm_vma_path 
 
 	path->index[level + 1] = (uint8_t)i;
 	path->node[level] = left;
-	refresh_parent(path, level, ANY_GAP, 0);
+	refresh_parent(tree, level, ANY_GAP, 0);
+	lose_way(tree);
 	if (merge) {
 		vnode_remove(parent, i + 1, 1);
 		free_vnode(tree, right);
@@ -464,7 +481,7 @@ static avm_small bool feed_vnode(struct avm_vma_tree *tree, struct avm_vma_path 
 	}
 	path->index[level + 1] = (uint8_t)(i + 1);
 	path->node[level] = right;
-	refresh_parent(path, level, ANY_GAP, 0);
+	refresh_parent(tree, level, ANY_GAP, 0);
 	return false;
 }
 
@@ -476,14 +493,13 @@ static void drop_root(struct avm_vma_tree *tree, struct avm_vma_node *successor)
 	free_vnode(tree, root);
 }
 
-/* Entries have gone from the leaf of the path. @lost, @won: as in insert_entry(). */
-static void shrunk(struct avm_vma_tree *tree, struct avm_vma_path *path, uint64_t lost,
-		   uint64_t won)
+/* Nodes have too few entries, or the root has. */
+static avm_cold void feed_up(struct avm_vma_tree *tree, uint64_t lost, uint64_t won)
 {
 	uint32_t level = 0;
 
-	while (level + 1 < tree->height && path->node[level]->count < MIN) {
-		bool merged = feed_vnode(tree, path, level);
+	while (level + 1 < tree->height && tree->way.node[level]->count < MIN) {
+		bool merged = feed_vnode(tree, level);
 
 		lost = ANY_GAP;
 		won = 0;
@@ -491,7 +507,7 @@ static void shrunk(struct avm_vma_tree *tree, struct avm_vma_path *path, uint64_
 		if (!merged)
 			break;
 	}
-	refresh_up(tree, path, level, lost, won);
+	refresh_up(tree, level, lost, won);
 
 	struct avm_vma_node *root = avm_vma_tree_root(tree);
 
@@ -501,31 +517,37 @@ static void shrunk(struct avm_vma_tree *tree, struct avm_vma_path *path, uint64_
 		drop_root(tree, avm_vma_node_slot(root, 0));
 }
 
+/* Entries have gone from the leaf of the way. @lost, @won: as of refresh_parent(). */
+static void shrunk(struct avm_vma_tree *tree, uint64_t lost, uint64_t won)
+{
+	if (AVM_FAST && avm_likely(tree->way.node[0]->count >= MIN))
+		refresh_up(tree, 0, lost, won);
+	else
+		feed_up(tree, lost, won);
+}
+
 /* The VMA in front of @vma ends at @floor now. */
 static void set_floor(struct avm_vma_tree *tree, const struct avm_vma *vma, avm_addr_t floor)
 {
-	struct avm_vma_path *path = &tree->way;
+	walk(tree, vma->end - 1);
 
-	descend(tree, vma->end - 1);
-
-	uint64_t *gap = &path->node[0]->gap[path->index[0]];
+	uint64_t *gap = &tree->way.node[0]->gap[tree->way.index[0]];
 	uint64_t lost = *gap;
 
 	*gap = avm_vma_tree_gap(tree, floor, vma->start, vma->flags);
-	refresh_up(tree, path, 0, lost, *gap);
+	refresh_up(tree, 0, lost, *gap);
 }
 
 void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 {
-	struct avm_vma_path *path = &tree->way;
 	const struct avm_vma *next = avm_vma_tree_next(tree, vma);
 
 	__builtin_prefetch(vma->link.next, PREFETCH_WRITE);
 	__builtin_prefetch(vma->link.prev, PREFETCH_WRITE);
 
 	avm_addr_t floor = walk(tree, vma->end - 1);
-	struct avm_vma_node *leaf = path->node[0];
-	uint32_t i = path->index[0];
+	struct avm_vma_node *leaf = tree->way.node[0];
+	uint32_t i = tree->way.index[0];
 	uint64_t lost = leaf->gap[i], won = 0;
 
 	avm_list_del(&vma->link);
@@ -537,7 +559,7 @@ void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 		next = NULL;
 	}
 	vnode_remove(leaf, i, 1);
-	shrunk(tree, path, lost, won);
+	shrunk(tree, lost, won);
 	if (next)
 		set_floor(tree, next, floor);
 }
@@ -547,14 +569,13 @@ void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 /* avm_vma_tree_join() where all are in one leaf. False: they are not. */
 static bool join_in_leaf(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *last)
 {
-	struct avm_vma_path *path = &tree->way;
 	struct avm_vma_node *leaf;
 	uint32_t i, n = 0;
 	uint64_t lost = 0;
 
 	walk(tree, vma->end - 1);
-	leaf = path->node[0];
-	i = path->index[0];
+	leaf = tree->way.node[0];
+	i = tree->way.index[0];
 	do {
 		if (i + ++n == leaf->count)
 			return false;
@@ -566,7 +587,9 @@ static bool join_in_leaf(struct avm_vma_tree *tree, struct avm_vma *vma, struct 
 	vma->link.next->prev = &vma->link;
 	tree->count -= n;
 	vnode_remove(leaf, i + 1, n);
-	shrunk(tree, path, lost, 0);
+	/* What touched has no gap, and the leaf ends where it ended. */
+	if (lost || leaf->count < MIN)
+		shrunk(tree, lost, 0);
 	return true;
 }
 
@@ -592,7 +615,6 @@ void avm_vma_tree_join(struct avm_vma_tree *tree, struct avm_vma *vma, struct av
 void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_addr_t start,
 			    avm_addr_t end)
 {
-	struct avm_vma_path *path = &tree->way;
 	const struct avm_vma *next = NULL;
 
 	if (vma->end != end) {
@@ -601,8 +623,8 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 	}
 
 	avm_addr_t floor = walk(tree, vma->end - 1);
-	struct avm_vma_node *leaf = path->node[0];
-	uint32_t i = path->index[0];
+	struct avm_vma_node *leaf = tree->way.node[0];
+	uint32_t i = tree->way.index[0];
 	uint64_t lost = leaf->gap[i];
 	uint64_t won = avm_vma_tree_gap(tree, floor, start, vma->flags);
 
@@ -618,7 +640,7 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 		won = max_gap(won, *gap);
 		next = NULL;
 	}
-	refresh_up(tree, path, 0, lost, won);
+	refresh_up(tree, 0, lost, won);
 	if (next)
 		set_floor(tree, next, end);
 }

@@ -84,8 +84,8 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 struct avm_vma *avm_vma_tree_find(const struct avm_vma_tree *tree, avm_addr_t addr);
 
 /*
- * The same, for who may change the tree: the way that it takes is kept, and the change that begins there (an insertion
- * at @addr, a change of the VMA that is found) goes without one. Only where AVM_FAST says so.
+ * The same, for who may change the tree: the way that it takes is kept, and the change that comes (an insertion at @addr,
+ * a change of the VMA that is found, or of a neighbour in its leaf) goes without one. Only where AVM_FAST says so.
  */
 struct avm_vma *avm_vma_tree_find_way(struct avm_vma_tree *tree, avm_addr_t addr);
 

@@ -163,29 +163,25 @@ static void check_reserve(struct check *check)
 		complain(check, 0, "VMA tree: the reserve has not as many nodes as it says");
 }
 
-/* What is kept of the way to a change that was about to come. => nothing else is wrong. */
+/* What is kept of the way that the last change took. => nothing else is wrong. */
 static void check_way(struct check *check)
 {
 	const struct avm_vma_tree *tree = check->tree;
 	struct avm_vma_node *node = avm_vma_tree_root(tree);
-	avm_addr_t floor = 0, to = UINT64_MAX;
+	avm_addr_t from = 0, to = UINT64_MAX;
 	bool same = true;
 
 	if (!node || tree->way_from >= tree->way_to)
 		return;
-	for (uint32_t level = tree->height - 1;; level--) {
-		uint32_t i = level ? avm_vma_node_search_clamped(node, tree->way_from) :
-				     avm_vma_node_search(node, tree->way_from);
+	for (uint32_t level = tree->height - 1; level; level--) {
+		uint32_t i = avm_vma_node_search_clamped(node, tree->way_from);
 
 		same = same && tree->way.node[level] == node && tree->way.index[level] == i;
-		floor = i ? avm_vma_node_end(node, i - 1) : floor;
-		if (!level) {
-			to = i < node->count ? avm_vma_node_end(node, i) : to;
-			break;
-		}
+		from = i ? avm_vma_node_end(node, i - 1) : from;
+		to = i + 1u < node->count ? avm_vma_node_end(node, i) : to;
 		node = avm_vma_node_slot(node, i);
 	}
-	if (!same || tree->way_from != floor || tree->way_to != to)
+	if (!same || tree->way.node[0] != node || tree->way_from != from || tree->way_to != to)
 		complain(check, tree->way_from, "VMA tree: the way kept leads elsewhere");
 }
 

@@ -75,7 +75,10 @@ struct avm_vma_tree {
 	const struct avm_node_alloc *nodes;
 	uint64_t guard; /* bytes kept free below a VMA that grows down */
 	uint64_t guard_flags; /* any of these in avm_vma.flags: it grows down */
-	/* Of the change that comes, or of the last one: where [way_from, way_to) leads; empty: nowhere any more. */
+	/*
+	 * The way of the last change, where the next one often is: all of [way_from, way_to) is in that leaf; empty: the way
+	 * is lost. The index in the leaf is where that change was.
+	 */
 	struct avm_vma_path way;
 	avm_addr_t way_from, way_to;
 };

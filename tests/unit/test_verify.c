@@ -271,11 +271,11 @@ static void v1_way_to_a_change(void **state)
 
 	assert_ptr_equal(avm_vma_tree_find_way(tree, f->r.anon), vma_at(f->r.ma, f->r.anon));
 	rig_quiet(&f->r);
-	PLANT_ADD(f, tree->way.index[0], 1);
+	PLANT_PTR(f, tree->way.node[0], tree->reserve);
 	expect_only(f, "V1: VMA tree: the way kept leads elsewhere");
-	PLANT_ADD(f, tree->way_to, PAGE);
+	PLANT_ADD(f, tree->way_to, -PAGE);
 	expect_only(f, "V1: VMA tree: the way kept leads elsewhere");
-	PLANT_ADD(f, tree->way_from, -PAGE);
+	PLANT_ADD(f, tree->way_from, PAGE);
 	expect_only(f, "V1: VMA tree: the way kept leads elsewhere");
 }
 

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* Entries of the nodes of the VMA tree come, go and move: for vma_tree.c only. */
+#ifndef AVM_VMA_NODE_CHANGE_H
+#define AVM_VMA_NODE_CHANGE_H
+
+#include "error.h"
+#include "vma_node.h"
+
+/* G-G */
+static avm_small void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_t end,
+					 uint64_t gap, void *slot)
+{
+	atomic_store_explicit(&node->slot[i], slot, memory_order_release);
+	atomic_store_explicit(&node->end[i], end, memory_order_relaxed);
+	node->gap[i] = gap;
+}
+
+static void vnode_copy(struct avm_vma_node *to, uint32_t i, const struct avm_vma_node *from,
+			      uint32_t j)
+{
+	vnode_store(to, i, avm_vma_node_end(from, j), from->gap[j], avm_vma_node_slot(from, j));
+}
+
+static void vnode_set_count(struct avm_vma_node *node, uint32_t count)
+{
+	for (uint32_t i = count; i < node->count; i++)
+		vnode_store(node, i, UINT64_MAX, 0, NULL);
+	node->count = (uint16_t)count;
+}
+
+/* pre: not full */
+static void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
+				void *slot)
+{
+	for (uint32_t j = node->count++; j > i; j--)
+		vnode_copy(node, j, node, j - 1);
+	vnode_store(node, i, end, gap, slot);
+}
+
+/* @n entries from @i on. */
+static void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t n)
+{
+	for (uint32_t j = i + n; j < node->count; j++)
+		vnode_copy(node, j - n, node, j);
+	vnode_set_count(node, node->count - n);
+}
+
+/* The last @n entries of @left become the first of @right. */
+static void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *right,
+				     uint32_t n)
+{
+	for (uint32_t j = right->count; j-- > 0;)
+		vnode_copy(right, j + n, right, j);
+	for (uint32_t j = 0; j < n; j++)
+		vnode_copy(right, j, left, left->count - n + j);
+	right->count = (uint16_t)(right->count + n);
+	vnode_set_count(left, left->count - n);
+}
+
+/* The first @n entries of @right become the last of @left. */
+static void vnode_shift_left(struct avm_vma_node *left, struct avm_vma_node *right,
+				    uint32_t n)
+{
+	for (uint32_t j = 0; j < n; j++)
+		vnode_copy(left, left->count + j, right, j);
+	left->count = (uint16_t)(left->count + n);
+	for (uint32_t j = n; j < right->count; j++)
+		vnode_copy(right, j - n, right, j);
+	vnode_set_count(right, right->count - n);
+}
+
+#endif
