@@ -170,9 +170,11 @@ static avm_noinline int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm
 		.prot = prot,
 		.sum = &sum,
 	};
-	struct avm_attrs_plan plan = avm_attrs_look(mm, start, end, &p.change);
-	uint64_t charge = sum.charge;
+	struct avm_attrs_plan plan;
+	uint64_t charge;
 
+	avm_attrs_look(mm, start, end, &p.change, &plan);
+	charge = sum.charge;
 	if (!plan.last)
 		return plan.err;
 	if (sum.data && mm->data_vm + sum.data > mm->limits.data >> AVM_PAGE_SHIFT)

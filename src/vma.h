@@ -55,6 +55,12 @@ struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_a
 struct avm_vma *avm_vma_add(struct avm_pool *pool, const struct avm_range *r, struct avm_vma *next);
 
 /*
+ * The same for a range that touches no VMA, without a pool: 0, or -ENOMEM with nothing changed. Only where AVM_FAST says
+ * so, elsewhere avm_vma_add() does it all.
+ */
+int avm_vma_add_alone(struct avm_mm *mm, const struct avm_range *r);
+
+/*
  * A VMA that nothing keeps from growing takes the free range up to `end`, and the VMA above if the two may merge then.
  * Needs one chain entry if there is one. Cannot fail. Accounting is the caller's.
  */

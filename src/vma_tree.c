@@ -365,9 +365,9 @@ static avm_cold void insert_splitting(struct avm_vma_tree *tree, struct entry *e
 
 		/* Now the parent gets the new neighbour. */
 		*e = (struct entry){ .end = avm_vma_node_last_end(right),
-				    .gap = avm_vma_node_max_gap(right),
-				    .slot = right,
-				    .lost = ANY_GAP };
+				     .gap = avm_vma_node_max_gap(right),
+				     .slot = right,
+				     .lost = ANY_GAP };
 		level++;
 		i = path->index[level] + 1;
 	}
@@ -420,24 +420,36 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 
 #if AVM_FAST
 
-/* The upper part of a VMA: right behind it, with no gap in between, so nothing changes further up. */
-void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *upper)
+/* Right behind the VMA, with no gap in between: where the leaf has room, nothing changes further up. */
+void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma,
+			struct avm_vma *const *upper, uint32_t n)
 {
+	struct avm_list *below = &vma->link;
 	struct avm_vma_node *leaf;
 	uint32_t i;
 
 	walk(tree, vma->end - 1);
 	leaf = tree->way.node[0];
-	i = tree->way.index[0]++;
-	upper->end = vma->end;
-	vma->end = upper->start;
+	i = tree->way.index[0];
+	vma->end = upper[0]->start;
 	atomic_store_explicit(&leaf->end[i], vma->end, memory_order_relaxed);
-	avm_list_add(&upper->link, &vma->link);
-	tree->count++;
-	if (leaf->count == SLOTS)
-		insert_splitting(tree, &(struct entry){ .end = upper->end, .slot = upper });
-	else
-		vnode_insert(leaf, i + 1, upper->end, 0, upper);
+	tree->count += n;
+	for (uint32_t k = 0; k < n; k++) {
+		avm_list_add(&upper[k]->link, below);
+		below = &upper[k]->link;
+	}
+	if (leaf->count + n <= SLOTS) {
+		vnode_open(leaf, ++i, n);
+		for (uint32_t k = 0; k < n; k++)
+			vnode_store(leaf, i + k, upper[k]->end, 0, upper[k]);
+		return;
+	}
+	for (uint32_t k = 0; k < n; k++) {
+		struct entry e = { .end = upper[k]->end, .slot = upper[k] };
+
+		walk(tree, upper[k]->start);
+		insert_entry(tree, &e);
+	}
 }
 
 #endif
