@@ -105,7 +105,8 @@ int avm_attrs_make(struct avm_mm *mm, struct avm_attrs_plan *plan,
 			avm_tlb_flush(mm, first, plan->last);
 		avm_notify_end(mm, first, plan->last);
 	}
-	avm_pool_drain(&pool);
+	if (avm_pool_left(&pool))
+		avm_pool_drain(&pool);
 	return 0;
 }
 

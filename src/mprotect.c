@@ -179,7 +179,7 @@ static avm_noinline int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm
 		return plan.err;
 	if (sum.data && mm->data_vm + sum.data > mm->limits.data >> AVM_PAGE_SHIFT)
 		return -AVM_ENOMEM;
-	if (avm_commit(mm, charge))
+	if (charge && avm_commit(mm, charge))
 		return -AVM_ENOMEM;
 	if (avm_attrs_make(mm, &plan, &p.change)) {
 		avm_uncommit(mm, charge);

@@ -142,6 +142,8 @@ int avm_pool_fill(struct avm_pool *pool, unsigned vmas, uint64_t avcs)
 	struct avm_mm *mm = pool->mm;
 	unsigned before = pool->nr_vmas;
 
+	if (AVM_FAST && !vmas && !avcs)
+		return 0;
 	for (unsigned i = 0; i < vmas; i++) {
 		struct avm_vma *vma = vma_take(mm);
 
@@ -236,15 +238,6 @@ static bool part_goes(const struct part *p)
 	return p->start == p->end;
 }
 
-/* The faulted VMA among the parts, if any: all that are faulted share one anon_vma (R2.2). */
-static struct avm_vma *faulted_part(const struct part *parts, unsigned nr)
-{
-	for (unsigned i = 0; i < nr; i++)
-		if (avm_vma_anon(parts[i].vma))
-			return parts[i].vma;
-	return NULL;
-}
-
 static avm_noinline void set_range(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
 	/* R1.2: stays right, below the old start as well. */
@@ -303,22 +296,29 @@ static void layout_set(const struct part *parts, unsigned nr, const struct part 
 		split_set(parts, nr);
 }
 
-/* One fence for all (G-S). */
-static void lock_parts(const struct part *parts, unsigned nr)
+/*
+ * One fence for all (G-S). Returns the first faulted VMA among the parts, if any: all that are faulted share one anon_vma
+ * (R2.2), and none becomes so while mmap_lock is held for write.
+ */
+static struct avm_vma *lock_parts(const struct part *parts, unsigned nr)
 {
+	struct avm_vma *faulted = NULL;
 	bool any = false;
 
-	for (unsigned i = 0; i < nr; i++) {
+	for (const struct part *p = parts; p < parts + nr; p++) {
 		if (AVM_FAST)
-			any |= avm_vma_lock_begin(parts[i].vma);
+			any |= avm_vma_lock_begin(p->vma);
 		else
-			avm_vma_lock(parts[i].vma);
+			avm_vma_lock(p->vma);
+		if (!faulted && avm_vma_anon(p->vma))
+			faulted = p->vma;
 	}
 	if (!any)
-		return;
+		return faulted;
 	atomic_thread_fence(memory_order_seq_cst);
 	for (unsigned i = 0; i < nr; i++)
 		avm_vma_lock_end(parts[i].vma);
+	return faulted;
 }
 
 /* The same where the VMAs are in the trees of a file, or a family: out of them, and back. => those are locked. */
@@ -353,11 +353,10 @@ static void relayout_trees(struct avm_pool *pool, const struct part *parts, unsi
 static void relayout(struct avm_pool *pool, const struct part *parts, unsigned nr,
 		     const struct part *grows)
 {
-	struct avm_vma *faulted = faulted_part(parts, nr);
+	struct avm_vma *faulted = lock_parts(parts, nr);
 	struct avm_file *file = parts[0].vma->file;
 
 	avm_assert_mmap_write_locked(parts[0].vma->mm);
-	lock_parts(parts, nr);
 	if (AVM_FAST && !file && !faulted) {
 		layout_set(parts, nr, grows);
 		return;

@@ -30,6 +30,12 @@ struct avm_pool { /* begins as zero but for mm */
 int avm_pool_fill(struct avm_pool *pool, unsigned vmas, uint64_t avcs);
 void avm_pool_drain(struct avm_pool *pool);
 
+/* Is there anything to drain? Nodes are not: as many stay with the set. */
+static inline bool avm_pool_left(const struct avm_pool *pool)
+{
+	return !AVM_FAST || pool->nr_vmas || pool->avcs.nr;
+}
+
 /* The attributes that decide about merging, of a range that is not, or not yet, a VMA of its own. */
 struct avm_range {
 	avm_addr_t start, end;
