@@ -79,6 +79,9 @@ static avm_pfn_t seek(const struct avm_mm *mm, avm_addr_t *addr, avm_addr_t last
 		table = descend(mm, *addr, to, &level);
 		if (level == to)
 			return table;
+		/* Mostly the hole is all that is left. */
+		if (AVM_FAST && (*addr | (avm_entry_span(level) - 1)) >= last)
+			return AVM_PFN_NONE;
 	} while (skip_hole(mm->machine, table, level, addr, last));
 	return AVM_PFN_NONE;
 }

@@ -7,8 +7,8 @@
 #include "vma_node.h"
 
 /* G-G */
-static avm_small void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_t end,
-					 uint64_t gap, void *slot)
+static avm_small void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
+				  void *slot)
 {
 	atomic_store_explicit(&node->slot[i], slot, memory_order_release);
 	atomic_store_explicit(&node->end[i], end, memory_order_relaxed);
@@ -16,7 +16,7 @@ static avm_small void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_
 }
 
 static void vnode_copy(struct avm_vma_node *to, uint32_t i, const struct avm_vma_node *from,
-			      uint32_t j)
+		       uint32_t j)
 {
 	vnode_store(to, i, avm_vma_node_end(from, j), from->gap[j], avm_vma_node_slot(from, j));
 }
@@ -28,12 +28,19 @@ static void vnode_set_count(struct avm_vma_node *node, uint32_t count)
 	node->count = (uint16_t)count;
 }
 
+/* Room for @n entries from @i on, to be stored. pre: there is so much. */
+static void vnode_open(struct avm_vma_node *node, uint32_t i, uint32_t n)
+{
+	for (uint32_t j = node->count; j-- > i;)
+		vnode_copy(node, j + n, node, j);
+	node->count = (uint16_t)(node->count + n);
+}
+
 /* pre: not full */
 static void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
-				void *slot)
+			 void *slot)
 {
-	for (uint32_t j = node->count++; j > i; j--)
-		vnode_copy(node, j, node, j - 1);
+	vnode_open(node, i, 1);
 	vnode_store(node, i, end, gap, slot);
 }
 
@@ -46,8 +53,7 @@ static void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t n)
 }
 
 /* The last @n entries of @left become the first of @right. */
-static void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *right,
-				     uint32_t n)
+static void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *right, uint32_t n)
 {
 	for (uint32_t j = right->count; j-- > 0;)
 		vnode_copy(right, j + n, right, j);
@@ -58,8 +64,7 @@ static void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *ri
 }
 
 /* The first @n entries of @right become the last of @left. */
-static void vnode_shift_left(struct avm_vma_node *left, struct avm_vma_node *right,
-				    uint32_t n)
+static void vnode_shift_left(struct avm_vma_node *left, struct avm_vma_node *right, uint32_t n)
 {
 	for (uint32_t j = 0; j < n; j++)
 		vnode_copy(left, left->count + j, right, j);

@@ -212,11 +212,30 @@ static bool is_there(const struct avm_vma_tree *tree, avm_addr_t key)
 	       key >= way_floor(tree);
 }
 
+/* What a change of an entry of the leaf touches: the VMA, which has two lines of interest, and its neighbours' links. */
+static void fetch_around(const struct avm_vma_node *leaf, uint32_t i)
+{
+	const char *vma = avm_vma_node_slot(leaf, i < SLOTS ? i : 0);
+
+	__builtin_prefetch(vma, PREFETCH_WRITE);
+	__builtin_prefetch(vma + CACHE_LINE, PREFETCH_WRITE);
+	__builtin_prefetch(avm_vma_node_slot(leaf, i - (i > 0)), PREFETCH_WRITE);
+	__builtin_prefetch(avm_vma_node_slot(leaf, i + 1 < SLOTS ? i + 1 : 0), PREFETCH_WRITE);
+}
+
 static avm_small avm_addr_t walk_far(struct avm_vma_tree *tree, avm_addr_t key)
 {
-	if (!AVM_FAST || key < tree->way_from || key >= tree->way_to)
+	uint32_t i = tree->way.index[0];
+
+	if (!AVM_FAST || key < tree->way_from || key >= tree->way_to) {
 		descend(tree, key);
-	tree->way.index[0] = (uint8_t)avm_vma_node_search(tree->way.node[0], key);
+		i = avm_vma_node_search(tree->way.node[0], key);
+		if (AVM_FAST)
+			fetch_around(tree->way.node[0], i);
+	} else {
+		i = avm_vma_node_search(tree->way.node[0], key);
+	}
+	tree->way.index[0] = (uint8_t)i;
 	return way_floor(tree);
 }
 
@@ -365,9 +384,9 @@ static avm_cold void insert_splitting(struct avm_vma_tree *tree, struct entry *e
 
 		/* Now the parent gets the new neighbour. */
 		*e = (struct entry){ .end = avm_vma_node_last_end(right),
-				    .gap = avm_vma_node_max_gap(right),
-				    .slot = right,
-				    .lost = ANY_GAP };
+				     .gap = avm_vma_node_max_gap(right),
+				     .slot = right,
+				     .lost = ANY_GAP };
 		level++;
 		i = path->index[level] + 1;
 	}
@@ -401,10 +420,6 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 			   .gap = avm_vma_tree_gap(tree, floor, vma->start, vma->flags),
 			   .slot = vma };
 
-	/* The list needs both neighbours: miss the cache on both at once. */
-	if (i)
-		__builtin_prefetch(avm_vma_node_slot(leaf, i - 1), PREFETCH_WRITE);
-
 	/* The VMA behind ends above our start, so it is in this leaf or there is none. */
 	if (i < leaf->count) {
 		struct avm_vma *next = avm_vma_node_slot(leaf, i);
@@ -420,24 +435,36 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 
 #if AVM_FAST
 
-/* The upper part of a VMA: right behind it, with no gap in between, so nothing changes further up. */
-void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *upper)
+/* Right behind the VMA, with no gap in between: where the leaf has room, nothing changes further up. */
+void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma,
+			struct avm_vma *const *upper, uint32_t n)
 {
+	struct avm_list *below = &vma->link;
 	struct avm_vma_node *leaf;
 	uint32_t i;
 
 	walk(tree, vma->end - 1);
 	leaf = tree->way.node[0];
 	i = tree->way.index[0]++;
-	upper->end = vma->end;
-	vma->end = upper->start;
+	vma->end = upper[0]->start;
 	atomic_store_explicit(&leaf->end[i], vma->end, memory_order_relaxed);
-	avm_list_add(&upper->link, &vma->link);
-	tree->count++;
-	if (leaf->count == SLOTS)
-		insert_splitting(tree, &(struct entry){ .end = upper->end, .slot = upper });
-	else
-		vnode_insert(leaf, i + 1, upper->end, 0, upper);
+	tree->count += n;
+	for (uint32_t k = 0; k < n; k++) {
+		avm_list_add(&upper[k]->link, below);
+		below = &upper[k]->link;
+	}
+	if (leaf->count + n <= SLOTS) {
+		vnode_open(leaf, ++i, n);
+		for (uint32_t k = 0; k < n; k++)
+			vnode_store(leaf, i + k, upper[k]->end, 0, upper[k]);
+		return;
+	}
+	for (uint32_t k = 0; k < n; k++) {
+		struct entry e = { .end = upper[k]->end, .slot = upper[k] };
+
+		walk(tree, upper[k]->start);
+		insert_entry(tree, &e);
+	}
 }
 
 #endif
@@ -542,9 +569,6 @@ void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 {
 	const struct avm_vma *next = avm_vma_tree_next(tree, vma);
 
-	__builtin_prefetch(vma->link.next, PREFETCH_WRITE);
-	__builtin_prefetch(vma->link.prev, PREFETCH_WRITE);
-
 	avm_addr_t floor = walk(tree, vma->end - 1);
 	struct avm_vma_node *leaf = tree->way.node[0];
 	uint32_t i = tree->way.index[0];
@@ -617,10 +641,8 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 {
 	const struct avm_vma *next = NULL;
 
-	if (vma->end != end) {
+	if (vma->end != end)
 		next = avm_vma_tree_next(tree, vma);
-		__builtin_prefetch(next);
-	}
 
 	avm_addr_t floor = walk(tree, vma->end - 1);
 	struct avm_vma_node *leaf = tree->way.node[0];
