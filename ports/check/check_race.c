@@ -207,12 +207,24 @@ static inline bool conflict(seen_t a, seen_t b)
 	       (kind_of(a) | kind_of(b)) == (SEEN_WRITES | SEEN_PLAIN);
 }
 
+static void remember(struct cell *cell, struct word *w, unsigned n, seen_t new, uint32_t site,
+		     enum who who)
+{
+	w->n = (uint8_t)(n < KEPT ? n + 1 : n);
+	if (n == KEPT)
+		n = w->oldest++ % KEPT;
+	w->seen[n] = new;
+	w->site[n] = site;
+	*cell = (struct cell){ new, site, w->n > 1 ? who : ALONE };
+}
+
 /* What is remembered of a word, and the new access: less of it, if the new one stands for more. */
 static void look_closely(struct check *c, struct cell *cell, struct word *w, uintptr_t address,
 			 seen_t new, uint32_t site)
 {
 	const struct check_clock *now = &course_of(c)->now;
 	unsigned n = 0, there = w->n;
+	seen_t others = 0;
 
 	for (unsigned i = 0; i < there; i++) {
 		seen_t old = w->seen[i];
@@ -223,15 +235,35 @@ static void look_closely(struct check *c, struct cell *cell, struct word *w, uin
 		} else if (replaces(new, old)) {
 			continue;
 		}
+		others |= old ^ new;
 		w->seen[n] = old;
 		w->site[n++] = w->site[i];
 	}
-	w->n = (uint8_t)(n < KEPT ? n + 1 : n);
-	if (n == KEPT)
-		n = w->oldest++ % KEPT;
-	w->seen[n] = new;
-	w->site[n] = site;
-	*cell = (struct cell){ new, site, w->n > 1 };
+	remember(cell, w, n, new, site, others & SEEN_OWN ? SEVERAL : OWN);
+}
+
+/* ... if all of it is this thread's: there is nothing to race with. */
+static void look_at_own(struct cell *cell, struct word *w, seen_t new, uint32_t site)
+{
+	unsigned n = 0, there = w->n;
+
+	for (unsigned i = 0; i < there; i++) {
+		seen_t old = w->seen[i];
+
+		/* As much, and at the same time: nobody has seen that we have gone on. */
+		if (when(old) == when(new) && replaces(old, new)) {
+			cell->last = new;
+			return;
+		}
+		if (replaces(new, old))
+			continue;
+		if (n != i) {
+			w->seen[n] = old;
+			w->site[n] = w->site[i];
+		}
+		n++;
+	}
+	remember(cell, w, n, new, site, OWN);
 }
 
 /* What a cell stands for, written out. */
@@ -253,16 +285,18 @@ static uintptr_t address_of(const struct cell *cell)
 static __attribute__((noinline)) void look_again(struct check *c, struct cell *cell, seen_t new,
 						 uint32_t site)
 {
-	uintptr_t address = address_of(cell);
-	struct word *w = &c->races->words[(address - CHECK_REGION) / WORD];
+	struct word *w = &c->races->words[cell - check_judge.cells];
+	bool own = !((cell->last ^ new) & SEEN_OWN) && cell->who != SEVERAL;
 
-	/* As much, and at the same time: nobody has seen that we have gone on. */
-	if (!cell->more && (uint32_t)(cell->last ^ new) == 0 && !((cell->last ^ new) & SEEN_OWN) &&
-	    replaces(cell->last, new))
-		return;
-	if (!cell->more)
+	if (cell->who == ALONE) {
+		if (own && when(cell->last) == when(new) && replaces(cell->last, new))
+			return;
 		write_out(w, cell->last, cell->site);
-	look_closely(c, cell, w, address, new, site);
+	}
+	if (own)
+		look_at_own(cell, w, new, site);
+	else
+		look_closely(c, cell, w, address_of(cell), new, site);
 }
 
 static __attribute__((noinline)) void look_first(struct check *c, struct cell *cell, seen_t new,
@@ -287,7 +321,7 @@ static inline __attribute__((always_inline)) void look(struct check *c, struct c
 
 	if (__builtin_expect(when(old) < check_judge.begin, 0))
 		look_first(c, cell, new, site);
-	else if ((old & ~new &(SEEN_OWN | SEEN_WHAT)) || cell->more)
+	else if ((old & ~new &(SEEN_OWN | SEEN_WHAT)) || cell->who)
 		look_again(c, cell, new, site);
 	else
 		*cell = (struct cell){ new, site, 0 };
@@ -325,6 +359,23 @@ static void look_elsewhere(struct check *c, uintptr_t address, seen_t new, uint3
 	look_closely(c, &e->cell, &e->word, address, new, site);
 }
 
+/* Whole words of one page, from the first on that nobody has used, as long as nobody has. => how many */
+static size_t access_unused(struct check *c, struct cell *cell, seen_t new, uint32_t site, size_t n)
+{
+	size_t index = (size_t)(cell - check_judge.cells) % PAGE_WORDS;
+	struct page *p = page_at(c->races, (uintptr_t)(cell - check_judge.cells) / PAGE_WORDS);
+	size_t i;
+
+	if (p->based)
+		return 0;
+	n = n < PAGE_WORDS - index ? n : PAGE_WORDS - index;
+	for (i = 0; i < n && when(cell[i].last) < check_judge.begin; i++) {
+		p->used[(index + i) / 64] |= UINT64_C(1) << (index + i) % 64;
+		cell[i] = (struct cell){ new, site, ALONE };
+	}
+	return i;
+}
+
 static void access_range(struct check *c, uintptr_t at, size_t size, unsigned kind,
 			 const void *site)
 {
@@ -335,12 +386,17 @@ static void access_range(struct check *c, uintptr_t at, size_t size, unsigned ki
 		size_t piece = end - word < WORD ? end - at : word + WORD - at;
 		seen_t new = seen_at(at, piece, kind);
 		struct cell *cell = cell_at(at, piece);
+		size_t unused = 0;
 
+		if (cell && piece == WORD && !(new &SEEN_NOTED))
+			unused = access_unused(c, cell, new, site_of(site), (end - at) / WORD);
+		at += unused ? unused * WORD : piece;
+		if (unused)
+			continue;
 		if (!cell)
 			look_elsewhere(c, word, new, site_of(site));
 		else if (cell->last != new)
 			check_look(c, cell, new, site);
-		at += piece;
 	}
 }
 
@@ -366,7 +422,7 @@ static void look_back_at(struct check *c, uintptr_t address, seen_t new, uint32_
 	const struct cell *cell = &c->races->cells[index];
 	const struct word *w = &c->races->words[index];
 
-	if (!cell->more) {
+	if (cell->who == ALONE) {
 		look_back(c, address, cell->last, cell->site, new, site);
 		return;
 	}

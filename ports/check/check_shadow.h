@@ -39,14 +39,21 @@ typedef uint64_t seen_t;
 	(UINT64_C(1) \
 	 << 63) /* in `now` alone: like no access that is kept, so that all are looked at */
 
+/* Who is remembered at a word, beside the last. */
+enum who {
+	ALONE, /* nobody */
+	OWN, /* the same thread, with something else */
+	SEVERAL, /* others, too */
+};
+
 /*
- * A word, for those who come to it again: the access that came last, and whether it is the only one that is remembered. Of an
- * execution that is over if it is older than `begin`.
+ * A word, for those who come to it again: the access that came last. If it is not the only one that is remembered, all are in the
+ * word. Of an execution that is over if it is older than `begin`.
  */
 struct cell {
 	seen_t last;
 	uint32_t site; /* from the beginning of the program */
-	uint32_t more; /* others are remembered, too: all of them are in the word */
+	uint32_t who; /* enum who */
 };
 
 /* All that is remembered of one, if it is more than a cell has room for. */
