@@ -176,7 +176,7 @@ static inline unsigned kind_of(seen_t s)
 /* Whatever races with `old`, which is before `new`, races with `new`. */
 static inline bool replaces(seen_t new, seen_t old)
 {
-	return !(old & ~new &SEEN_WHAT);
+	return ((old & ~new) & SEEN_WHAT) == 0;
 }
 
 static inline uint32_t site_of(const void *site)
