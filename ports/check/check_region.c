@@ -335,25 +335,25 @@ static uint64_t name_line(uint64_t at, const char *line)
 	return mix(h ^ keys[0], at ^ keys[1]);
 }
 
-static bool same_line(const char *a, const char *b)
-{
-	uint64_t x[LINE / 8], y[LINE / 8], differs = 0;
-
-	memcpy(x, a, LINE);
-	memcpy(y, b, LINE);
-	for (unsigned i = 0; i < LINE / 8; i++)
-		differs |= x[i] ^ y[i];
-	return !differs;
-}
-
-/* Lines that are as they were count for nothing, whoever wrote them; the others in any order. `base`: of the names of places. */
+/*
+ * Lines that are as they were count for nothing, whoever wrote them; the others in any order. `base`: of the names of places. Most
+ * of what is small is as it was: it is compared by the piece.
+ */
 static uint64_t state_of(uint64_t base, const char *now, const char *then, uint64_t end)
 {
-	uint64_t sum = 0;
+	uint64_t sum = 0, at = 0;
 
-	for (uint64_t at = 0; at < end; at += LINE) {
-		if (!then || !same_line(now + at, then + at))
-			sum += name_line(base + at, now + at);
+	while (at < end) {
+		uint64_t piece = end - at < 16 * LINE ? end - at : 16 * LINE;
+
+		if (then && !memcmp(now + at, then + at, piece)) {
+			at += piece;
+			continue;
+		}
+		for (; piece; piece -= LINE, at += LINE) {
+			if (!then || memcmp(now + at, then + at, LINE))
+				sum += name_line(base + at, now + at);
+		}
 	}
 	return sum;
 }
