@@ -16,6 +16,8 @@
 #include "anonvm/mm.h"
 #include "anonvm/vma.h"
 
+struct avm_range;
+
 struct avm_pool { /* begins as zero but for mm */
 	struct avm_mm *mm; /* whose VMAs it is for */
 	struct avm_list *vmas; /* free VMAs, by link.next */
@@ -29,6 +31,9 @@ struct avm_pool { /* begins as zero but for mm */
  */
 int avm_pool_fill(struct avm_pool *pool, unsigned vmas, uint64_t avcs);
 void avm_pool_drain(struct avm_pool *pool);
+
+/* A VMA with that range and those attributes, in nothing yet. pre: there is one in the pool. */
+struct avm_vma *avm_pool_take(struct avm_pool *pool, const struct avm_range *r);
 
 /* Is there anything to drain? Nodes are not: as many stay with the set. */
 static inline bool avm_pool_left(const struct avm_pool *pool)

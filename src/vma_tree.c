@@ -22,95 +22,11 @@ enum {
 
 #define ANY_GAP UINT64_MAX
 
-/* ---- reserve ----------------------------------------------------------------------------------- */
-
-void avm_vma_tree_init(struct avm_vma_tree *tree, const struct avm_node_alloc *nodes,
-		       uint64_t guard, uint64_t guard_flags)
-{
-	atomic_init(&tree->root, NULL);
-	tree->height = 0;
-	tree->nr_reserve = 0;
-	tree->count = 0;
-	avm_list_init(&tree->list);
-	tree->reserve = NULL;
-	tree->nodes = nodes;
-	tree->guard = guard;
-	tree->guard_flags = guard_flags;
-	tree->way_to = 0;
-}
-
-static void reserve_push(struct avm_vma_tree *tree, struct avm_vma_node *node)
-{
-	atomic_init(&node->slot[0], tree->reserve);
-	tree->reserve = node;
-	tree->nr_reserve++;
-}
-
-static struct avm_vma_node *reserve_pop(struct avm_vma_tree *tree)
-{
-	struct avm_vma_node *node = tree->reserve;
-
-	tree->reserve = avm_vma_node_slot(node, 0);
-	tree->nr_reserve--;
-	return node;
-}
-
-/* pre: nothing that is reached from the root leads to @node any more */
-static void free_vnode(struct avm_vma_tree *tree, struct avm_vma_node *node)
-{
-	tree->nodes->free(tree->nodes->context, node);
-}
-
-static void reserve_shrink(struct avm_vma_tree *tree, uint32_t keep)
-{
-	while (tree->nr_reserve > keep)
-		free_vnode(tree, reserve_pop(tree));
-}
-
-/*
- * An insertion splits at most one node on each level. The root can split too, but the new one has
- * two entries then: it, and those that grow out of it, split again only after SLOTS - 2 further
- * insertions each. (With n / 4 for n / (SLOTS / 2) there is some to spare.)
- */
-static uint64_t nodes_for(const struct avm_vma_tree *tree, uint32_t inserts)
-{
-	return (uint64_t)inserts * tree->height + 1 + inserts / 4;
-}
-
-int avm_vma_tree_reserve(struct avm_vma_tree *tree, uint32_t inserts)
-{
-	uint64_t need = nodes_for(tree, inserts);
-	uint32_t before = tree->nr_reserve;
-
-	if (!inserts)
-		return 0;
-	if (need > UINT32_MAX)
-		return -AVM_ENOMEM;
-	while (tree->nr_reserve < need) {
-		struct avm_vma_node *node = tree->nodes->alloc(tree->nodes->context);
-
-		if (!node) {
-			reserve_shrink(tree, before);
-			return -AVM_ENOMEM;
-		}
-		reserve_push(tree, node);
-	}
-	return 0;
-}
-
-void avm_vma_tree_trim(struct avm_vma_tree *tree)
-{
-	reserve_shrink(tree, 0);
-}
-
-void avm_vma_tree_keep(struct avm_vma_tree *tree, uint32_t inserts)
-{
-	reserve_shrink(tree, (uint32_t)nodes_for(tree, inserts));
-}
+/* ---- nodes and the root ------------------------------------------------------------------------- */
 
 static struct avm_vma_node *new_vnode(struct avm_vma_tree *tree, uint32_t level)
 {
-	struct avm_vma_node *node = reserve_pop(tree);
+	struct avm_vma_node *node = avm_vma_reserve_pop(tree);
 
 	node->magic = AVM_VMA_NODE_MAGIC;
 	node->level = (uint16_t)level;
@@ -132,32 +48,6 @@ static void set_root(struct avm_vma_tree *tree, struct avm_vma_node *root, uint3
 	atomic_store_explicit(&tree->root, root, memory_order_release);
 	tree->height = height;
 	lose_way(tree);
-}
-
-void avm_vma_tree_destroy(struct avm_vma_tree *tree)
-{
-	struct avm_vma_node *way[AVM_VMA_TREE_MAX_HEIGHT];
-	uint32_t height = tree->height;
-	uint32_t level = height - 1;
-
-	reserve_shrink(tree, 0);
-	if (height)
-		way[level] = avm_vma_tree_root(tree);
-	set_root(tree, NULL, 0);
-	tree->count = 0;
-	avm_list_init(&tree->list);
-
-	/* Children first; count serves as the number of those still to go. */
-	while (level < height) {
-		struct avm_vma_node *node = way[level];
-
-		if (level && node->count) {
-			way[--level] = avm_vma_node_slot(node, --node->count);
-			continue;
-		}
-		free_vnode(tree, node);
-		level++;
-	}
 }
 
 /* ---- paths ------------------------------------------------------------------------------------- */
@@ -503,7 +393,7 @@ static avm_small bool feed_vnode(struct avm_vma_tree *tree, uint32_t level)
 	lose_way(tree);
 	if (merge) {
 		vnode_remove(parent, i + 1, 1);
-		free_vnode(tree, right);
+		avm_vma_node_free(tree, right);
 		return true;
 	}
 	path->index[level + 1] = (uint8_t)(i + 1);
@@ -517,7 +407,7 @@ static void drop_root(struct avm_vma_tree *tree, struct avm_vma_node *successor)
 	struct avm_vma_node *root = avm_vma_tree_root(tree);
 
 	set_root(tree, successor, tree->height - 1);
-	free_vnode(tree, root);
+	avm_vma_node_free(tree, root);
 }
 
 /* Nodes have too few entries, or the root has. */
