@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Entries of the nodes of the VMA tree come, go and move: for vma_tree.c only. */
+/* Entries of the nodes of the VMA tree come, go and move: for vma_tree.c and vma_tree_build.c only. */
 #ifndef AVM_VMA_NODE_CHANGE_H
 #define AVM_VMA_NODE_CHANGE_H
 
@@ -7,8 +7,8 @@
 #include "vma_node.h"
 
 /* G-G */
-static avm_small void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_t end,
-					 uint64_t gap, void *slot)
+static avm_small void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
+				  void *slot)
 {
 	atomic_store_explicit(&node->slot[i], slot, memory_order_release);
 	atomic_store_explicit(&node->end[i], end, memory_order_relaxed);
@@ -16,7 +16,7 @@ static avm_small void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_
 }
 
 static void vnode_copy(struct avm_vma_node *to, uint32_t i, const struct avm_vma_node *from,
-			      uint32_t j)
+		       uint32_t j)
 {
 	vnode_store(to, i, avm_vma_node_end(from, j), from->gap[j], avm_vma_node_slot(from, j));
 }
@@ -29,7 +29,7 @@ static void vnode_set_count(struct avm_vma_node *node, uint32_t count)
 }
 
 /* pre: not full */
-static void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
+static inline void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
 				void *slot)
 {
 	for (uint32_t j = node->count++; j > i; j--)
@@ -38,7 +38,7 @@ static void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t end, ui
 }
 
 /* @n entries from @i on. */
-static void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t n)
+static inline void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t n)
 {
 	for (uint32_t j = i + n; j < node->count; j++)
 		vnode_copy(node, j - n, node, j);
@@ -46,7 +46,7 @@ static void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t n)
 }
 
 /* The last @n entries of @left become the first of @right. */
-static void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *right,
+static inline void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *right,
 				     uint32_t n)
 {
 	for (uint32_t j = right->count; j-- > 0;)
@@ -58,7 +58,7 @@ static void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *ri
 }
 
 /* The first @n entries of @right become the last of @left. */
-static void vnode_shift_left(struct avm_vma_node *left, struct avm_vma_node *right,
+static inline void vnode_shift_left(struct avm_vma_node *left, struct avm_vma_node *right,
 				    uint32_t n)
 {
 	for (uint32_t j = 0; j < n; j++)
@@ -68,5 +68,13 @@ static void vnode_shift_left(struct avm_vma_node *left, struct avm_vma_node *rig
 		vnode_copy(right, j - n, right, j);
 	vnode_set_count(right, right->count - n);
 }
+
+/* ---- for vma_tree_build.c ------------------------------------------------------------------------ */
+
+/* An empty node out of the reserve. */
+struct avm_vma_node *avm_vma_node_new(struct avm_vma_tree *tree, uint32_t level);
+
+/* How many nodes a tree of so many VMAs has that is built in order. */
+uint64_t avm_vma_nodes_of(uint64_t vmas);
 
 #endif

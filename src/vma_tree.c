@@ -77,13 +77,11 @@ static uint64_t nodes_for(const struct avm_vma_tree *tree, uint32_t inserts)
 	return (uint64_t)inserts * tree->height + 1 + inserts / 4;
 }
 
-int avm_vma_tree_reserve(struct avm_vma_tree *tree, uint32_t inserts)
+/* So many are in the reserve, or 0 or -ENOMEM with it as it was. */
+static int reserve_nodes(struct avm_vma_tree *tree, uint64_t need)
 {
-	uint64_t need = nodes_for(tree, inserts);
 	uint32_t before = tree->nr_reserve;
 
-	if (!inserts)
-		return 0;
 	if (need > UINT32_MAX)
 		return -AVM_ENOMEM;
 	while (tree->nr_reserve < need) {
@@ -96,6 +94,11 @@ int avm_vma_tree_reserve(struct avm_vma_tree *tree, uint32_t inserts)
 		reserve_push(tree, node);
 	}
 	return 0;
+}
+
+int avm_vma_tree_reserve(struct avm_vma_tree *tree, uint32_t inserts)
+{
+	return inserts ? reserve_nodes(tree, nodes_for(tree, inserts)) : 0;
 }
 
 void avm_vma_tree_trim(struct avm_vma_tree *tree)
@@ -118,6 +121,20 @@ static struct avm_vma_node *new_vnode(struct avm_vma_tree *tree, uint32_t level)
 	vnode_set_count(node, 0);
 	return node;
 }
+
+#if AVM_FAST
+
+int avm_vma_tree_begin(struct avm_vma_tree *tree, uint32_t vmas)
+{
+	return reserve_nodes(tree, avm_vma_nodes_of(vmas));
+}
+
+struct avm_vma_node *avm_vma_node_new(struct avm_vma_tree *tree, uint32_t level)
+{
+	return new_vnode(tree, level);
+}
+
+#endif
 
 /* Nodes come or go: the way of the last change is none any more. */
 static void lose_way(struct avm_vma_tree *tree)
@@ -365,9 +382,9 @@ static avm_cold void insert_splitting(struct avm_vma_tree *tree, struct entry *e
 
 		/* Now the parent gets the new neighbour. */
 		*e = (struct entry){ .end = avm_vma_node_last_end(right),
-				    .gap = avm_vma_node_max_gap(right),
-				    .slot = right,
-				    .lost = ANY_GAP };
+				     .gap = avm_vma_node_max_gap(right),
+				     .slot = right,
+				     .lost = ANY_GAP };
 		level++;
 		i = path->index[level] + 1;
 	}
