@@ -2,15 +2,29 @@
 /*
  * threads_alloc.c - frames and metadata for several CPUs, instead of sim_alloc.c.
  *
- * A CPU keeps a few free frames, and fetches and gives back half of that at a time; so the common stack is asked once in
- * 128 times. When it is empty, what other CPUs keep is taken from them: a machine is not out of frames before the last
+ * A CPU keeps some free frames, more where there is more memory, and fetches and gives back many at a time: so the common
+ * stack is asked seldom, and the lines of what belongs to a frame stay with the CPU that uses it. When it is empty, what other CPUs keep is taken from them: a machine is not out of frames before the last
  * one is used. In debug builds metadata goes straight to the host, so that tools see who uses it after the end.
  */
 #include <stdlib.h>
 
 #include "threads_priv.h"
 
-#define BATCH (CPU_FRAMES / 2)
+uint32_t cpu_frames_most(const struct sim *s)
+{
+	uint64_t most = s->frames.count / 8 / s->machine.config.cpus;
+
+	if (most < CPU_FRAMES_MIN)
+		return CPU_FRAMES_MIN;
+	return most < CPU_FRAMES_MAX ? (uint32_t)most : CPU_FRAMES_MAX;
+}
+
+static uint32_t batch_of(const struct cpu *c)
+{
+	uint32_t half = c->most_frames / 2;
+
+	return half < CPU_FRAMES_MOVED ? half : CPU_FRAMES_MOVED;
+}
 
 /* ---- the common stack ----------------------------------------------------------------------------------------- */
 
@@ -62,17 +76,17 @@ static avm_pfn_t pop(struct cpu *c)
 
 static void push(struct cpu *c, const avm_pfn_t *pfns, uint64_t n)
 {
-	avm_pfn_t away[CPU_FRAMES];
+	avm_pfn_t away[CPU_FRAMES_MOVED];
 	uint32_t had, nr_away = 0;
 
 	cpu_lock(&c->frames_lock);
 	had = atomic_load_explicit(&c->nr_frames, memory_order_relaxed);
-	/* The oldest half goes. */
-	if (had + n > CPU_FRAMES) {
-		nr_away = BATCH;
-		had -= BATCH;
-		memcpy(away, c->frames, BATCH * sizeof(*away));
-		memmove(c->frames, c->frames + BATCH, had * sizeof(*away));
+	/* The oldest go. */
+	if (had + n > c->most_frames) {
+		nr_away = batch_of(c);
+		had -= nr_away;
+		memcpy(away, c->frames, nr_away * sizeof(*away));
+		memmove(c->frames, c->frames + nr_away, had * sizeof(*away));
 	}
 	memcpy(c->frames + had, pfns, n * sizeof(*pfns));
 	atomic_store_explicit(&c->nr_frames, had + (uint32_t)n, memory_order_relaxed);
@@ -83,15 +97,10 @@ static void push(struct cpu *c, const avm_pfn_t *pfns, uint64_t n)
 
 void cpu_frames_back(struct cpu *c)
 {
-	avm_pfn_t away[CPU_FRAMES];
-	uint32_t n;
-
 	cpu_lock(&c->frames_lock);
-	n = atomic_load_explicit(&c->nr_frames, memory_order_relaxed);
-	memcpy(away, c->frames, n * sizeof(*away));
+	give_common(c->sim, c->frames, atomic_load_explicit(&c->nr_frames, memory_order_relaxed));
 	atomic_store_explicit(&c->nr_frames, 0, memory_order_relaxed);
 	cpu_unlock(&c->frames_lock);
-	give_common(c->sim, away, n);
 }
 
 static avm_pfn_t take_from_others(struct sim *s)
@@ -113,12 +122,12 @@ static avm_pfn_t take_from_others(struct sim *s)
 
 static avm_pfn_t take_frame(struct cpu *c)
 {
-	avm_pfn_t pfn = pop(c), got[BATCH];
+	avm_pfn_t pfn = pop(c), got[CPU_FRAMES_MOVED];
 	uint64_t n;
 
 	if (pfn != AVM_PFN_NONE)
 		return pfn;
-	n = take_common(c->sim, got, BATCH);
+	n = take_common(c->sim, got, batch_of(c));
 	if (!n)
 		return take_from_others(c->sim);
 	if (n > 1)

@@ -52,6 +52,7 @@ void sim_cpus_fini(struct sim *s)
 		return;
 	for (unsigned i = 0; smp->cpus && i < SMP_CPUS; i++) {
 		free(smp->cpus[i].tlb);
+		free(smp->cpus[i].frames);
 		sim_locks_free(smp->cpus[i].locks);
 	}
 	free(smp->cpus);
@@ -70,6 +71,14 @@ static void make_tlb(struct cpu *c)
 	cpu_unlock(&c->tlb_lock);
 }
 
+static void make_frames(struct cpu *c)
+{
+	if (c->frames)
+		return;
+	c->most_frames = cpu_frames_most(c->sim);
+	c->frames = sim_host_alloc(c->most_frames * sizeof(*c->frames));
+}
+
 /* A thread has come. It is a mistake of the caller's if there is no CPU left. */
 struct cpu *cpu_come(struct sim *s)
 {
@@ -83,6 +92,7 @@ struct cpu *cpu_come(struct sim *s)
 		if (!atomic_compare_exchange_strong(&c->there, &there, true))
 			continue;
 		make_tlb(c);
+		make_frames(c);
 		atomic_compare_exchange_strong(&smp->nr_cpus, &n, i + 1);
 		cpu_mine = c;
 		cpu_mine_of = smp->id;

@@ -19,7 +19,10 @@
 #endif
 
 #define CACHE_LINE 64
-#define CPU_FRAMES 256u /* a CPU keeps so many at most; half of it comes and goes at a time */
+/* A CPU keeps an eighth of its share of the frames, within these; half of it, or so many, come and go at a time. */
+#define CPU_FRAMES_MIN 32u
+#define CPU_FRAMES_MAX 8192u
+#define CPU_FRAMES_MOVED 512u
 #define CPU_META 4u /* chunks of each size */
 #define CPU_HELD 24u /* locks of a thread that are told apart */
 
@@ -75,7 +78,8 @@ struct cpu {
 	/* The frames. Others take from here when there are none left elsewhere. */
 	struct cpu_lock frames_lock;
 	_Atomic uint32_t nr_frames;
-	avm_pfn_t frames[CPU_FRAMES];
+	uint32_t most_frames;
+	avm_pfn_t *frames;
 	struct cpu_lock meta_lock;
 	uint32_t nr_meta[SIM_META_SIZES];
 	void *meta[SIM_META_SIZES][CPU_META];
@@ -159,6 +163,7 @@ void cpu_disturb(struct cpu *c);
 
 /* What it keeps goes to all. => its thread, or nobody runs */
 void cpu_frames_back(struct cpu *c);
+uint32_t cpu_frames_most(const struct sim *s); /* that a CPU keeps */
 void cpu_meta_back(struct cpu *c);
 void cpu_tlb_empty(struct cpu *c);
 

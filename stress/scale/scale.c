@@ -154,7 +154,7 @@ static bool apart(enum layout layout, unsigned i)
 static double of_core(enum layout layout, unsigned n, enum sim_contents contents)
 {
 	const struct sim_config config = { .core = { .cpus = 4 },
-					   .frames = 4 * PAGES,
+					   .frames = 64 * PAGES,
 					   .contents = contents,
 					   .no_tlb = true };
 	struct runner runners[2];
