@@ -295,7 +295,7 @@ static json_t *json_of_spread(const struct variant *v, size_t field)
 /* Each search by itself, for who counts otherwise. */
 static json_t *json_of_searches(const struct variant *v)
 {
-	static const char *const keys[] = { "seed", "finding", "by", "program" };
+	static const char *const keys[] = { "seed", "finding", "by", "program", "operations" };
 	json_t *all = json_array();
 
 	for (unsigned i = 0; i < v->n; i++) {
