@@ -29,6 +29,8 @@ if(AVM_SANITIZE)
 endif()
 # What is measured is the core; only that is instrumented, at -O0, so that each line is one.
 add_library(avm_measured INTERFACE)
+# Spin locks, as include/anonvm/annotate.h says who takes them. Tests break rules on purpose.
+target_compile_options(avm_measured INTERFACE $<$<C_COMPILER_ID:Clang>:-Wthread-safety>)
 if(AVM_COVERAGE)
 	target_compile_options(avm_measured INTERFACE -O0 --coverage)
 	target_link_options(avm_flags INTERFACE --coverage)

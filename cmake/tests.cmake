@@ -146,4 +146,12 @@ if(TARGET avm_threads)
 	set_tests_properties(port/selftest_threads PROPERTIES LABELS threads)
 endif()
 
+# The long ones first, so that the last to end is not alone.
+foreach(name property/failures property/pressure property/property hostile/traces tool/replay tool/porting
+	tool/bench-families)
+	if(TEST ${name})
+		set_tests_properties(${name} PROPERTIES COST 100)
+	endif()
+endforeach()
+
 include(cmake/fuzz.cmake)

@@ -63,6 +63,7 @@ void avm_rw_release_slow(struct avm *m, struct avm_rwsem *l, uint32_t held);
 
 /* ---- spin locks ----------------------------------------------------------------------------------- */
 
+inline void avm_spin_acquire(struct avm *m, struct avm_spinlock *l) AVM_UNCHECKED AVM_ACQUIRES(*l);
 inline void avm_spin_acquire(struct avm *m, struct avm_spinlock *l)
 {
 	uint32_t free = 0;
@@ -76,6 +77,8 @@ inline void avm_spin_acquire(struct avm *m, struct avm_spinlock *l)
 }
 
 inline void avm_spin_lock(struct avm *m, struct avm_spinlock *l, enum avm_lock_class class)
+	AVM_ACQUIRES(*l);
+inline void avm_spin_lock(struct avm *m, struct avm_spinlock *l, enum avm_lock_class class)
 {
 	avm_port_lock_event(m, AVM_LOCK_EV_WRITE, class, l);
 	avm_spin_acquire(m, l);
@@ -83,11 +86,15 @@ inline void avm_spin_lock(struct avm *m, struct avm_spinlock *l, enum avm_lock_c
 
 /* The second of two locks of one class; the caller answers for the order. */
 inline void avm_spin_lock_nested(struct avm *m, struct avm_spinlock *l, enum avm_lock_class class)
+	AVM_ACQUIRES(*l);
+inline void avm_spin_lock_nested(struct avm *m, struct avm_spinlock *l, enum avm_lock_class class)
 {
 	avm_port_lock_event(m, AVM_LOCK_EV_NEST, class, l);
 	avm_spin_acquire(m, l);
 }
 
+inline void avm_spin_unlock(struct avm *m, struct avm_spinlock *l,
+			    enum avm_lock_class class) AVM_UNCHECKED AVM_RELEASES(*l);
 inline void avm_spin_unlock(struct avm *m, struct avm_spinlock *l, enum avm_lock_class class)
 {
 	avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_WRITE, class, l);

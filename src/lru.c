@@ -18,12 +18,12 @@ void avm_lru_init(struct avm *m)
 }
 
 /* `cpu`: whose lists. Of a page: avm_page_cpu(). */
-static avm_small void lock(struct avm *m, unsigned cpu)
+static avm_small void AVM_UNCHECKED lock(struct avm *m, unsigned cpu)
 {
 	avm_spin_lock(m, &m->cpus[cpu].lru_lock, AVM_LOCK_LEAF);
 }
 
-static avm_small void unlock(struct avm *m, unsigned cpu)
+static avm_small void AVM_UNCHECKED unlock(struct avm *m, unsigned cpu)
 {
 	avm_spin_unlock(m, &m->cpus[cpu].lru_lock, AVM_LOCK_LEAF);
 }

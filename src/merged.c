@@ -15,6 +15,9 @@ void avm_merged_init(struct avm *m)
 	m->merged_release = merged_release;
 }
 
+static void lock(struct avm *m) AVM_ACQUIRES(m->merged_lock);
+static void unlock(struct avm *m) AVM_RELEASES(m->merged_lock);
+
 static avm_noinline void lock(struct avm *m)
 {
 	avm_spin_lock(m, &m->merged_lock, AVM_LOCK_LEAF);

@@ -88,6 +88,7 @@ static inline bool avm_ptc_goto(struct avm_ptc *c, avm_addr_t start, avm_addr_t 
 	return true;
 }
 
+inline void avm_ptc_lock(struct avm_ptc *c) AVM_UNCHECKED;
 inline void avm_ptc_lock(struct avm_ptc *c)
 {
 	avm_spin_lock(c->mm->machine, &c->table->table_lock, AVM_LOCK_TABLE);
@@ -96,6 +97,7 @@ inline void avm_ptc_lock(struct avm_ptc *c)
 /* The lock, if the entry is still `seen`. False, without it: it is not. */
 AVM_PTC_FN bool avm_ptc_lock_seen(struct avm_ptc *c, avm_pte_t seen);
 
+inline void avm_ptc_unlock(struct avm_ptc *c) AVM_UNCHECKED;
 inline void avm_ptc_unlock(struct avm_ptc *c)
 {
 	avm_spin_unlock(c->mm->machine, &c->table->table_lock, AVM_LOCK_TABLE);
@@ -112,7 +114,7 @@ AVM_PTC_FN bool avm_ptc_next(struct avm_ptc *c);
 bool avm_ptc_next_locked(struct avm_ptc *c);
 
 /* Two tables at once (fork, mremap): lower address of the lock first; the same table once. */
-void avm_ptc_lock_two(struct avm_ptc *a, struct avm_ptc *b);
+void avm_ptc_lock_two(struct avm_ptc *a, struct avm_ptc *b) AVM_UNCHECKED;
 void avm_ptc_unlock_two(struct avm_ptc *a, struct avm_ptc *b);
 
 static inline void avm_ptc_step(struct avm_ptc *c)

@@ -188,7 +188,13 @@ static avm_noinline void slab_give_back(struct avm *m, struct avm_cache *c, stru
 		slab_release(&s->deferred);
 }
 
-/* => cache lock. */
+/* All of these under the cache's lock; slab_put() returns a chunk to be given back, or NULL. */
+static void slab_forget(struct avm_cache *c, struct avm_slab *s) AVM_NEEDS(c->lock);
+static struct avm_slab *slab_usable(struct avm_cache *c) AVM_NEEDS(c->lock);
+static void *slab_take(struct avm_cache *c, struct avm_slab *s) AVM_NEEDS(c->lock);
+static struct avm_slab *slab_put(struct avm_cache *c, struct avm_slab *s, uint32_t index)
+	AVM_NEEDS(c->lock);
+
 static void slab_forget(struct avm_cache *c, struct avm_slab *s)
 {
 	avm_list_del(&s->link);
@@ -217,7 +223,7 @@ bool avm_cache_fini(struct avm *m, struct avm_cache *c)
 
 /* ---- alloc and free -------------------------------------------------------------------------- */
 
-/* => cache lock. A chunk with a free object, off the empty list, or NULL. */
+/* A chunk with a free object, off the empty list, or NULL. */
 static struct avm_slab *slab_usable(struct avm_cache *c)
 {
 	struct avm_slab *s = avm_list_first_or_null(&c->partial, struct avm_slab, link);
@@ -232,7 +238,6 @@ static struct avm_slab *slab_usable(struct avm_cache *c)
 	return s;
 }
 
-/* => cache lock. */
 static void *slab_take(struct avm_cache *c, struct avm_slab *s)
 {
 	uint32_t index = s->first_free;
@@ -274,7 +279,7 @@ void *avm_cache_alloc(struct avm *m, struct avm_cache *c)
 	return object;
 }
 
-/* => cache lock. The object is free; returns a chunk to be given back, or NULL. */
+/* The object is free. */
 static struct avm_slab *slab_put(struct avm_cache *c, struct avm_slab *s, uint32_t index)
 {
 	s->next[index] = s->first_free;

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "anonvm/annotate.h" /* of locks, for clang */
 #include "anonvm/base.h" /* avm_addr_t, lists, trees */
 
 typedef uint64_t avm_pfn_t; /* number of a frame */
@@ -174,7 +175,7 @@ enum avm_fault_result {
 
 /* ---- lock words; src/lock.h has the rules and the operations -------------------------------------- */
 
-struct avm_spinlock {
+struct AVM_IS_LOCK("spin lock") avm_spinlock {
 	_Atomic uint32_t word; /* 0 free, 1 held */
 };
 
