@@ -20,10 +20,12 @@ AVM_CORE_SOURCES := \
 	src/merged.c \
 	src/file.c \
 	src/file_swap.c \
+	src/vma_reserve.c \
 	src/vma_tree.c \
 	src/vma_tree_build.c \
 	src/vma_gap.c \
 	src/mm.c \
+	src/vma_pool.c \
 	src/vma.c \
 	src/rmap.c \
 	src/unmap.c \

@@ -44,32 +44,11 @@ struct thread {
 	int at;
 };
 
-/* ---- judges ---------------------------------------------------------------------------------------------------------- */
-
-static const char *const judges[] = { "V", "content", "leak", "lock", "machine" };
-static bool left_out[sizeof(judges) / sizeof(judges[0])];
-
-bool program_without(const char *judge)
-{
-	for (unsigned i = 0; i < sizeof(judges) / sizeof(judges[0]); i++) {
-		if (!strcmp(judge, judges[i]))
-			return left_out[i] = true;
-	}
-	return false;
-}
-
-static bool is_left_out(const char *what)
-{
-	return left_out[what[0] == 'V' && what[1] >= '0' && what[1] <= '9' ? 0 :
-			!strncmp(what, "content:", 8)			   ? 1 :
-			strstr(what, " objects leaked")			   ? 2 :
-			!strncmp(what, "lock rules:", 11)		   ? 3 :
-									     4];
-}
+/* ---- findings --------------------------------------------------------------------------------------------------------- */
 
 static void found(struct world *w, const char *what)
 {
-	if (is_left_out(what))
+	if (program_is_without(what))
 		return;
 	if (!w->finding[0])
 		snprintf(w->finding, sizeof(w->finding), "%s", what);

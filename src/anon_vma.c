@@ -370,8 +370,10 @@ int avm_family_prepare(struct avm_vma *vma)
 	family_unlock(m, root);
 	if (fresh)
 		avm_anon_vma_put(m, fresh);
-	if (avc)
+	if (avc) {
+		avm_count(m, AVM_EV_RACE_PREPARE, 1);
 		avm_cache_free(m, &m->avcs, avc);
+	}
 	return 0;
 }
 
@@ -504,6 +506,13 @@ AVM_ONE_STEP bool still_mapped_by(const struct avm_page *page, uintptr_t mapping
 	       atomic_load_explicit(&page->mapping, memory_order_relaxed) == mapping;
 }
 
+/* Looked at again, the page was not mapped by this family any more. */
+static avm_small void unlock_unmapped(struct avm *m, struct avm_anon_vma *root)
+{
+	avm_rw_unlock_read(m, &root->lock, AVM_LOCK_FAMILY);
+	avm_count(m, AVM_EV_RACE_UNMAPPED, 1);
+}
+
 /* The contended case of resolve: sleeps with a reference instead of RCU. `rcu` is left in here. */
 static int resolve_slowly(struct avm *m, struct avm_page *page, uintptr_t mapping,
 			  struct avm_anon_vma *av, uintptr_t rcu)
@@ -525,7 +534,7 @@ static int resolve_slowly(struct avm *m, struct avm_page *page, uintptr_t mappin
 		/* The reference holds av, av holds its root: no recycling from here on. */
 		avm_rw_read_always(m, &root->lock, AVM_LOCK_FAMILY);
 		if (!still_mapped_by(page, mapping)) {
-			avm_rw_unlock_read(m, &root->lock, AVM_LOCK_FAMILY);
+			unlock_unmapped(m, root);
 			root = NULL;
 		}
 	}
@@ -552,7 +561,7 @@ int avm_family_resolve(struct avm *m, struct avm_page *page, enum avm_resolve_mo
 		if (still_mapped_by(page, mapping) && avm_family_root(av) == root)
 			err = 0;
 		else
-			avm_rw_unlock_read(m, &root->lock, AVM_LOCK_FAMILY);
+			unlock_unmapped(m, root);
 		goto out;
 	}
 	if (mode == AVM_RESOLVE_TRY) {

@@ -30,7 +30,8 @@ static bool changes(const struct avm_attrs_step *s)
 static bool next_step(struct avm_mm *mm, struct avm_attrs_step *s, avm_addr_t end,
 		      const struct avm_attrs_change *change, int *err)
 {
-	bool found = avm_mm_next_part(mm, &s->at, end);
+	bool found = AVM_FAST ? avm_mm_part_of(&s->at, avm_mm_find_way(mm, s->at.end), end) :
+				avm_mm_next_part(mm, &s->at, end);
 	int decided;
 
 	if (s->at.hole) {
@@ -46,21 +47,26 @@ static bool next_step(struct avm_mm *mm, struct avm_attrs_step *s, avm_addr_t en
 	return !decided;
 }
 
-struct avm_attrs_plan avm_attrs_look(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
-				     const struct avm_attrs_change *change)
+void avm_attrs_look(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
+		    const struct avm_attrs_change *change, struct avm_attrs_plan *plan)
 {
-	struct avm_attrs_plan p = { 0 };
-	struct avm_attrs_step s = { .at.end = start };
+	struct avm_attrs_step *s = &plan->first, rest;
 
 	avm_assert_mmap_write_locked(mm);
-	while (s.at.end < end && next_step(mm, &s, end, change, &p.err)) {
-		if (!changes(&s))
+	plan->last = 0;
+	plan->err = 0;
+	s->at.end = start;
+	s->at.hole = false;
+	while (s->at.end < end && next_step(mm, s, end, change, &plan->err)) {
+		if (!changes(s))
 			continue;
-		if (!p.last)
-			p.first = s;
-		p.last = s.at.end;
+		plan->last = s->at.end;
+		/* The first that changes something stays in the plan. */
+		if (s == &plan->first && s->at.end < end) {
+			rest = *s;
+			s = &rest;
+		}
 	}
-	return p;
 }
 
 /* Cannot fail: reserved. True: translations have changed. */
@@ -77,37 +83,39 @@ static bool change_one(struct avm_pool *pool, struct avm_attrs_step *s,
 	return change->follow && change->follow(s, old);
 }
 
-int avm_attrs_make(struct avm_mm *mm, const struct avm_attrs_plan *plan,
+int avm_attrs_make(struct avm_mm *mm, struct avm_attrs_plan *plan,
 		   const struct avm_attrs_change *change)
 {
-	struct avm_attrs_step s = plan->first;
-	avm_addr_t first = s.at.start;
+	struct avm_attrs_step *s = &plan->first;
+	avm_addr_t first = s->at.start;
 	struct avm_pool pool = { .mm = mm };
 	bool flush = false;
 	int known; /* from the look */
 
-	if (avm_vma_modify_reserve(&pool, s.at.vma, first, plan->last, &s.attrs))
+	if (avm_vma_modify_reserve(&pool, s->at.vma, first, plan->last, &s->attrs))
 		return -AVM_ENOMEM;
 	if (change->follow)
 		avm_notify_start(mm, first, plan->last);
 	do {
-		if (changes(&s))
-			flush |= change_one(&pool, &s, change);
-	} while (s.at.end < plan->last && next_step(mm, &s, plan->last, change, &known));
+		if (changes(s))
+			flush |= change_one(&pool, s, change);
+	} while (s->at.end < plan->last && next_step(mm, s, plan->last, change, &known));
 	if (change->follow) {
 		if (flush || !AVM_FAST)
 			avm_tlb_flush(mm, first, plan->last);
 		avm_notify_end(mm, first, plan->last);
 	}
-	avm_pool_drain(&pool);
+	if (avm_pool_left(&pool))
+		avm_pool_drain(&pool);
 	return 0;
 }
 
 int avm_attrs_apply(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
 		    const struct avm_attrs_change *change, int no_memory)
 {
-	struct avm_attrs_plan plan = avm_attrs_look(mm, start, end, change);
+	struct avm_attrs_plan plan;
 
+	avm_attrs_look(mm, start, end, change, &plan);
 	return plan.last && avm_attrs_make(mm, &plan, change) ? no_memory : plan.err;
 }
 

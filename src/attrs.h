@@ -46,11 +46,11 @@ struct avm_attrs_plan {
 };
 
 /* => mmap_lock write, in all of these. */
-struct avm_attrs_plan avm_attrs_look(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
-				     const struct avm_attrs_change *change);
+void avm_attrs_look(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
+		    const struct avm_attrs_change *change, struct avm_attrs_plan *plan);
 
-/* Does what was planned; there is something. 0, or -ENOMEM (memory, or the limit of VMAs) with nothing changed. */
-int avm_attrs_make(struct avm_mm *mm, const struct avm_attrs_plan *plan,
+/* Does what was planned, and uses the plan up; there is something. 0, or -ENOMEM (memory, or the limit of VMAs) with nothing changed. */
+int avm_attrs_make(struct avm_mm *mm, struct avm_attrs_plan *plan,
 		   const struct avm_attrs_change *change);
 
 /* Both: the plan's error, or `no_memory` for that of the second. */

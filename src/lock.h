@@ -25,6 +25,7 @@
 #include "anonvm/page.h"
 #include "anonvm/vma.h"
 #include "avm_port.h"
+#include "error.h"
 
 #ifndef AVM_PORT_LOCK_HOOKS
 #define avm_port_lock_event(m, event, class, lock) ((void)(m), (void)(class), (void)(lock))
@@ -238,7 +239,7 @@ void avm_vma_wait_for_readers(struct avm_vma *vma);
 
 /*
  * The same for several at once: begin with each, and if that is true of any, a fence (seq_cst), then end with each. The
- * fence is what the lock costs (G-S).
+ * fence is what the lock costs (G-S). A VMA that no fault has found lately has none inside, and nobody can remember it now.
  */
 static inline bool avm_vma_lock_begin(struct avm_vma *vma)
 {
@@ -250,7 +251,7 @@ static inline bool avm_vma_lock_begin(struct avm_vma *vma)
 		return false;
 	avm_port_lock_event(mm->machine, AVM_LOCK_EV_WRITE, AVM_LOCK_VMA, vma);
 	atomic_store_explicit(&vma->write_seq, seq, memory_order_release);
-	return true;
+	return !AVM_FAST || atomic_load_explicit(&vma->remembered, memory_order_relaxed);
 }
 
 /* G-S: behind the fence. Acquire: G-V. */

@@ -156,20 +156,7 @@ struct avm_vma *avm_mm_find_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t e
 
 bool avm_mm_next_part(struct avm_mm *mm, struct avm_part *p, avm_addr_t end)
 {
-	struct avm_vma *vma = avm_mm_find_in(mm, p->end, end);
-
-	p->vma = vma;
-	p->start = p->end;
-	if (!vma) {
-		p->hole |= p->end < end;
-		return false;
-	}
-	if (vma->start > p->start) {
-		p->hole = true;
-		p->start = vma->start;
-	}
-	p->end = vma->end < end ? vma->end : end;
-	return true;
+	return avm_mm_part_of(p, avm_mm_find(mm, p->end), end);
 }
 
 uint64_t avm_mm_pages_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t flags)

@@ -63,6 +63,23 @@ struct avm_part {
 /* On to the next part. False: there is none up to `end`. => mmap_lock. */
 bool avm_mm_next_part(struct avm_mm *mm, struct avm_part *p, avm_addr_t end);
 
+/* The same for who knows the first VMA that ends above p->end, or that there is none (NULL). */
+static inline bool avm_mm_part_of(struct avm_part *p, struct avm_vma *vma, avm_addr_t end)
+{
+	p->vma = vma;
+	p->start = p->end;
+	if (!vma || vma->start >= end || p->start >= end) {
+		p->hole |= p->end < end;
+		return false;
+	}
+	if (vma->start > p->start) {
+		p->hole = true;
+		p->start = vma->start;
+	}
+	p->end = vma->end < end ? vma->end : end;
+	return true;
+}
+
 /* Pages of the range in VMAs that have all of these flags. */
 uint64_t avm_mm_pages_in(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint64_t flags);
 

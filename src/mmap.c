@@ -34,6 +34,37 @@ static int reserve(struct avm_pool *pool, const struct avm_range *r, const struc
 	return taken ? avm_unmap_reserve(pool, r->start, r->end) : 0;
 }
 
+/* Among others: with what is mapped there, and with neighbours that it may join. */
+static int map_among(struct avm_mm *mm, const struct avm_range *r, struct avm_vma *next, bool taken)
+{
+	struct avm_pool pool = { .mm = mm };
+	int err = reserve(&pool, r, next, taken);
+
+	if (!err && taken) {
+		avm_unmap_commit(&pool, r->start, r->end);
+		next = NULL;
+	}
+	if (!err)
+		avm_vma_add(&pool, r, next);
+	avm_pool_drain(&pool);
+	return err;
+}
+
+/* Does the range, in front of `next`, touch neither neighbour? */
+static bool touches_none(struct avm_mm *mm, const struct avm_range *r, const struct avm_vma *next)
+{
+	const struct avm_vma *prev = avm_vma_before(mm, next);
+
+	return !(prev && prev->end == r->start) && !(next && next->start == r->end);
+}
+
+static int map(struct avm_mm *mm, const struct avm_range *r, struct avm_vma *next, bool taken)
+{
+	if (AVM_FAST && !taken && touches_none(mm, r, next))
+		return avm_vma_add_alone(mm, r);
+	return map_among(mm, r, next, taken);
+}
+
 int avm_map_range(struct avm_mm *mm, struct avm_range *r)
 {
 	struct avm_vma *next = AVM_FAST ? avm_mm_find_way(mm, r->start) : NULL;
@@ -42,7 +73,6 @@ int avm_map_range(struct avm_mm *mm, struct avm_range *r)
 	uint64_t mapped = taken ? avm_mm_pages_in(mm, r->start, r->end, 0) : 0;
 	uint64_t accounted = taken ? avm_mm_accounted(mm, r->start, r->end) : 0;
 	bool account = avm_flags_accountable(r->flags);
-	struct avm_pool pool = { .mm = mm };
 
 	if (account)
 		r->flags |= AVM_VM_ACCOUNT;
@@ -50,19 +80,12 @@ int avm_map_range(struct avm_mm *mm, struct avm_range *r)
 		return -AVM_ENOMEM;
 	if (account && avm_commit_instead(mm, pages, accounted))
 		return -AVM_ENOMEM;
-	if (reserve(&pool, r, next, taken)) {
-		avm_pool_drain(&pool);
+	if (map(mm, r, next, taken)) {
 		if (account)
 			avm_uncommit(mm, pages);
 		return -AVM_ENOMEM;
 	}
-	if (taken) {
-		avm_unmap_commit(&pool, r->start, r->end);
-		next = NULL;
-	}
-	avm_vma_add(&pool, r, next);
 	avm_mm_account(mm, r->flags, (int64_t)pages);
-	avm_pool_drain(&pool);
 	return 0;
 }
 

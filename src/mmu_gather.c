@@ -84,6 +84,8 @@ void avm_gather_flush(struct avm_gather *g)
 
 void avm_gather_finish(struct avm_gather *g)
 {
+	if (AVM_FAST && !g->open && g->start >= g->end)
+		return;
 	avm_gather_flush(g);
 	if (!AVM_FAST || g->open)
 		atomic_fetch_sub_explicit(&g->mm->machine->gathers_open, 1, memory_order_relaxed);

@@ -170,14 +170,16 @@ static avm_noinline int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm
 		.prot = prot,
 		.sum = &sum,
 	};
-	struct avm_attrs_plan plan = avm_attrs_look(mm, start, end, &p.change);
-	uint64_t charge = sum.charge;
+	struct avm_attrs_plan plan;
+	uint64_t charge;
 
+	avm_attrs_look(mm, start, end, &p.change, &plan);
+	charge = sum.charge;
 	if (!plan.last)
 		return plan.err;
 	if (sum.data && mm->data_vm + sum.data > mm->limits.data >> AVM_PAGE_SHIFT)
 		return -AVM_ENOMEM;
-	if (avm_commit(mm, charge))
+	if (charge && avm_commit(mm, charge))
 		return -AVM_ENOMEM;
 	if (avm_attrs_make(mm, &plan, &p.change)) {
 		avm_uncommit(mm, charge);

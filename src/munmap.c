@@ -16,10 +16,16 @@
 #include "pgtable.h"
 #include "zap.h"
 
+/* Is the range a hole in the VMA, which may be none? */
+static bool is_hole(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+{
+	return vma && vma->start < start && vma->end > end;
+}
+
 /* `vma`: the first one of the range, if any. */
 static int reserve(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
-	if (!vma || vma->start >= start || vma->end <= end)
+	if (!is_hole(vma, start, end))
 		return 0;
 	if (!avm_vma_room(pool->mm, 1))
 		return -AVM_ENOMEM;
@@ -93,7 +99,7 @@ static void unmap(struct avm_pool *pool, struct avm_vma *first, avm_addr_t start
 	if (!first)
 		return;
 	avm_notify_start(mm, start, end);
-	if (first->start < start && first->end > end)
+	if (is_hole(first, start, end))
 		avm_vma_split(pool, first, end);
 	unmap_vmas(mm, first, start, end, tables);
 	avm_notify_end(mm, start, end);
@@ -135,18 +141,32 @@ void avm_tables_trim(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 	avm_gather_finish(&g);
 }
 
+/* Most leave no part of a VMA on both sides, and have nothing to reserve. */
+static int unmap_from(struct avm_pool *pool, struct avm_vma *first, avm_addr_t start,
+		      avm_addr_t end)
+{
+	bool hole = is_hole(first, start, end);
+	int err = hole ? reserve(pool, first, start, end) : 0;
+
+	if (!err)
+		unmap(pool, first, start, end, FREE_TABLES);
+	if (hole)
+		avm_pool_drain(pool);
+	return err;
+}
+
 int avm_unmap_range(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 {
-	struct avm_vma *first = AVM_FAST && start < end ? avm_mm_find_way(mm, start) : NULL;
 	struct avm_pool pool = { .mm = mm };
 	int err;
 
-	if (first && first->start >= end)
-		first = NULL;
-	err = AVM_FAST ? reserve(&pool, first, start, end) : avm_unmap_reserve(&pool, start, end);
-	if (!err && AVM_FAST)
-		unmap(&pool, first, start, end, FREE_TABLES);
-	else if (!err)
+	if (AVM_FAST) {
+		struct avm_vma *first = start < end ? avm_mm_find_way(mm, start) : NULL;
+
+		return unmap_from(&pool, first && first->start < end ? first : NULL, start, end);
+	}
+	err = avm_unmap_reserve(&pool, start, end);
+	if (!err)
 		avm_unmap_commit(&pool, start, end);
 	avm_pool_drain(&pool);
 	return err;

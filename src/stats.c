@@ -60,6 +60,8 @@ static const char *const event_names[AVM_NR_EVENTS] = {
 	[AVM_EV_RACE_PAGE_LOCKED] = "race_page_locked",
 	[AVM_EV_RACE_KSM_CHANGED] = "race_ksm_changed",
 	[AVM_EV_RACE_MIGRATION_WAIT] = "race_migration_wait",
+	[AVM_EV_RACE_PREPARE] = "race_prepare",
+	[AVM_EV_RACE_UNMAPPED] = "race_unmapped",
 };
 
 static const char *const refusal_names[AVM_NR_REFUSALS] = {

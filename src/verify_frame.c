@@ -408,6 +408,12 @@ static void check_user(struct avm_verify *v, const struct avm_page *page, uint32
 	if ((flags & AVM_PG_EXCLUSIVE) && (!avm_page_is_anon(page) || mapped > 1 ||
 					   (in_swap && avm_verify_slot_names(v, page->u.swap))))
 		complain(v, 23, "a page is exclusive and can be seen by several", page);
+	if (avm_page_is_anon(page) && mapped && (note & AVM_NOTE_CLEAN) && !in_swap &&
+	    !(flags & (AVM_PG_DIRTY | AVM_PG_LAZYFREE)))
+		complain(
+			v, 27,
+			"a page's content is nowhere else, and an entry says that it is not wanted",
+			page);
 	check_count(v, 21, "mapcount", page, avm_page_mapcount(page), mapped);
 	check_count(v, 21, "references", page, avm_page_refs(page),
 		    (uint64_t)mapped + cached + in_swap + isolated + pins);

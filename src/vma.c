@@ -20,157 +20,6 @@ extern inline struct avm_vma *avm_vma_next(const struct avm_vma *vma);
 extern inline struct avm_vma *avm_vma_prev(const struct avm_vma *vma);
 extern inline uint64_t avm_vma_index(const struct avm_vma *vma, avm_addr_t addr);
 
-/* Tree nodes for so many insertions stay with the set, which the next operation need not allocate then. */
-#define KEPT_INSERTS 2
-
-/* ---- objects and pools ------------------------------------------------------------------------------ */
-
-struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
-{
-	return (struct avm_range){
-		.start = start,
-		.end = end,
-		.flags = vma->flags,
-		.pgoff = avm_vma_index(vma, start),
-		.file = vma->file,
-		.policy = vma->policy,
-		.name = vma->name,
-		.anon_vma = avm_vma_anon(vma),
-		.fork_child = avm_vma_is_fork_child(vma),
-		.private_data = vma->private_data,
-	};
-}
-
-/*
- * Everything but `remembered`, which is 0 in what is free, and `write_seq` and `readers`, which a fault that found the VMA
- * under RCU before it was recycled may still look at: those two are only ever changed by the lock's own operations.
- */
-static void vma_set(struct avm_vma *vma, struct avm_mm *mm, const struct avm_range *r)
-{
-	vma->start = r->start;
-	vma->end = r->end;
-	vma->flags = r->flags;
-	vma->pgoff = r->pgoff;
-	vma->mm = mm;
-	atomic_store_explicit(&vma->anon_vma, NULL, memory_order_relaxed);
-	avm_list_init(&vma->chain);
-	vma->file = r->file;
-	vma->shared = (struct avm_inode){ 0 };
-	vma->private_data = r->private_data;
-	vma->policy = r->policy;
-	vma->name = r->name;
-	atomic_store_explicit(&vma->chain_len, 0, memory_order_relaxed);
-}
-
-/*
- * Most operations that need a VMA come soon after one that gave one up: so two stay with the address space, out of
- * reach of the lock of all. Also those are type-stable: who finds one under RCU asks it whose it is.
- */
-static struct avm_vma *vma_take(struct avm_mm *mm)
-{
-	uint32_t nr = AVM_FAST ? atomic_load_explicit(&mm->nr_spare, memory_order_relaxed) : 0;
-
-	if (!nr)
-		return avm_cache_alloc(mm->machine, &mm->machine->vmas);
-#ifdef AVM_PORT_FAIL
-	if (AVM_PORT_FAIL(mm->machine))
-		return NULL;
-#endif
-	atomic_store_explicit(&mm->nr_spare, --nr, memory_order_relaxed);
-	return mm->spare[nr];
-}
-
-void avm_vma_free(struct avm_mm *mm, struct avm_vma *vma)
-{
-	uint32_t nr = atomic_load_explicit(&mm->nr_spare, memory_order_relaxed);
-
-	avm_vma_forget(mm, vma);
-	if (!AVM_FAST || nr == AVM_SPARE_VMAS) {
-		avm_cache_free(mm->machine, &mm->machine->vmas, vma);
-		return;
-	}
-	mm->spare[nr] = vma;
-	atomic_store_explicit(&mm->nr_spare, nr + 1, memory_order_relaxed);
-}
-
-void avm_vma_free_spares(struct avm_mm *mm)
-{
-	uint32_t nr = atomic_load_explicit(&mm->nr_spare, memory_order_relaxed);
-
-	atomic_store_explicit(&mm->nr_spare, 0, memory_order_relaxed);
-	while (AVM_FAST && nr)
-		avm_cache_free(mm->machine, &mm->machine->vmas, mm->spare[--nr]);
-}
-
-struct avm_vma *avm_vma_alloc(struct avm_mm *mm, const struct avm_range *r)
-{
-	struct avm_vma *vma = vma_take(mm);
-
-	if (vma)
-		vma_set(vma, mm, r);
-	return vma;
-}
-
-static avm_small struct avm_vma *pool_take(struct avm_pool *pool)
-{
-	struct avm_list *first = pool->vmas;
-
-	pool->vmas = first->next;
-	pool->nr_vmas--;
-	return avm_list_entry(first, struct avm_vma, link);
-}
-
-static avm_small struct avm_vma *pool_take_vma(struct avm_pool *pool, const struct avm_range *r)
-{
-	struct avm_vma *vma;
-
-	AVM_BUG_ON(pool->mm->machine, !pool->nr_vmas);
-	vma = pool_take(pool);
-	vma_set(vma, pool->mm, r);
-	return vma;
-}
-
-/* Frees VMAs of the pool until `keep` are left. */
-static avm_small void pool_trim_vmas(struct avm_pool *pool, unsigned keep)
-{
-	while (pool->nr_vmas > keep)
-		avm_vma_free(pool->mm, pool_take(pool));
-}
-
-int avm_pool_fill(struct avm_pool *pool, unsigned vmas, uint64_t avcs)
-{
-	struct avm_mm *mm = pool->mm;
-	unsigned before = pool->nr_vmas;
-
-	for (unsigned i = 0; i < vmas; i++) {
-		struct avm_vma *vma = vma_take(mm);
-
-		if (!vma)
-			goto fail;
-		vma->link.next = pool->vmas;
-		pool->vmas = &vma->link;
-		pool->nr_vmas++;
-	}
-	if (vmas && avm_vma_tree_reserve(&mm->vmas, pool->nr_vmas))
-		goto fail;
-	if (avcs && avm_avc_pool_fill(mm->machine, &pool->avcs, avcs))
-		goto fail;
-	return 0;
-fail:
-	pool_trim_vmas(pool, before);
-	return -AVM_ENOMEM;
-}
-
-void avm_pool_drain(struct avm_pool *pool)
-{
-	struct avm_mm *mm = pool->mm;
-
-	pool_trim_vmas(pool, 0);
-	if (!AVM_FAST || pool->avcs.nr)
-		avm_avc_pool_drain(mm->machine, &pool->avcs);
-	avm_vma_tree_keep(&mm->vmas, KEPT_INSERTS);
-}
-
 bool avm_vma_room(const struct avm_mm *mm, unsigned more)
 {
 	return mm->vmas.count + more <= mm->machine->config.max_map_count;
@@ -236,20 +85,6 @@ static bool part_goes(const struct part *p)
 	return p->start == p->end;
 }
 
-static bool part_grows(const struct part *p)
-{
-	return p->fresh || p->start < p->vma->start || p->end > p->vma->end;
-}
-
-/* The faulted VMA among the parts, if any: all that are faulted share one anon_vma (R2.2). */
-static struct avm_vma *faulted_part(const struct part *parts, unsigned nr)
-{
-	for (unsigned i = 0; i < nr; i++)
-		if (avm_vma_anon(parts[i].vma))
-			return parts[i].vma;
-	return NULL;
-}
-
 static avm_noinline void set_range(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
 	/* R1.2: stays right, below the old start as well. */
@@ -259,102 +94,91 @@ static avm_noinline void set_range(struct avm_vma *vma, avm_addr_t start, avm_ad
 	vma->pgoff = pgoff;
 }
 
-/* Does the part go to one below that grows, which is not new? Then it lies above it. */
-static bool joins(const struct part *p, const struct part *grows)
+/* The first of the parts keeps what is below the others, which are fresh. */
+static void split_set(const struct part *parts, unsigned nr)
 {
-	return AVM_FAST && part_goes(p) && grows && !grows->fresh &&
-	       p->vma->start > grows->vma->start;
+	struct avm_vma *vma = parts[0].vma, *upper[2];
+	struct avm_vma_tree *tree = &vma->mm->vmas;
+
+	if (!AVM_FAST)
+		set_range(vma, vma->start, parts[0].end);
+	for (unsigned i = 1; i < nr; i++) {
+		if (AVM_FAST)
+			upper[i - 1] = parts[i].vma;
+		else
+			avm_vma_tree_insert(tree, parts[i].vma);
+	}
+	if (AVM_FAST)
+		avm_vma_tree_split(tree, vma, upper, nr - 1);
 }
 
-/* A part that its VMA loses: the VMA is the first of the parts, and keeps what is below. */
-static avm_small void split_off(struct avm_vma *vma, const struct part *upper)
+/* The set itself, in an order in which no two VMAs ever overlap: leave, shrink; and then `grows` is set. */
+static void relayout_set(const struct part *parts, unsigned nr, const struct part *grows)
 {
-	if (AVM_FAST) {
-		avm_vma_tree_split(&vma->mm->vmas, vma, upper->vma);
-		return;
+	struct avm_vma_tree *tree = &grows->vma->mm->vmas;
+	struct avm_vma *last = NULL;
+
+	for (const struct part *p = parts; p < parts + nr; p++) {
+		if (p == grows)
+			continue;
+		if (!part_goes(p))
+			set_range(p->vma, p->start, p->end);
+		else if (AVM_FAST && p->start > grows->start)
+			last = p->vma;
+		else
+			avm_vma_tree_erase(tree, p->vma);
 	}
-	upper->vma->end = upper->end;
-	set_range(vma, vma->start, upper->start);
-	avm_vma_tree_insert(&vma->mm->vmas, upper->vma);
+	/* Those that go and lie above are one after the other. */
+	if (last)
+		avm_vma_tree_join(tree, grows->vma, last);
+	else
+		set_range(grows->vma, grows->start, grows->end);
+}
+
+static void layout_set(const struct part *parts, unsigned nr, const struct part *grows)
+{
+	if (grows)
+		relayout_set(parts, nr, grows);
+	else
+		split_set(parts, nr);
 }
 
 /*
- * The set itself, in an order in which no two VMAs ever overlap: leave, shrink, grow; or parts of the first one enter.
- * Returns the part that grew, or NULL: afterwards the ranges do not tell any more.
+ * One fence for all (G-S). Returns the first faulted VMA among the parts, if any: all that are faulted share one anon_vma
+ * (R2.2), and none becomes so while mmap_lock is held for write.
  */
-static const struct part *relayout_set(const struct part *parts, unsigned nr)
+static struct avm_vma *lock_parts(const struct part *parts, unsigned nr)
 {
-	struct avm_vma_tree *tree = &parts[0].vma->mm->vmas;
-	const struct part *grows = NULL;
-	struct avm_vma *last = NULL;
-
-	if (parts[nr - 1].fresh) {
-		while (--nr)
-			split_off(parts[0].vma, &parts[nr]);
-		return NULL;
-	}
-	for (unsigned i = 0; i < nr; i++)
-		if (part_grows(&parts[i]))
-			grows = &parts[i];
-	for (unsigned i = 0; i < nr; i++) {
-		struct avm_vma *vma = parts[i].vma;
-
-		if (joins(&parts[i], grows))
-			last = last && last->start > vma->start ? last : vma;
-		else if (part_goes(&parts[i]))
-			avm_vma_tree_erase(tree, vma);
-		else if (&parts[i] != grows)
-			set_range(vma, parts[i].start, parts[i].end);
-	}
-	if (last)
-		avm_vma_tree_join(tree, grows->vma, last);
-	else if (grows)
-		set_range(grows->vma, grows->start, grows->end);
-	return grows;
-}
-
-/* One fence for all (G-S). */
-static void lock_parts(const struct part *parts, unsigned nr)
-{
+	struct avm_vma *faulted = NULL;
 	bool any = false;
 
-	for (unsigned i = 0; i < nr; i++) {
+	for (const struct part *p = parts; p < parts + nr; p++) {
 		if (AVM_FAST)
-			any |= avm_vma_lock_begin(parts[i].vma);
+			any |= avm_vma_lock_begin(p->vma);
 		else
-			avm_vma_lock(parts[i].vma);
+			avm_vma_lock(p->vma);
+		if (!faulted && avm_vma_anon(p->vma))
+			faulted = p->vma;
 	}
 	if (!any)
-		return;
+		return faulted;
 	atomic_thread_fence(memory_order_seq_cst);
 	for (unsigned i = 0; i < nr; i++)
 		avm_vma_lock_end(parts[i].vma);
+	return faulted;
 }
 
-/*
- * Gives the parts their new ranges. Either at most one grows, or all but the first are fresh, the parts that it loses, in
- * order. Cannot fail: needs one chain entry in the pool for each entry of a chain to be cloned. Parts that go are out of
- * everything and still to be freed. => mmap_lock write.
- */
-static void relayout(struct avm_pool *pool, const struct part *parts, unsigned nr)
+/* The same where the VMAs are in the trees of a file, or a family: out of them, and back. => those are locked. */
+static void relayout_trees(struct avm_pool *pool, const struct part *parts, unsigned nr,
+			   const struct part *grows, struct avm_vma *faulted)
 {
-	struct avm_vma *faulted = faulted_part(parts, nr);
-	struct avm_file *file = parts[0].vma->file;
-	const struct part *grown;
-
-	avm_assert_mmap_write_locked(parts[0].vma->mm);
-	lock_parts(parts, nr);
-	avm_mappings_lock(file);
-	if (faulted)
-		avm_family_lock_vma(faulted);
-
 	for (unsigned i = 0; i < nr; i++) {
 		if (parts[i].fresh)
 			continue;
 		file_detach(parts[i].vma);
 		avm_family_detach(parts[i].vma);
 	}
-	grown = relayout_set(parts, nr);
+	layout_set(parts, nr, grows);
 	for (unsigned i = 0; i < nr; i++) {
 		struct avm_vma *vma = parts[i].vma;
 
@@ -363,9 +187,31 @@ static void relayout(struct avm_pool *pool, const struct part *parts, unsigned n
 		file_attach(vma);
 		if (avm_vma_anon(vma))
 			avm_family_attach(vma);
-		else if (faulted && (parts[i].fresh || &parts[i] == grown))
+		else if (faulted && (parts[i].fresh || &parts[i] == grows))
 			avm_family_clone(vma, faulted, &pool->avcs);
 	}
+}
+
+/*
+ * Gives the parts their new ranges. Either one, `grows`, takes what the others lose; or that is NULL, and all but the first
+ * are fresh, the parts that it loses, in order. Cannot fail: needs one chain entry in the pool for each entry of a chain to
+ * be cloned. Parts that go are out of everything and still to be freed. => mmap_lock write.
+ */
+static void relayout(struct avm_pool *pool, const struct part *parts, unsigned nr,
+		     const struct part *grows)
+{
+	struct avm_vma *faulted = lock_parts(parts, nr);
+	struct avm_file *file = parts[0].vma->file;
+
+	avm_assert_mmap_write_locked(parts[0].vma->mm);
+	if (AVM_FAST && !file && !faulted) {
+		layout_set(parts, nr, grows);
+		return;
+	}
+	avm_mappings_lock(file);
+	if (faulted)
+		avm_family_lock_vma(faulted);
+	relayout_trees(pool, parts, nr, grows, faulted);
 	if (faulted) {
 		struct avm_anon_vma *root = avm_family_root(avm_vma_anon(faulted));
 
@@ -479,9 +325,8 @@ static struct avm_vma *give_away(struct avm_pool *pool, struct avm_vma *vma,
 				 const struct avm_range *r, enum merge plan, struct avm_vma *prev,
 				 struct avm_vma *next)
 {
-	struct avm_vma *taker = plan == MERGE_NEXT ? next : prev;
 	struct avm_mm *mm = pool->mm;
-	struct part parts[3];
+	struct part parts[3], *taker;
 	unsigned nr = 0;
 
 	/* What is left of vma: above what prev takes, below what next takes, nothing in between. */
@@ -489,6 +334,7 @@ static struct avm_vma *give_away(struct avm_pool *pool, struct avm_vma *vma,
 		parts[nr++] = (struct part){ vma, vma->start, r->start, false };
 	else if (vma)
 		parts[nr++] = (struct part){ vma, r->end, vma->end, false };
+	taker = &parts[nr];
 	if (plan == MERGE_NEXT)
 		parts[nr++] = (struct part){ next, r->start, next->end, false };
 	else
@@ -496,9 +342,9 @@ static struct avm_vma *give_away(struct avm_pool *pool, struct avm_vma *vma,
 					     plan == MERGE_BOTH ? next->end : r->end, false };
 	if (plan == MERGE_BOTH)
 		parts[nr++] = (struct part){ next, next->start, next->start, false };
-	relayout(pool, parts, nr);
+	relayout(pool, parts, nr, taker);
 	avm_count(mm->machine, AVM_EV_MERGE, bury(mm, parts, nr));
-	return taker;
+	return taker->vma;
 }
 
 /* A range between `prev` and `next`, which may be NULL. */
@@ -510,7 +356,7 @@ static struct avm_vma *add_between(struct avm_pool *pool, const struct avm_range
 
 	if (plan != MERGE_NONE)
 		return give_away(pool, NULL, r, plan, prev, next);
-	vma = pool_take_vma(pool, r);
+	vma = avm_pool_take(pool, r);
 	avm_vma_enter(vma);
 	return vma;
 }
@@ -522,6 +368,24 @@ struct avm_vma *avm_vma_add(struct avm_pool *pool, const struct avm_range *r, st
 	return add_between(pool, r, r->first_of_heap ? NULL : avm_vma_before(pool->mm, next), next);
 }
 
+#if AVM_FAST
+
+int avm_vma_add_alone(struct avm_mm *mm, const struct avm_range *r)
+{
+	struct avm_vma *vma = avm_vma_alloc(mm, r);
+
+	if (!vma)
+		return -AVM_ENOMEM;
+	if (avm_vma_tree_reserve(&mm->vmas, 1)) {
+		avm_vma_free(mm, vma);
+		return -AVM_ENOMEM;
+	}
+	avm_vma_enter(vma);
+	return 0;
+}
+
+#endif
+
 void avm_vma_extend(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t end)
 {
 	struct avm_range r = avm_range_of(vma, vma->end, end);
@@ -531,13 +395,13 @@ void avm_vma_extend(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t end)
 	add_between(pool, &r, vma, avm_vma_next(vma));
 }
 
-/* The part loses what lies above addr to a new one, the next (R3.1). */
-static avm_noinline void cut(struct avm_pool *pool, struct part *part, avm_addr_t addr)
+/* Another part of the VMA, [start, end), which it is to lose (R3.1). */
+static avm_small struct part cut(struct avm_pool *pool, const struct avm_vma *vma, avm_addr_t start,
+				 avm_addr_t end)
 {
-	struct avm_range r = avm_range_of(part->vma, addr, part->end);
+	struct avm_range r = avm_range_of(vma, start, end);
 
-	part[1] = (struct part){ pool_take_vma(pool, &r), addr, part->end, true };
-	part->end = addr;
+	return (struct part){ avm_pool_take(pool, &r), start, end, true };
 }
 
 /* Makes [start, end), a part of the VMA, one of its own, which is returned. Needs the pool of as many splits. */
@@ -545,19 +409,23 @@ static struct avm_vma *carve(struct avm_pool *pool, struct avm_vma *vma, avm_add
 			     avm_addr_t end)
 {
 	struct part parts[3] = { { vma, vma->start, vma->end, false } };
-	struct part *last = parts;
+	unsigned nr = 1;
 
-	if (start > vma->start)
-		cut(pool, last++, start);
-	vma = last->vma;
-	if (end < last->end)
-		cut(pool, last++, end);
-	if (last == parts)
+	if (start > vma->start) {
+		parts[0].end = start;
+		parts[nr++] = cut(pool, vma, start, end);
+	}
+	if (end < vma->end) {
+		parts[nr - 1].end = end;
+		parts[nr++] = cut(pool, vma, end, vma->end);
+	}
+	vma = parts[start > vma->start].vma;
+	if (nr == 1)
 		return vma;
-	relayout(pool, parts, (unsigned)(last - parts) + 1);
-	for (const struct part *fresh = parts; fresh++ != last;)
-		file_opened(fresh->vma);
-	avm_count(pool->mm->machine, AVM_EV_SPLIT, (uint64_t)(last - parts));
+	relayout(pool, parts, nr, NULL);
+	for (unsigned i = 1; i < nr; i++)
+		file_opened(parts[i].vma);
+	avm_count(pool->mm->machine, AVM_EV_SPLIT, nr - 1);
 	return vma;
 }
 
@@ -571,7 +439,7 @@ void avm_vma_resize(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 	struct part part = { vma, start, end, false };
 	struct avm_pool none = { .mm = vma->mm };
 
-	relayout(&none, &part, 1);
+	relayout(&none, &part, 1, &part);
 }
 
 void avm_vma_enter(struct avm_vma *vma)
@@ -622,8 +490,8 @@ void avm_vma_remove(struct avm_vma *vma)
 /* ---- R2.5: a range of a VMA gets other attributes --------------------------------------------------------- */
 
 /* [start, end) of the VMA as it is to be. */
-static avm_noinline struct avm_range range_with(const struct avm_vma *vma, avm_addr_t start,
-						avm_addr_t end, const struct avm_vma_attrs *attrs)
+static avm_small struct avm_range range_with(const struct avm_vma *vma, avm_addr_t start,
+					     avm_addr_t end, const struct avm_vma_attrs *attrs)
 {
 	struct avm_range r = avm_range_of(vma, start, end);
 
@@ -636,13 +504,16 @@ static avm_noinline struct avm_range range_with(const struct avm_vma *vma, avm_a
 struct avm_vma *avm_vma_modify(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t start,
 			       avm_addr_t end, const struct avm_vma_attrs *attrs)
 {
-	struct avm_range r = range_with(vma, start, end, attrs);
 	struct avm_vma *prev = start == vma->start ? avm_vma_prev(vma) : NULL;
 	struct avm_vma *next = end == vma->end ? avm_vma_next(vma) : NULL;
-	enum merge plan = merge_plan(pool->mm, &r, prev, next, vma);
 
-	if (plan != MERGE_NONE)
-		return give_away(pool, vma, &r, plan, prev, next);
+	if (prev || next) {
+		struct avm_range r = range_with(vma, start, end, attrs);
+		enum merge plan = merge_plan(pool->mm, &r, prev, next, vma);
+
+		if (plan != MERGE_NONE)
+			return give_away(pool, vma, &r, plan, prev, next);
+	}
 	vma = carve(pool, vma, start, end);
 	avm_vma_lock(vma);
 	avm_vma_set_flags(vma, attrs->flags);
@@ -668,7 +539,7 @@ static bool boundary_moves(const struct avm_vma *vma, avm_addr_t start, avm_addr
 int avm_vma_modify_reserve(struct avm_pool *pool, struct avm_vma *first, avm_addr_t start,
 			   avm_addr_t end, const struct avm_vma_attrs *attrs)
 {
-	struct avm_vma *prev = avm_vma_prev(first);
+	struct avm_vma *prev = first->start < start ? NULL : avm_vma_prev(first);
 	unsigned splits = 0;
 	uint64_t avcs = 0;
 
@@ -687,6 +558,7 @@ int avm_vma_modify_reserve(struct avm_pool *pool, struct avm_vma *first, avm_add
 		if (vma->end > end) {
 			splits++;
 			avcs += chain;
+			break;
 		}
 	}
 	if (splits && !avm_vma_room(pool->mm, splits) && !boundary_moves(first, start, end, attrs))

@@ -16,6 +16,8 @@
 #include "anonvm/mm.h"
 #include "anonvm/vma.h"
 
+struct avm_range;
+
 struct avm_pool { /* begins as zero but for mm */
 	struct avm_mm *mm; /* whose VMAs it is for */
 	struct avm_list *vmas; /* free VMAs, by link.next */
@@ -29,6 +31,15 @@ struct avm_pool { /* begins as zero but for mm */
  */
 int avm_pool_fill(struct avm_pool *pool, unsigned vmas, uint64_t avcs);
 void avm_pool_drain(struct avm_pool *pool);
+
+/* A VMA with that range and those attributes, in nothing yet. pre: there is one in the pool. */
+struct avm_vma *avm_pool_take(struct avm_pool *pool, const struct avm_range *r);
+
+/* Is there anything to drain? Nodes are not: as many stay with the set. */
+static inline bool avm_pool_left(const struct avm_pool *pool)
+{
+	return !AVM_FAST || pool->nr_vmas || pool->avcs.nr;
+}
 
 /* The attributes that decide about merging, of a range that is not, or not yet, a VMA of its own. */
 struct avm_range {
@@ -53,6 +64,12 @@ struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_a
  * Accounting (total_vm and so on) is the caller's. Returns the VMA that holds the range now.
  */
 struct avm_vma *avm_vma_add(struct avm_pool *pool, const struct avm_range *r, struct avm_vma *next);
+
+/*
+ * The same for a range that touches no VMA, without a pool: 0, or -ENOMEM with nothing changed. Only where AVM_FAST says
+ * so, elsewhere avm_vma_add() does it all.
+ */
+int avm_vma_add_alone(struct avm_mm *mm, const struct avm_range *r);
 
 /*
  * A VMA that nothing keeps from growing takes the free range up to `end`, and the VMA above if the two may merge then.

@@ -98,6 +98,12 @@ static inline uint32_t avm_vma_node_search_clamped(const struct avm_vma_node *no
 	return avm_vma_node_search(node, addr);
 }
 
+/* A node that has been reserved, as it comes. */
+struct avm_vma_node *avm_vma_reserve_pop(struct avm_vma_tree *tree);
+
+/* pre: nothing that is reached from the root leads to @node any more */
+void avm_vma_node_free(struct avm_vma_tree *tree, struct avm_vma_node *node);
+
 /* What is free for the taking between @floor, the end of the VMA before, and @start. */
 inline uint64_t avm_vma_tree_gap(const struct avm_vma_tree *tree, avm_addr_t floor,
 				 avm_addr_t start, uint64_t flags)
@@ -108,5 +114,8 @@ inline uint64_t avm_vma_tree_gap(const struct avm_vma_tree *tree, avm_addr_t flo
 		return room;
 	return room > tree->guard ? room - tree->guard : 0;
 }
+
+/* How many nodes a tree of so many VMAs has that is built in order (vma_tree_build.c). */
+uint64_t avm_vma_nodes_of(uint64_t vmas);
 
 #endif

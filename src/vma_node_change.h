@@ -28,12 +28,19 @@ static void vnode_set_count(struct avm_vma_node *node, uint32_t count)
 	node->count = (uint16_t)count;
 }
 
+/* Room for @n entries from @i on, to be stored. pre: there is so much. */
+static void vnode_open(struct avm_vma_node *node, uint32_t i, uint32_t n)
+{
+	for (uint32_t j = node->count; j-- > i;)
+		vnode_copy(node, j + n, node, j);
+	node->count = (uint16_t)(node->count + n);
+}
+
 /* pre: not full */
 static inline void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
 				void *slot)
 {
-	for (uint32_t j = node->count++; j > i; j--)
-		vnode_copy(node, j, node, j - 1);
+	vnode_open(node, i, 1);
 	vnode_store(node, i, end, gap, slot);
 }
 
@@ -73,8 +80,5 @@ static inline void vnode_shift_left(struct avm_vma_node *left, struct avm_vma_no
 
 /* An empty node out of the reserve. */
 struct avm_vma_node *avm_vma_node_new(struct avm_vma_tree *tree, uint32_t level);
-
-/* How many nodes a tree of so many VMAs has that is built in order. */
-uint64_t avm_vma_nodes_of(uint64_t vmas);
 
 #endif

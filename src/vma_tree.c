@@ -22,98 +22,11 @@ enum {
 
 #define ANY_GAP UINT64_MAX
 
-/* ---- reserve ----------------------------------------------------------------------------------- */
-
-void avm_vma_tree_init(struct avm_vma_tree *tree, const struct avm_node_alloc *nodes,
-		       uint64_t guard, uint64_t guard_flags)
-{
-	atomic_init(&tree->root, NULL);
-	tree->height = 0;
-	tree->nr_reserve = 0;
-	tree->count = 0;
-	avm_list_init(&tree->list);
-	tree->reserve = NULL;
-	tree->nodes = nodes;
-	tree->guard = guard;
-	tree->guard_flags = guard_flags;
-	tree->way_to = 0;
-}
-
-static void reserve_push(struct avm_vma_tree *tree, struct avm_vma_node *node)
-{
-	atomic_init(&node->slot[0], tree->reserve);
-	tree->reserve = node;
-	tree->nr_reserve++;
-}
-
-static struct avm_vma_node *reserve_pop(struct avm_vma_tree *tree)
-{
-	struct avm_vma_node *node = tree->reserve;
-
-	tree->reserve = avm_vma_node_slot(node, 0);
-	tree->nr_reserve--;
-	return node;
-}
-
-/* pre: nothing that is reached from the root leads to @node any more */
-static void free_vnode(struct avm_vma_tree *tree, struct avm_vma_node *node)
-{
-	tree->nodes->free(tree->nodes->context, node);
-}
-
-static void reserve_shrink(struct avm_vma_tree *tree, uint32_t keep)
-{
-	while (tree->nr_reserve > keep)
-		free_vnode(tree, reserve_pop(tree));
-}
-
-/*
- * An insertion splits at most one node on each level. The root can split too, but the new one has
- * two entries then: it, and those that grow out of it, split again only after SLOTS - 2 further
- * insertions each. (With n / 4 for n / (SLOTS / 2) there is some to spare.)
- */
-static uint64_t nodes_for(const struct avm_vma_tree *tree, uint32_t inserts)
-{
-	return (uint64_t)inserts * tree->height + 1 + inserts / 4;
-}
-
-/* So many are in the reserve, or 0 or -ENOMEM with it as it was. */
-static int reserve_nodes(struct avm_vma_tree *tree, uint64_t need)
-{
-	uint32_t before = tree->nr_reserve;
-
-	if (need > UINT32_MAX)
-		return -AVM_ENOMEM;
-	while (tree->nr_reserve < need) {
-		struct avm_vma_node *node = tree->nodes->alloc(tree->nodes->context);
-
-		if (!node) {
-			reserve_shrink(tree, before);
-			return -AVM_ENOMEM;
-		}
-		reserve_push(tree, node);
-	}
-	return 0;
-}
-
-int avm_vma_tree_reserve(struct avm_vma_tree *tree, uint32_t inserts)
-{
-	return inserts ? reserve_nodes(tree, nodes_for(tree, inserts)) : 0;
-}
-
-void avm_vma_tree_trim(struct avm_vma_tree *tree)
-{
-	reserve_shrink(tree, 0);
-}
-
-void avm_vma_tree_keep(struct avm_vma_tree *tree, uint32_t inserts)
-{
-	reserve_shrink(tree, (uint32_t)nodes_for(tree, inserts));
-}
+/* ---- nodes and the root ------------------------------------------------------------------------- */
 
 static struct avm_vma_node *new_vnode(struct avm_vma_tree *tree, uint32_t level)
 {
-	struct avm_vma_node *node = reserve_pop(tree);
+	struct avm_vma_node *node = avm_vma_reserve_pop(tree);
 
 	node->magic = AVM_VMA_NODE_MAGIC;
 	node->level = (uint16_t)level;
@@ -123,11 +36,6 @@ static struct avm_vma_node *new_vnode(struct avm_vma_tree *tree, uint32_t level)
 }
 
 #if AVM_FAST
-
-int avm_vma_tree_begin(struct avm_vma_tree *tree, uint32_t vmas)
-{
-	return reserve_nodes(tree, avm_vma_nodes_of(vmas));
-}
 
 struct avm_vma_node *avm_vma_node_new(struct avm_vma_tree *tree, uint32_t level)
 {
@@ -149,32 +57,6 @@ static void set_root(struct avm_vma_tree *tree, struct avm_vma_node *root, uint3
 	atomic_store_explicit(&tree->root, root, memory_order_release);
 	tree->height = height;
 	lose_way(tree);
-}
-
-void avm_vma_tree_destroy(struct avm_vma_tree *tree)
-{
-	struct avm_vma_node *way[AVM_VMA_TREE_MAX_HEIGHT];
-	uint32_t height = tree->height;
-	uint32_t level = height - 1;
-
-	reserve_shrink(tree, 0);
-	if (height)
-		way[level] = avm_vma_tree_root(tree);
-	set_root(tree, NULL, 0);
-	tree->count = 0;
-	avm_list_init(&tree->list);
-
-	/* Children first; count serves as the number of those still to go. */
-	while (level < height) {
-		struct avm_vma_node *node = way[level];
-
-		if (level && node->count) {
-			way[--level] = avm_vma_node_slot(node, --node->count);
-			continue;
-		}
-		free_vnode(tree, node);
-		level++;
-	}
 }
 
 /* ---- paths ------------------------------------------------------------------------------------- */
@@ -229,11 +111,30 @@ static bool is_there(const struct avm_vma_tree *tree, avm_addr_t key)
 	       key >= way_floor(tree);
 }
 
+/* What a change of an entry of the leaf touches: the VMA, which has two lines of interest, and its neighbours' links. */
+static void fetch_around(const struct avm_vma_node *leaf, uint32_t i)
+{
+	const char *vma = avm_vma_node_slot(leaf, i < SLOTS ? i : 0);
+
+	__builtin_prefetch(vma, PREFETCH_WRITE);
+	__builtin_prefetch(vma + CACHE_LINE, PREFETCH_WRITE);
+	__builtin_prefetch(avm_vma_node_slot(leaf, i - (i > 0)), PREFETCH_WRITE);
+	__builtin_prefetch(avm_vma_node_slot(leaf, i + 1 < SLOTS ? i + 1 : 0), PREFETCH_WRITE);
+}
+
 static avm_small avm_addr_t walk_far(struct avm_vma_tree *tree, avm_addr_t key)
 {
-	if (!AVM_FAST || key < tree->way_from || key >= tree->way_to)
+	uint32_t i = tree->way.index[0];
+
+	if (!AVM_FAST || key < tree->way_from || key >= tree->way_to) {
 		descend(tree, key);
-	tree->way.index[0] = (uint8_t)avm_vma_node_search(tree->way.node[0], key);
+		i = avm_vma_node_search(tree->way.node[0], key);
+		if (AVM_FAST)
+			fetch_around(tree->way.node[0], i);
+	} else {
+		i = avm_vma_node_search(tree->way.node[0], key);
+	}
+	tree->way.index[0] = (uint8_t)i;
 	return way_floor(tree);
 }
 
@@ -418,10 +319,6 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 			   .gap = avm_vma_tree_gap(tree, floor, vma->start, vma->flags),
 			   .slot = vma };
 
-	/* The list needs both neighbours: miss the cache on both at once. */
-	if (i)
-		__builtin_prefetch(avm_vma_node_slot(leaf, i - 1), PREFETCH_WRITE);
-
 	/* The VMA behind ends above our start, so it is in this leaf or there is none. */
 	if (i < leaf->count) {
 		struct avm_vma *next = avm_vma_node_slot(leaf, i);
@@ -437,24 +334,36 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 
 #if AVM_FAST
 
-/* The upper part of a VMA: right behind it, with no gap in between, so nothing changes further up. */
-void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *upper)
+/* Right behind the VMA, with no gap in between: where the leaf has room, nothing changes further up. */
+void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma,
+			struct avm_vma *const *upper, uint32_t n)
 {
+	struct avm_list *below = &vma->link;
 	struct avm_vma_node *leaf;
 	uint32_t i;
 
 	walk(tree, vma->end - 1);
 	leaf = tree->way.node[0];
 	i = tree->way.index[0]++;
-	upper->end = vma->end;
-	vma->end = upper->start;
+	vma->end = upper[0]->start;
 	atomic_store_explicit(&leaf->end[i], vma->end, memory_order_relaxed);
-	avm_list_add(&upper->link, &vma->link);
-	tree->count++;
-	if (leaf->count == SLOTS)
-		insert_splitting(tree, &(struct entry){ .end = upper->end, .slot = upper });
-	else
-		vnode_insert(leaf, i + 1, upper->end, 0, upper);
+	tree->count += n;
+	for (uint32_t k = 0; k < n; k++) {
+		avm_list_add(&upper[k]->link, below);
+		below = &upper[k]->link;
+	}
+	if (leaf->count + n <= SLOTS) {
+		vnode_open(leaf, ++i, n);
+		for (uint32_t k = 0; k < n; k++)
+			vnode_store(leaf, i + k, upper[k]->end, 0, upper[k]);
+		return;
+	}
+	for (uint32_t k = 0; k < n; k++) {
+		struct entry e = { .end = upper[k]->end, .slot = upper[k] };
+
+		walk(tree, upper[k]->start);
+		insert_entry(tree, &e);
+	}
 }
 
 #endif
@@ -493,7 +402,7 @@ static avm_small bool feed_vnode(struct avm_vma_tree *tree, uint32_t level)
 	lose_way(tree);
 	if (merge) {
 		vnode_remove(parent, i + 1, 1);
-		free_vnode(tree, right);
+		avm_vma_node_free(tree, right);
 		return true;
 	}
 	path->index[level + 1] = (uint8_t)(i + 1);
@@ -507,7 +416,7 @@ static void drop_root(struct avm_vma_tree *tree, struct avm_vma_node *successor)
 	struct avm_vma_node *root = avm_vma_tree_root(tree);
 
 	set_root(tree, successor, tree->height - 1);
-	free_vnode(tree, root);
+	avm_vma_node_free(tree, root);
 }
 
 /* Nodes have too few entries, or the root has. */
@@ -558,9 +467,6 @@ static void set_floor(struct avm_vma_tree *tree, const struct avm_vma *vma, avm_
 void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 {
 	const struct avm_vma *next = avm_vma_tree_next(tree, vma);
-
-	__builtin_prefetch(vma->link.next, PREFETCH_WRITE);
-	__builtin_prefetch(vma->link.prev, PREFETCH_WRITE);
 
 	avm_addr_t floor = walk(tree, vma->end - 1);
 	struct avm_vma_node *leaf = tree->way.node[0];
@@ -634,10 +540,8 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 {
 	const struct avm_vma *next = NULL;
 
-	if (vma->end != end) {
+	if (vma->end != end)
 		next = avm_vma_tree_next(tree, vma);
-		__builtin_prefetch(next);
-	}
 
 	avm_addr_t floor = walk(tree, vma->end - 1);
 	struct avm_vma_node *leaf = tree->way.node[0];

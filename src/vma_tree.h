@@ -59,10 +59,11 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma);
 /*
  * Two steps for many: only where AVM_FAST says so, elsewhere set_range(), insert() and erase() do the same.
  *
- * @upper enters as the upper part of @vma, which keeps what is below upper->start. pre: reserved; @vma is in @tree and
- * upper->start in the middle of it. Sets both ends.
+ * The @n of @upper enter as what lies above the start of the first of them in @vma, which keeps what is below. pre:
+ * reserved; @vma is in @tree; they have their ranges, in order, without gaps.
  */
-void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *upper);
+void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma,
+			struct avm_vma *const *upper, uint32_t n);
 
 /*
  * @vma grows to the end of @last, a VMA above it that goes, and so do those in between. pre: both are in @tree.

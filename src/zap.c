@@ -99,23 +99,31 @@ static void zap_table(struct zap *z, struct avm_ptc *c)
 	avm_ptc_unlock(c);
 }
 
-void avm_zap_range(struct avm_gather *g, struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
-		   enum avm_zap_what what)
+/* From the first table that there is. */
+static void zap_tables(struct avm_gather *g, struct avm_vma *vma, struct avm_ptc *c,
+		       enum avm_zap_what what)
 {
 	struct zap z = { .g = g, .vma = vma, .what = what };
-	struct avm_ptc c;
 
-	for (bool more = avm_ptc_first(&c, vma->mm, start, end); more;
-	     more = avm_ptc_next_table(&c)) {
-		zap_table(&z, &c);
+	do {
+		zap_table(&z, c);
 		while (z.full) {
 			avm_gather_flush(g);
 			z.full = false;
-			zap_table(&z, &c);
+			zap_table(&z, c);
 		}
-	}
+	} while (avm_ptc_next_table(c));
 	for (int i = 0; i < AVM_NR_RSS; i++)
 		avm_rss_add(vma->mm, (enum avm_rss)i, z.rss[i]);
+}
+
+void avm_zap_range(struct avm_gather *g, struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
+		   enum avm_zap_what what)
+{
+	struct avm_ptc c;
+
+	if (avm_ptc_first(&c, vma->mm, start, end))
+		zap_tables(g, vma, &c, what);
 }
 
 static void zap_mapping(struct avm_vma *vma, uint64_t first, uint64_t last, enum avm_zap_what what)

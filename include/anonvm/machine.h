@@ -133,6 +133,8 @@ enum avm_event {
 	AVM_EV_RACE_PAGE_LOCKED, /* a page lock that reclaim, merging or migration would not wait for */
 	AVM_EV_RACE_KSM_CHANGED, /* a page changed between being found equal and being merged */
 	AVM_EV_RACE_MIGRATION_WAIT, /* a fault waited for a page that was being moved */
+	AVM_EV_RACE_PREPARE, /* two faults made a family for one VMA at once (R4.1) */
+	AVM_EV_RACE_UNMAPPED, /* a walk found, with the family locked, that the page had left it (R6) */
 	AVM_NR_EVENTS,
 };
 

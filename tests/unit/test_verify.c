@@ -1077,6 +1077,24 @@ static void v26_free_frames(void **state)
 	expect_and_undo(f, "V26");
 }
 
+static void v27_wanted_and_not_dirty(void **state)
+{
+	const uint32_t fine[] = { AVM_PG_DIRTY, AVM_PG_LAZYFREE };
+	struct field *f = *state;
+	avm_pte_t *slot = slot_at(f->r.mc, f->r.anon);
+	struct avm_page *page = page_at(f->r.mc, f->r.anon);
+
+	PLANT(f, *slot, avm_pte_mkclean(*slot));
+	expect_and_undo(f, "V27: a page's content is nowhere else");
+	/* The page says so itself, or nobody wants it. */
+	for (unsigned i = 0; i < 2; i++) {
+		PLANT(f, *slot, avm_pte_mkclean(*slot));
+		PLANT(f, page->flags, atomic_load(&page->flags) | fine[i]);
+		assert_int_equal(avm_verify(f->r.w.m, AVM_VERIFY_ALL, NULL), 0);
+		undo(f);
+	}
+}
+
 static void v32_rss(void **state)
 {
 	struct field *f = *state;
@@ -1401,6 +1419,7 @@ int main(void)
 		IN_FIELD(v25_tables),
 		IN_FIELD(the_half_of_a_root_that_is_the_ports_is_passed_in_silence),
 		IN_FIELD(v26_free_frames),
+		IN_FIELD(v27_wanted_and_not_dirty),
 		IN_FIELD(v32_rss),
 		IN_FIELD(v40_lost_objects),
 		IN_FIELD(v40_counts_of_a_cache),

@@ -463,23 +463,24 @@ static void large_address_space_agrees_with_model(void **state)
 
 #if AVM_FAST
 
-/* A VMA loses its upper part. What that one has been given as its end is of no account. */
-static void world_split(struct world *w, size_t i, uint64_t addr)
+/* A VMA loses what is above the first of @n addresses, in as many parts. */
+static void world_split(struct world *w, size_t i, const uint64_t *addr, uint32_t n)
 {
-	struct avm_vma *vma = w->model[i], *upper = calloc(1, sizeof(*upper));
+	struct avm_vma *vma = w->model[i], **upper = &w->model[i + 1];
 	uint64_t start = vma->start, end = vma->end;
 
-	assert_non_null(upper);
-	assert_true(w->n < w->capacity && start < addr && addr < end);
-	upper->start = addr;
-	upper->end = rng_below(&w->rng, 2) ? end : UINT64_MAX;
-	upper->flags = vma->flags;
-	memmove(&w->model[i + 2], &w->model[i + 1], (w->n - i - 1) * sizeof(struct avm_vma *));
-	w->model[i + 1] = upper;
-	w->n++;
-	avm_vma_tree_split(&w->tree, vma, upper);
-	assert_true(vma->start == start && vma->end == addr);
-	assert_true(upper->start == addr && upper->end == end);
+	assert_true(w->n + n <= w->capacity);
+	memmove(upper + n, upper, (w->n - i - 1) * sizeof(*upper));
+	w->n += n;
+	for (uint32_t k = 0; k < n; k++) {
+		upper[k] = calloc(1, sizeof(**upper));
+		assert_non_null(upper[k]);
+		upper[k]->start = addr[k];
+		upper[k]->end = k + 1 < n ? addr[k + 1] : end;
+		upper[k]->flags = vma->flags;
+	}
+	avm_vma_tree_split(&w->tree, vma, upper, n);
+	assert_true(vma->start == start && vma->end == addr[0]);
 }
 
 /* A VMA grows over the @more behind it, and over the room between them. */
@@ -507,13 +508,18 @@ static void random_split(struct world *w)
 	if (!w->n || !world_reserve(w, splits))
 		return;
 	i = (size_t)rng_below(&w->rng, w->n);
-	while (splits--) {
+	while (splits) {
 		uint64_t start = w->model[i]->start, len = w->model[i]->end - start;
+		uint64_t addr[2];
+		uint32_t n = splits > 1 ? 1 + (uint32_t)rng_below(&w->rng, 2) : 1;
 
-		if (len < 2)
+		if (len < 3)
 			return;
-		world_split(w, i, start + 1 + rng_below(&w->rng, len - 1));
-		i += (size_t)rng_below(&w->rng, 2);
+		addr[0] = start + 1 + rng_below(&w->rng, len - 2);
+		addr[1] = addr[0] + 1 + rng_below(&w->rng, start + len - addr[0] - 1);
+		world_split(w, i, addr, n);
+		i += (size_t)rng_below(&w->rng, 1 + n);
+		splits -= n;
 	}
 }
 
