@@ -82,7 +82,7 @@ void avm_anon_vma_put(struct avm *m, struct avm_anon_vma *av)
 /* ---- the family lock ------------------------------------------------------------------------------ */
 
 /* Waits are not given up here: every caller is past the point where it could fail. */
-static void family_lock(struct avm *m, struct avm_anon_vma *root)
+static avm_small void family_lock(struct avm *m, struct avm_anon_vma *root)
 {
 	avm_rw_write_always(m, &root->lock, AVM_LOCK_FAMILY);
 }

@@ -113,7 +113,7 @@ avm_noinline static avm_pte_t copy_early(struct copy *k, const struct avm_page *
  * An entry for a page that is not mapped: two processes have it from now on, and neither alone (R9.1). Returns the
  * child's, which is the parent's, too. => both tables locked.
  */
-static avm_pte_t share_absent(struct copy *k, uint64_t i, avm_pte_t pte)
+static avm_small avm_pte_t share_absent(struct copy *k, uint64_t i, avm_pte_t pte)
 {
 	enum avm_entry_kind kind = avm_pte_entry_kind(pte);
 	uint64_t value = avm_pte_entry_value(pte);

@@ -68,15 +68,18 @@ static struct avm_vma *copy_vma(struct avm_mm *child, struct avm_vma *vma)
 	return copy;
 }
 
-/* What copying the VMA behind this one looks at first. */
+/* What copying the next VMA, and the one behind it, looks at first: of that one what leads further. */
 static void prefetch_next(const struct avm_vma *vma)
 {
 	const struct avm_vma *next = avm_vma_next(vma);
+	const struct avm_vma *behind = next ? avm_vma_next(next) : NULL;
 
-	if (!AVM_FAST || !next)
+	if (!AVM_FAST || !behind)
 		return;
-	__builtin_prefetch(&next->chain);
-	__builtin_prefetch(next->link.next);
+	__builtin_prefetch(behind);
+	__builtin_prefetch(&behind->chain);
+	__builtin_prefetch(next->chain.next, 1);
+	__builtin_prefetch(avm_vma_anon(next), 1);
 }
 
 /* VMAs whose entries are copied together, while what is known of them is still in the cache. */

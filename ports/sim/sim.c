@@ -19,7 +19,7 @@ struct avm *sim_machine(struct sim *s)
 
 struct sim *sim_of(struct avm *m)
 {
-	return (struct sim *)((char *)m - offsetof(struct sim, machine));
+	return sim_around(m);
 }
 
 void *sim_host_alloc(size_t size)

@@ -57,7 +57,7 @@ static void table_keep(struct sim_frames *f, void **table)
 
 avm_pfn_t avm_port_frame_alloc(struct avm *m, enum avm_frame_use use)
 {
-	struct sim *s = sim_of(m);
+	struct sim *s = sim_around(m);
 	struct sim_frames *f = &s->frames;
 	void *table = NULL;
 	avm_pfn_t pfn;
@@ -86,7 +86,7 @@ avm_pfn_t avm_port_frame_alloc(struct avm *m, enum avm_frame_use use)
 
 void avm_port_frame_free(struct avm *m, avm_pfn_t pfn)
 {
-	struct sim *s = sim_of(m);
+	struct sim *s = sim_around(m);
 	struct sim_frames *f = &s->frames;
 
 	if (!sim_frame_is_ours(s, pfn)) {
@@ -140,7 +140,7 @@ void sim_meta_fini(struct sim *s)
 
 void *avm_port_meta_alloc(struct avm *m, size_t size)
 {
-	struct sim *s = sim_of(m);
+	struct sim *s = sim_around(m);
 	void **spares = spare_meta(s, size);
 	void *p;
 
@@ -161,7 +161,7 @@ void *avm_port_meta_alloc(struct avm *m, size_t size)
 
 void avm_port_meta_free(struct avm *m, void *ptr, size_t size)
 {
-	struct sim *s = sim_of(m);
+	struct sim *s = sim_around(m);
 	void **spares = spare_meta(s, size);
 
 	handed(s, ptr, size, SIM_TAKEN_BACK);

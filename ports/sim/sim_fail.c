@@ -8,10 +8,8 @@ void sim_fail_alloc(struct sim *s, uint64_t first, uint64_t count)
 	s->fail_count = count;
 }
 
-bool sim_alloc_fails(struct avm *m)
+static bool alloc_fails(struct sim *s)
 {
-	struct sim *s = sim_of(m);
-
 	sim_interrupt(s, SIM_AT_OBJECT_ALLOC);
 	s->allocs++;
 	if (s->fails && s->fails(SIM_AT_OBJECT_ALLOC)) {
@@ -24,6 +22,17 @@ bool sim_alloc_fails(struct avm *m)
 		return false;
 	s->allocs_failed++;
 	return true;
+}
+
+/* Every allocation comes here: where nobody has asked for anything it is over soon. */
+bool sim_alloc_fails(struct avm *m)
+{
+	struct sim *s = sim_around(m);
+
+	if (s->interruption || s->fails || s->fail_first)
+		return alloc_fails(s);
+	s->allocs++;
+	return false;
 }
 
 uint64_t sim_allocs(const struct sim *s)

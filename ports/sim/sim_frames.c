@@ -92,7 +92,7 @@ void sim_frame_spoil(struct sim *s, avm_pfn_t pfn)
 
 void *avm_port_frame_ptr(struct avm *m, avm_pfn_t pfn)
 {
-	struct sim *s = sim_of(m);
+	struct sim *s = sim_around(m);
 	struct sim_frames *f = &s->frames;
 	void *p = NULL;
 
@@ -131,7 +131,7 @@ static unsigned char *contents(struct sim *s, avm_pfn_t pfn)
 
 void avm_port_frame_clear(struct avm *m, avm_pfn_t pfn)
 {
-	struct sim *s = sim_of(m);
+	struct sim *s = sim_around(m);
 
 	memset(contents(s, pfn), 0, s->frames.content);
 }
@@ -146,7 +146,7 @@ static bool page_is_locked(const struct sim *s, avm_pfn_t pfn)
 
 void avm_port_frame_copy(struct avm *m, avm_pfn_t to, avm_pfn_t from)
 {
-	struct sim *s = sim_of(m);
+	struct sim *s = sim_around(m);
 
 	if (page_is_locked(s, from))
 		sim_interrupt(s, SIM_AT_FRAME_COPY);
@@ -164,7 +164,7 @@ static size_t bytes_kept(const struct sim *s, size_t offset, size_t len)
 
 void avm_port_frame_read(struct avm *m, avm_pfn_t pfn, size_t offset, void *buf, size_t len)
 {
-	struct sim *s = sim_of(m);
+	struct sim *s = sim_around(m);
 	size_t kept = bytes_kept(s, offset, len);
 
 	sim_shared_read(buf, contents(s, pfn) + (kept ? offset : 0), kept);
@@ -174,7 +174,7 @@ void avm_port_frame_read(struct avm *m, avm_pfn_t pfn, size_t offset, void *buf,
 
 void avm_port_frame_write(struct avm *m, avm_pfn_t pfn, size_t offset, const void *buf, size_t len)
 {
-	struct sim *s = sim_of(m);
+	struct sim *s = sim_around(m);
 	size_t kept = bytes_kept(s, offset, len);
 
 	sim_shared_write(contents(s, pfn) + (kept ? offset : 0), buf, kept);
@@ -182,7 +182,7 @@ void avm_port_frame_write(struct avm *m, avm_pfn_t pfn, size_t offset, const voi
 
 bool avm_port_frame_same(struct avm *m, avm_pfn_t a, avm_pfn_t b)
 {
-	struct sim *s = sim_of(m);
+	struct sim *s = sim_around(m);
 
 	return sim_shared_same(contents(s, a), contents(s, b), s->frames.content);
 }

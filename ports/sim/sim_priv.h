@@ -178,6 +178,12 @@ struct sim {
 	struct smp *smp; /* the CPUs of a machine that has several (ports/threads) */
 };
 
+/* sim_of(), for who is called often. */
+static inline struct sim *sim_around(struct avm *m)
+{
+	return (struct sim *)((char *)m - offsetof(struct sim, machine));
+}
+
 /*
  * What belongs to the CPU that runs: the depth of its read sections, the locks it holds. With several CPUs there is
  * something to make before the machine, and to end after it.
