@@ -76,23 +76,28 @@ static unsigned zero_fill(struct avm_fault_ctx *f)
 
 /* ---- present entries ------------------------------------------------------------------------- */
 
+/* Young and dirty, where the MMU does not set them (R8.9); permissions that the entry lacks and its VMA has. */
+static avm_pte_t touched(const struct avm_fault_ctx *f, avm_pte_t p)
+{
+	p = avm_pte_mkyoung(p);
+	if (avm_pte_none_access(p) || (f->access == AVM_ACCESS_EXEC && !avm_pte_exec(p)))
+		p = avm_pte_modify(p, f->vma->flags);
+	return f->access == AVM_ACCESS_WRITE ? avm_pte_mkdirty(p) : p;
+}
+
 /*
- * Nothing is wrong with the entry, or what is can be repaired in place: young and dirty where the
- * MMU does not set them (R8.9), permissions that the entry lacks and its VMA has.
- * => table locked on entry, unlocked on return.
+ * Nothing is wrong with the entry, or what is can be repaired in place. The MMU sets bits beside us: the entry is empty
+ * while it changes, so that none is lost. What has all it needs is left alone: two accesses, each of which empties the
+ * entry under the other, would fault for ever. => table locked on entry, unlocked on return.
  */
 static unsigned touch(struct avm_fault_ctx *f)
 {
-	/* The MMU sets bits beside us: the entry is empty in between, so that none is lost. */
-	avm_pte_t p = avm_pte_mkyoung(avm_ptc_take(&f->c, 0));
+	bool changes = touched(f, f->seen) != f->seen;
 
-	if (avm_pte_none_access(p) || (f->access == AVM_ACCESS_EXEC && !avm_pte_exec(p)))
-		p = avm_pte_modify(p, f->vma->flags);
-	if (f->access == AVM_ACCESS_WRITE)
-		p = avm_pte_mkdirty(p);
-	avm_ptc_change(&f->c, 0, p);
+	if (changes)
+		avm_ptc_change(&f->c, 0, touched(f, avm_ptc_take(&f->c, 0)));
 	avm_ptc_unlock(&f->c);
-	return p != f->seen ? AVM_FAULT_MINOR : AVM_FAULT_MINOR | AVM_FAULT_SPURIOUS;
+	return changes ? AVM_FAULT_MINOR : AVM_FAULT_MINOR | AVM_FAULT_SPURIOUS;
 }
 
 static unsigned fault_present(struct avm_fault_ctx *f)
