@@ -266,20 +266,16 @@ static uint64_t copy_table(struct copy *k, uint64_t first, uint64_t n)
 	return i;
 }
 
-static void unlock_tables(struct copy *k)
+/* Where speed is asked for tables stay locked from VMA to VMA. */
+static void unlock_last(struct copy *k)
 {
+	if (!AVM_FAST || !k->locked)
+		return;
 	avm_ptc_unlock_two(&k->from, &k->to);
 	k->locked = false;
 }
 
-/* Where speed is asked for they stay locked from VMA to VMA. */
-static void unlock_last(struct copy *k)
-{
-	if (AVM_FAST && k->locked)
-		unlock_tables(k);
-}
-
-/* The locks are dropped for each page that has to be copied. 0, and perhaps with both tables locked, or -ENOMEM. */
+/* The locks are dropped for each page that has to be copied. 0, perhaps with both tables locked, or -ENOMEM. */
 static avm_small int copy_whole_table(struct copy *k)
 {
 	uint64_t n = (k->from.stop - k->from.addr) >> AVM_PAGE_SHIFT, i = 0;
@@ -287,11 +283,14 @@ static avm_small int copy_whole_table(struct copy *k)
 	for (;;) {
 		if (!AVM_FAST || !k->locked)
 			avm_ptc_lock_two(&k->from, &k->to);
-		k->locked = true;
 		i = copy_table(k, i, n);
-		if (AVM_FAST && i == n)
+		if (AVM_FAST && i == n) {
+			k->locked = true;
 			return 0;
-		unlock_tables(k);
+		}
+		avm_ptc_unlock_two(&k->from, &k->to);
+		if (AVM_FAST)
+			k->locked = false;
 		if (i == n)
 			return 0;
 		k->spare = avm_page_alloc(k->machine, AVM_FRAME_USER);
@@ -342,12 +341,14 @@ int avm_copy_entries(const struct avm_copy_pair *pairs, unsigned nr)
 	struct avm_mm *mm = pairs->child->mm;
 	struct avm *m = mm->machine;
 	struct copy k = { .machine = m, .region = *avm_regions(m) };
-	int err = 0;
+	int err;
 
 	avm_assert_mmap_write_locked(pairs->parent->mm);
 	avm_assert_mmap_write_locked(mm);
-	for (unsigned i = 0; i < nr && !err; i++)
-		err = copy_vma(&k, pairs[i].child, pairs[i].parent);
+	do {
+		err = copy_vma(&k, pairs->child, pairs->parent);
+		pairs++;
+	} while (AVM_FAST && !err && --nr);
 	unlock_last(&k);
 	if (k.spare) /* a pin went away before it was used */
 		avm_page_put(m, k.spare);

@@ -14,7 +14,7 @@ struct avm_copy_pair {
  * faster in the order of their addresses. Private pages become read-only and not exclusive in both; the caller flushes the
  * parent afterwards, whatever the result.
  * 0 or -ENOMEM: entries copied so far are in the child, to be zapped by the caller.
- * => mmap_lock write of both; the families are set up. One pair at least.
+ * => mmap_lock write of both; the families are set up. One pair at least; more only where AVM_FAST says so.
  */
 int avm_copy_entries(const struct avm_copy_pair *pairs, unsigned nr);
 

@@ -53,8 +53,8 @@ static struct avm_vma_node *level_append(struct avm_vma_tree *tree, uint32_t lev
 
 void avm_vma_tree_append(struct avm_vma_tree *tree, struct avm_vma *vma)
 {
-	const struct avm_vma *before = avm_vma_tree_last(tree);
-	uint64_t gap = avm_vma_tree_gap(tree, before ? before->end : 0, vma->start, vma->flags);
+	avm_addr_t floor = tree->height ? avm_vma_node_last_end(tree->way.node[0]) : 0;
+	uint64_t gap = avm_vma_tree_gap(tree, floor, vma->start, vma->flags);
 	struct avm_vma_node *full = level_append(tree, 0, vma->end, gap, vma);
 
 	avm_list_add_tail(&vma->link, &tree->list);
