@@ -14,7 +14,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := release-tool
 .PHONY: help release-tool demo check coverage freestanding format format-check tidy cppcheck lint \
-	check-threads scale bench install clean rules-can-fail mutants fuzz kernel kernel-check $(PRESETS:%=check-%)
+	check-threads scale bench install clean rules-can-fail mutants gallery fuzz kernel kernel-check $(PRESETS:%=check-%)
 
 help:
 	@echo 'make               the release tool: build/anonvm'
@@ -28,6 +28,7 @@ help:
 	@echo 'make format        lay out the sources'
 	@echo 'make rules-can-fail  breaks rules of docs/rules.md, one by one, and sees tests fail'
 	@echo 'make mutants       some 350 one-line mutants of src/, and which test notices each; docs/testing.md'
+	@echo 'make gallery       the checker with each of the bugs of lab/gallery: is it found? (ARGS="--seeds 5")'
 	@echo 'make fuzz          run the fuzz targets, each for TIME=$(TIME) seconds (clang); docs/fuzzing.md'
 	@echo 'make kernel        a kernel for x86-64 on the core, and its programs: examples/kernel, build/kernel'
 	@echo 'make kernel-check  ... boots in qemu, on one CPU and two, and runs them'
@@ -93,6 +94,10 @@ rules-can-fail:
 mutants:
 	@scripts/setup mutants
 	@scripts/mutation-score --jobs $(JOBS) $(ARGS)
+
+gallery: release-tool
+	@scripts/gallery --build --jobs $(JOBS)
+	@build/anonvm check --gallery all $(ARGS)
 
 fuzz:
 	@scripts/setup fuzz

@@ -4,6 +4,7 @@
 
 AVM_CORE_SOURCES := \
 	src/list.c \
+	src/percpu.c \
 	src/lock.c \
 	src/page.c \
 	src/lru.c \

@@ -54,16 +54,21 @@ static const char help[] =
 	"  --replay FILE            run a finding again\n"
 	"  --commute                instead: which cache lines two operations have in common that nobody\n"
 	"                           would say have anything to do with each other (docs/scaling.md)\n"
+	"  --gallery NAME|all       instead: is that bug of lab/gallery found, or each, by what, and how soon?\n"
+	"                           (built by: scripts/gallery --build; at most --time seconds for each, 60)\n"
+	"  --seeds N                ... from so many seeds, 1 to 1000 (default 1)\n"
 	"  --json                   figures as JSON\n"
 	"  --quiet                  no progress\n"
 	"  --help                   this text\n"
 	"\n"
-	"exit status: 0 nothing found, 1 a finding, 2 bad usage\n";
+	"exit status: 0 nothing found, 1 a finding, 2 bad usage; with --gallery: 0 every bug is found, and no\n"
+	"control, 1 something else\n";
 
 struct options {
 	struct campaign campaign;
-	const char *keep, *replay;
-	bool shrink, commute, json, quiet, help;
+	const char *keep, *replay, *gallery, *strategy;
+	unsigned seeds;
+	bool seeded, shrink, commute, json, quiet, help;
 };
 
 static bool bad(const char *option, const char *what)
@@ -120,6 +125,7 @@ static bool parse_option(int c, struct options *o)
 
 	switch (c) {
 	case 's':
+		o->seeded = true;
 		return parse_number("seed", optarg, 0, UINT64_MAX, &g->seed);
 	case 't':
 		if (!parse_number("time", optarg, 1, 10000000, &n))
@@ -141,7 +147,16 @@ static bool parse_option(int c, struct options *o)
 		g->programs.ops = (uint8_t)n;
 		return true;
 	case 'S':
+		o->strategy = optarg;
 		return parse_strategy(optarg, &g->strategy);
+	case 'g':
+		o->gallery = optarg;
+		return true;
+	case 'G':
+		if (!parse_number("seeds", optarg, 1, 1000, &n))
+			return false;
+		o->seeds = (unsigned)n;
+		return true;
 	case 'b':
 		if (!parse_number("bound", optarg, 0, 4, &n))
 			return false;
@@ -199,6 +214,8 @@ static bool parse_options(int argc, char **argv, struct options *o)
 		{ "no-failures", no_argument, NULL, 'F' },
 		{ "no-shrink", no_argument, NULL, 'n' },
 		{ "commute", no_argument, NULL, 'C' },
+		{ "gallery", required_argument, NULL, 'g' },
+		{ "seeds", required_argument, NULL, 'G' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
@@ -210,6 +227,8 @@ static bool parse_options(int argc, char **argv, struct options *o)
 					     .shards = 1,
 					     .strategy = -1,
 					     .bound = 2 },
+			       .strategy = "portfolio",
+			       .seeds = 1,
 			       .shrink = true };
 	while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1) {
 		if (!parse_option(c, o))
@@ -224,7 +243,7 @@ static bool parse_options(int argc, char **argv, struct options *o)
 		return bad("json", "built without jansson");
 #endif
 	if (o->campaign.seconds <= 0 && !o->campaign.executions && !o->campaign.programs_in_all)
-		o->campaign.seconds = 10;
+		o->campaign.seconds = o->gallery ? 60 : 10;
 	o->campaign.progress = !o->quiet && isatty(2) ? stderr : NULL;
 	return true;
 }
@@ -390,5 +409,15 @@ int main(int argc, char **argv)
 	}
 	if (o.commute)
 		return commute(o.json);
+	if (o.gallery && !o.seeded)
+		o.campaign.seed = 1; /* what is known to be found is found again */
+	if (o.gallery)
+		return gallery(&(struct gallery){ .name = o.gallery,
+						  .campaign = &o.campaign,
+						  .strategy = o.strategy,
+						  .keep = o.keep,
+						  .seeds = o.seeds,
+						  .shrink = o.shrink,
+						  .json = o.json });
 	return o.replay ? replay(&o) : search(&o);
 }

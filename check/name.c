@@ -67,14 +67,31 @@ static const struct field tree_fields[] = {
 };
 static const struct layout vma_tree = { "avm_vma_tree", 0, false, tree_fields };
 
+static const struct field cpu_fields[] = {
+	FIELD(avm_cpu, frames_used),
+	FIELD(avm_cpu, tables_used),
+	FIELD(avm_cpu, lru_lock),
+	FIELD(avm_cpu, lru),
+	FIELD(avm_cpu, lru_count),
+	FIELD(avm_cpu, events),
+	LAST,
+};
+static const struct layout cpu = { "avm_cpu", sizeof(struct avm_cpu), false, cpu_fields };
+
+static const struct field mm_cpu_fields[] = {
+	FIELD(avm_mm_cpu, inside),
+	FIELD(avm_mm_cpu, rss),
+	LAST,
+};
+static const struct layout mm_cpu = { "avm_mm_cpu", sizeof(struct avm_mm_cpu), false,
+				      mm_cpu_fields };
+
 static const struct field machine_fields[] = {
 	FIELD(avm, context),
 	FIELD(avm, config),
 	FIELD(avm, regions),
 	FIELD(avm, zero_page),
 	FIELD(avm, frames_total),
-	FIELD(avm, frames_used),
-	FIELD(avm, tables_used),
 	FIELD(avm, frames_poisoned),
 	FIELD(avm, frames_refused),
 	WITHIN(avm, vmas, cache),
@@ -89,9 +106,7 @@ static const struct field machine_fields[] = {
 	FIELD(avm, tree_node_alloc),
 	FIELD(avm, meta_bytes),
 	FIELD(avm, meta_bytes_peak),
-	FIELD(avm, lru_lock),
-	FIELD(avm, lru),
-	FIELD(avm, lru_count),
+	FIELD(avm, lru_next),
 	FIELD(avm, swap_lock),
 	FIELD(avm, swap),
 	FIELD(avm, nr_swap),
@@ -108,12 +123,12 @@ static const struct field machine_fields[] = {
 	FIELD(avm, nr_mms),
 	FIELD(avm, committed),
 	FIELD(avm, next_id),
-	FIELD(avm, events),
 	FIELD(avm, refused),
 	FIELD(avm, observer),
 	FIELD(avm, page_release),
 	FIELD(avm, gathers_open),
 	FIELD(avm, warned),
+	WITHIN(avm, cpus, cpu),
 	LAST,
 };
 static const struct layout machine = { "avm", 0, true, machine_fields };
@@ -145,11 +160,12 @@ static const struct field mm_fields[] = {
 	FIELD(avm_mm, stack_vm),
 	FIELD(avm_mm, locked_vm),
 	FIELD(avm_mm, committed),
-	FIELD(avm_mm, rss),
 	FIELD(avm_mm, tables),
 	FIELD(avm_mm, recent),
 	FIELD(avm_mm, notify_lock),
 	FIELD(avm_mm, notifiers),
+	FIELD(avm_mm, fault_cpus),
+	WITHIN(avm_mm, cpus, mm_cpu),
 	LAST,
 };
 static const struct layout mm = { "avm_mm", 0, true, mm_fields };
@@ -455,8 +471,11 @@ void object_name_field(const struct object *o, uintptr_t address, char *out)
 
 	offset = l->element ? offset % l->element : offset;
 	f = field_at(l, offset);
-	if (f && f->within)
-		inner = field_at(f->within, offset - f->offset);
+	if (f && f->within) {
+		offset -= f->offset;
+		inner = field_at(f->within,
+				 f->within->element ? offset % f->within->element : offset);
+	}
 	if (f)
 		snprintf(out, NAME_SIZE, "%s%s%s", f->name, inner ? "." : "",
 			 inner ? inner->name : "");

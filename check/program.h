@@ -115,6 +115,8 @@ void program_run_observed(struct check *c, const struct program *pr,
  * others are worth. False: there is none of that name.
  */
 bool program_without(const char *judge);
+/* Is that what it would have said? */
+bool program_is_without(const char *finding);
 
 /* ---- campaigns (campaign.c) ----------------------------------------------------------------------------------- */
 
@@ -182,6 +184,20 @@ bool op_parse(const char *text, struct op *op);
 
 /* Prints it, as JSON or for people. => exit status */
 int commute(bool json);
+
+/* The bugs of lab/gallery, each in a build of its own (gallery.c): from how many seeds, and what their campaigns are. */
+struct gallery {
+	const char *name; /* or "all" */
+	const struct campaign *campaign;
+	const char *strategy;
+	const char *keep; /* what the first search of each finds, made smaller; NULL: nowhere */
+	unsigned seeds;
+	bool shrink, json;
+	bool one; /* ours: no more than one is meant */
+};
+
+/* Prints what each is found by, and how soon. => exit status: 0 each bug is found, and no control */
+int gallery(struct gallery *g);
 
 /* One result of several (merge.c). => exit status */
 int merge_shards(int n, char **paths);

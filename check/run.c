@@ -44,32 +44,11 @@ struct thread {
 	int at;
 };
 
-/* ---- judges ---------------------------------------------------------------------------------------------------------- */
-
-static const char *const judges[] = { "V", "content", "leak", "lock", "machine" };
-static bool left_out[sizeof(judges) / sizeof(judges[0])];
-
-bool program_without(const char *judge)
-{
-	for (unsigned i = 0; i < sizeof(judges) / sizeof(judges[0]); i++) {
-		if (!strcmp(judge, judges[i]))
-			return left_out[i] = true;
-	}
-	return false;
-}
-
-static bool is_left_out(const char *what)
-{
-	return left_out[what[0] == 'V' && what[1] >= '0' && what[1] <= '9' ? 0 :
-			!strncmp(what, "content:", 8)			   ? 1 :
-			strstr(what, " objects leaked")			   ? 2 :
-			!strncmp(what, "lock rules:", 11)		   ? 3 :
-									     4];
-}
+/* ---- findings --------------------------------------------------------------------------------------------------------- */
 
 static void found(struct world *w, const char *what)
 {
-	if (is_left_out(what))
+	if (program_is_without(what))
 		return;
 	if (!w->finding[0])
 		snprintf(w->finding, sizeof(w->finding), "%s", what);
@@ -371,12 +350,14 @@ static bool open_file(struct world *w, unsigned i)
 
 static bool open_world(struct world *w, const struct program *pr, FILE *log)
 {
-	const struct sim_config config = { .core = { .family = pr->family, .fault_around = 4 },
-					   .frames = pr->frames,
-					   .contents = SIM_STAMPS,
-					   .check_tlb = true,
-					   .tlb_entries = 16,
-					   .log = log };
+	const struct sim_config config = {
+		.core = { .family = pr->family, .fault_around = 4, .cpus = pr->nr_threads },
+		.frames = pr->frames,
+		.contents = SIM_STAMPS,
+		.check_tlb = true,
+		.tlb_entries = 16,
+		.log = log
+	};
 	const struct sim_swap_config swap = { .slots = pr->slots };
 
 	*w = (struct world){ .pr = pr };

@@ -239,8 +239,10 @@ endif()
 # The checker: a core of its own, whose memory accesses call us (see ports/check/check_access.c). That is the
 # instrumentation of one sanitizer, which goes with no other.
 set(AVM_CHECK_FLAGS -fsanitize=thread
+	$<$<C_COMPILER_ID:GNU>:--param=tsan-instrument-func-entry-exit=0> # which tell us nothing
 	$<$<C_COMPILER_ID:GNU>:-Wno-tsan> # of fences, which we are told of
-	-Wno-unknown-warning-option) # for those who read gcc's command lines with clang
+	# For those who read gcc's command lines with clang.
+	-Wno-unknown-warning-option -Wno-unused-command-line-argument)
 file(GLOB check_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/check/*.c)
 file(GLOB port_check_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/ports/check/*.c)
 if(AVM_CORE_SOURCES AND check_sources AND NOT AVM_SANITIZE AND NOT AVM_COVERAGE)

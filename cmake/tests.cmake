@@ -36,7 +36,7 @@ function(avm_test_target name source)
 	target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
 	# tests/check are about the checker's port, which has a core of its own.
 	if(source MATCHES "tests/check/")
-		if(name STREQUAL test_data_races)
+		if(name MATCHES "test_data_races|test_race_model")
 			target_compile_options(${name} PRIVATE ${AVM_CHECK_FLAGS})
 		endif()
 		target_link_libraries(${name} PRIVATE avm_core_check avm_port_check)

@@ -87,7 +87,7 @@ _anonvm()
 		options='--all --family= --touch= --top= --json --quiet --help'
 		;;
 	check)
-		options='--seed --time --executions --programs --threads-per-program --ops-per-thread --strategy= --bound --no-reduction --shard= --keep --no-races --without --no-failures --no-shrink --replay --commute --json --quiet --help'
+		options='--seed --time --executions --programs --threads-per-program --ops-per-thread --strategy= --bound --no-reduction --shard= --keep --no-races --without --no-failures --no-shrink --replay --commute --gallery --seeds --json --quiet --help'
 		;;
 	stress)
 		options='--threads --processes --seconds --operations --memory --seed --verify --yields --interrupt --fail --patience --family --without --scale --quiet --help'

@@ -85,16 +85,21 @@ def detector(finding):
 # ---- one search -----------------------------------------------------------------------------------------------------------
 
 
-def search_races(program, strategy, seed, limit, keep=None):
-    """By the checker. With `keep`, a file, what is found is made smaller."""
-    more = ["--keep", keep] if keep else ["--no-shrink"]
-    code, out, err, cpu = run([program, "--seed", str(seed), "--quiet", "--json", "--strategy", strategy, *limit, *more], LONGEST)
+def ask(clean, name, more):
+    """`anonvm check --gallery` about one bug: what it says as JSON."""
+    code, out, err, _ = run([clean, "--gallery", name, "--json", *more], LONGEST)
     if code not in (0, 1):
         raise Unusable("the checker: " + (err.strip() or "does not end"))
-    said = json.loads(out)
-    found = {"found": bool(said["findings"]), "executions": said["executions"], "seconds": cpu}
-    if said["findings"]:
-        found.update(finding=said["finding"], by=said["by"], shrunk=said["shrunk"])
+    return json.loads(out)["variants"][0]
+
+
+def search_races(clean, name, strategy, seed, limit, keep=None):
+    """By the checker. With `keep`, a file, what is found is made smaller."""
+    more = ["--keep", keep] if keep else ["--no-shrink"]
+    said = ask(clean, name, ["--seed", str(seed), "--strategy", strategy, *limit, *more])
+    found = said["searches"][0]
+    if keep and found["found"]:
+        found["shrunk"] = said["shrunk"]
     return found
 
 
@@ -174,16 +179,7 @@ class Score:
     def __init__(self, tree, args):
         self.tree, self.args = tree, args
         self.store = Store(os.path.join(args.dir, "score.json"))
-        self.clean = {}
         self.bad, self.slowest = [], 0.0
-
-    def clean_program(self, what):
-        """Of the core as it is: built before any bug is put back."""
-        if what not in self.clean:
-            path = os.path.join(self.args.dir, "clean-" + what)
-            shutil.copy2(self.tree.make(what), path)
-            self.clean[what] = path
-        return self.clean[what]
 
     def seeds(self):
         return [1 + k * 10**6 for k in range(self.args.seeds)]
@@ -201,14 +197,15 @@ class Score:
                 self.bad.append(f"{bug.name} takes {seconds:.1f} s")
 
     def races(self, bug):
-        program = self.tree.make("check")
-        key = digest(program)
+        program, clean = self.tree.make("check"), self.tree.clean("check")
+        self.tree.place(program, bug)
+        key = digest(program, clean)
         kept = os.path.join(self.args.dir, bug.name + ".txt")
         limit = CONTROL if bug.control else ["--time", str(self.args.seconds)]
         runs = {}
         for strategy in STRATEGIES:
             runs[strategy] = [self.store.get([bug.name, key, strategy, seed],
-                                             lambda s=strategy, n=seed: search_races(program, s, n, limit))
+                                             lambda s=strategy, n=seed: search_races(clean, bug.name, s, n, limit))
                               for seed in self.seeds()]
         found = runs[STRATEGIES[0]]
         self.note(bug, found)
@@ -220,8 +217,7 @@ class Score:
         for seed in self.seeds()[:self.args.shrink]:
             file = f"{kept}.{seed}"
             small = self.store.get([bug.name, key, "shrunk", seed],
-                                   lambda n=seed, f=file: search_races(program, STRATEGIES[0], n, limit, f))
-            clean = self.clean_program("check")
+                                   lambda n=seed, f=file: search_races(clean, bug.name, STRATEGIES[0], n, limit, f))
             sizes.add(size_of(small["shrunk"]))
             if is_large(small["shrunk"]):
                 self.bad.append(f"{bug.name} is made no smaller than {size_of(small['shrunk'])}, from seed {seed}")
@@ -239,9 +235,9 @@ class Score:
                 for seed in range(1, 1 + self.args.seeds)]
         self.note(bug, runs)
         small = self.store.get([bug.name, key, "shrunk"], lambda: search_one_thread(program, 1, self.args.seconds, kept))
-        tool, clean = self.tree.make("anonvm"), self.clean_program("anonvm")
+        tool, clean = self.tree.make("anonvm"), self.tree.clean("anonvm")
         again = self.store.get([bug.name, key, digest(tool, clean), "replay"], lambda: " / ".join(replay_one_thread(
-            tool, clean, kept, [program, self.clean_program(bug.test)], small)))
+            tool, clean, kept, [program, self.tree.clean(bug.test)], small)))
         if "*" in again:
             self.bad.append(f"{bug.name} is replayed: {again}")
         return [often(detector(r["finding"]) for r in runs if r["found"]), bug.test, *figures(runs),
@@ -264,7 +260,7 @@ def score_all(tree, bugs, args, broken):
     """`broken`: what the tree raises when a bug cannot be tried. => how many are wrong"""
     score = Score(tree, args)
     for what in sorted({"check" if b.test == "check" else b.test for b in bugs} | {"anonvm"}):
-        score.clean_program(what)
+        tree.clean(what)
     for kind in "races", "one_thread", "controls":
         some = [b for b in bugs if kind_of(b) == kind]
         if not some:

@@ -370,8 +370,10 @@ int avm_family_prepare(struct avm_vma *vma)
 	family_unlock(m, root);
 	if (fresh)
 		avm_anon_vma_put(m, fresh);
-	if (avc)
+	if (avc) {
+		avm_count(m, AVM_EV_RACE_PREPARE, 1);
 		avm_cache_free(m, &m->avcs, avc);
+	}
 	return 0;
 }
 
@@ -403,15 +405,11 @@ static struct avm_anon_vma *idle_ancestor(struct avm_vma *parent)
 	return NULL;
 }
 
-/* The first half: the child may map whatever the parent maps. Returns its own anon_vma if there is one to take. */
-static struct avm_anon_vma *inherit_chain(struct avm_vma *child, struct avm_vma *parent,
-					  struct avm_avc_pool *pool)
+/* The anon_vma that the child shares with others, by policy; NULL: it gets one of its own. => family lock write. */
+static struct avm_anon_vma *shared_own(struct avm *m, struct avm_vma *parent)
 {
-	struct avm *m = child->mm->machine;
 	struct avm_anon_vma *own = NULL;
 
-	avm_family_lock_vma(parent);
-	clone_chain(child, parent, pool);
 	if (m->config.family == AVM_FAMILY_FLAT) {
 		own = avm_vma_anon(parent);
 	} else if (m->config.family == AVM_FAMILY_REUSE) {
@@ -419,57 +417,64 @@ static struct avm_anon_vma *inherit_chain(struct avm_vma *child, struct avm_vma 
 		if (own)
 			avm_count(m, AVM_EV_ANON_VMA_REUSED_ANCESTOR, 1);
 	}
-	if (own)
-		set_own(child, own);
-	avm_family_unlock_vma(parent);
 	return own;
 }
 
-/* The second half: an anon_vma for the pages that the child will make itself. 0 or -ENOMEM. */
-static int found_branch(struct avm_vma *child, struct avm_anon_vma *parent)
+/* `av`, which is new, becomes a member of the family, for the pages that the child will make itself. => family lock write. */
+static void found_branch(struct avm_vma *child, struct avm_anon_vma *av,
+			 struct avm_anon_vma *parent, struct avm_anon_vma_chain *avc)
 {
-	struct avm *m = child->mm->machine;
 	struct avm_anon_vma *root = avm_family_root(parent);
-	struct avm_anon_vma_chain *avc;
-	struct avm_anon_vma *av = anon_vma_alloc(m);
 
-	if (!av)
-		return -AVM_ENOMEM;
-	avc = avm_cache_alloc(m, &m->avcs);
-	if (!avc) {
-		avm_anon_vma_put(m, av);
-		return -AVM_ENOMEM;
-	}
 	av->parent = parent;
 	av->num_children = 0;
 	atomic_store_explicit(&av->root, root, memory_order_relaxed);
 	avm_anon_vma_get(root);
-	family_lock(m, root);
 	parent->num_children++;
 	link_edge(avc, child, av, &child->chain, NULL);
 	set_own(child, av);
-	family_unlock(m, root);
-	return 0;
+}
+
+/* The child may map whatever the parent maps, and what it makes itself. Returns `fresh` if it is not wanted. */
+static struct avm_anon_vma *join_family(struct avm_vma *child, struct avm_vma *parent,
+					struct avm_anon_vma *fresh, struct avm_avc_pool *pool)
+{
+	struct avm *m = child->mm->machine;
+	struct avm_anon_vma *own;
+
+	avm_family_lock_vma(parent);
+	clone_chain(child, parent, pool);
+	own = shared_own(m, parent);
+	if (own) {
+		set_own(child, own);
+	} else {
+		found_branch(child, fresh, avm_vma_anon(parent), pool_take(pool));
+		fresh = NULL;
+	}
+	avm_family_unlock_vma(parent);
+	return fresh;
 }
 
 int avm_family_fork(struct avm_vma *child, struct avm_vma *parent)
 {
 	struct avm *m = child->mm->machine;
 	struct avm_avc_pool pool = { 0 };
-	int err;
+	struct avm_anon_vma *fresh;
 
 	if (!avm_vma_anon(parent))
 		return 0;
-	err = avm_avc_pool_fill(m, &pool,
-				atomic_load_explicit(&parent->chain_len, memory_order_relaxed));
-	if (err)
-		return err;
-	if (inherit_chain(child, parent, &pool))
-		return 0;
-	err = found_branch(child, avm_vma_anon(parent));
-	if (err)
-		avm_family_unlink(child); /* all of what was inherited (gallery 01, 02) */
-	return err;
+	if (avm_avc_pool_fill(m, &pool,
+			      1ull + atomic_load_explicit(&parent->chain_len,
+							  memory_order_relaxed)))
+		return -AVM_ENOMEM;
+	fresh = anon_vma_alloc(m);
+	if (fresh) {
+		fresh = join_family(child, parent, fresh, &pool);
+		if (fresh)
+			avm_anon_vma_put(m, fresh);
+	}
+	avm_avc_pool_drain(m, &pool);
+	return avm_vma_anon(child) ? 0 : -AVM_ENOMEM;
 }
 
 /* ---- pages (R5, R6) ------------------------------------------------------------------------------------ */
@@ -501,6 +506,13 @@ AVM_ONE_STEP bool still_mapped_by(const struct avm_page *page, uintptr_t mapping
 	       atomic_load_explicit(&page->mapping, memory_order_relaxed) == mapping;
 }
 
+/* Looked at again, the page was not mapped by this family any more. */
+static avm_small void unlock_unmapped(struct avm *m, struct avm_anon_vma *root)
+{
+	avm_rw_unlock_read(m, &root->lock, AVM_LOCK_FAMILY);
+	avm_count(m, AVM_EV_RACE_UNMAPPED, 1);
+}
+
 /* The contended case of resolve: sleeps with a reference instead of RCU. `rcu` is left in here. */
 static int resolve_slowly(struct avm *m, struct avm_page *page, uintptr_t mapping,
 			  struct avm_anon_vma *av, uintptr_t rcu)
@@ -522,7 +534,7 @@ static int resolve_slowly(struct avm *m, struct avm_page *page, uintptr_t mappin
 		/* The reference holds av, av holds its root: no recycling from here on. */
 		avm_rw_read_always(m, &root->lock, AVM_LOCK_FAMILY);
 		if (!still_mapped_by(page, mapping)) {
-			avm_rw_unlock_read(m, &root->lock, AVM_LOCK_FAMILY);
+			unlock_unmapped(m, root);
 			root = NULL;
 		}
 	}
@@ -549,7 +561,7 @@ int avm_family_resolve(struct avm *m, struct avm_page *page, enum avm_resolve_mo
 		if (still_mapped_by(page, mapping) && avm_family_root(av) == root)
 			err = 0;
 		else
-			avm_rw_unlock_read(m, &root->lock, AVM_LOCK_FAMILY);
+			unlock_unmapped(m, root);
 		goto out;
 	}
 	if (mode == AVM_RESOLVE_TRY) {

@@ -139,10 +139,10 @@ static void dump_mm_counters(struct dump *d, const struct avm_mm *mm)
 	avm_text_field(&d->t, "exec", mm->exec_vm);
 	avm_text_field(&d->t, "stack", mm->stack_vm);
 	avm_text_field(&d->t, "locked", mm->locked_vm);
-	avm_text_field(&d->t, "rss_file", load(&mm->rss[AVM_RSS_FILE]));
-	avm_text_field(&d->t, "rss_anon", load(&mm->rss[AVM_RSS_ANON]));
-	avm_text_field(&d->t, "rss_swap", load(&mm->rss[AVM_RSS_SWAP]));
-	avm_text_field(&d->t, "rss_shmem", load(&mm->rss[AVM_RSS_SHMEM]));
+	avm_text_field(&d->t, "rss_file", avm_mm_rss(mm, AVM_RSS_FILE));
+	avm_text_field(&d->t, "rss_anon", avm_mm_rss(mm, AVM_RSS_ANON));
+	avm_text_field(&d->t, "rss_swap", avm_mm_rss(mm, AVM_RSS_SWAP));
+	avm_text_field(&d->t, "rss_shmem", avm_mm_rss(mm, AVM_RSS_SHMEM));
 	emit(d);
 }
 

@@ -267,15 +267,15 @@ static bool needs_no_mmap_lock(const struct avm_vma *vma, enum avm_access access
 static bool fault_vma_locked(struct avm_mm *mm, avm_addr_t addr, enum avm_access access,
 			     enum avm_force force, void *regs, unsigned *bits)
 {
-	struct avm_vma *vma = avm_vma_read_lock(mm, addr);
+	struct avm_vma_reader r;
 	bool done;
 
-	if (!vma)
+	if (!avm_vma_read_lock(mm, addr, &r))
 		return false;
-	done = needs_no_mmap_lock(vma, access);
+	done = needs_no_mmap_lock(r.vma, access);
 	if (done)
-		*bits = avm_fault_locked(vma, addr, access, force, regs);
-	avm_vma_read_unlock(vma);
+		*bits = avm_fault_locked(r.vma, addr, access, force, regs);
+	avm_vma_read_unlock(&r);
 	return done;
 }
 

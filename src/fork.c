@@ -76,10 +76,15 @@ static void prefetch_next(const struct avm_vma *vma)
 	__builtin_prefetch(next->link.next);
 }
 
+/* VMAs whose entries are copied together, while what is known of them is still in the cache. */
+#define BATCH (AVM_FAST ? 16u : 1u)
+
 /* 0 or -ENOMEM with part of it done. *done: pages of the promise that are in the child's VMAs. */
 static int copy_vmas(struct avm_mm *child, struct avm_mm *parent, uint64_t *done)
 {
+	struct avm_copy_pair pairs[BATCH];
 	struct avm_vma *vma;
+	unsigned nr = 0;
 
 	avm_list_for_each_entry(vma, &parent->vmas.list, struct avm_vma, link) {
 		struct avm_vma *copy;
@@ -98,10 +103,14 @@ static int copy_vmas(struct avm_mm *child, struct avm_mm *parent, uint64_t *done
 			*done += avm_vma_pages(copy);
 		if ((vma->flags & AVM_VM_WIPEONFORK) || !avm_copy_needed(vma))
 			continue;
-		if (avm_copy_range(copy, vma))
+		pairs[nr++] = (struct avm_copy_pair){ copy, vma };
+		if (nr < BATCH)
+			continue;
+		if (avm_copy_entries(pairs, nr))
 			return -AVM_ENOMEM;
+		nr = 0;
 	}
-	return 0;
+	return nr ? avm_copy_entries(pairs, nr) : 0;
 }
 
 /* => both mmap_locks write. 0, or -ENOMEM with an empty child and nothing promised. */

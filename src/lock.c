@@ -12,6 +12,7 @@
 #include "lock.h"
 
 #include "avm_arch.h"
+#include "percpu.h"
 #include "error.h"
 
 #define RW_READERS (~(AVM_RW_WRITER | AVM_RW_WAITERS))
@@ -212,7 +213,7 @@ void avm_mmap_downgrade(struct avm_mm *mm)
 }
 
 /*
- * A reader counts itself and then looks at write_seq; we set write_seq and then look at the count. One of the two sees
+ * A reader says that it is inside and then looks at write_seq; we set write_seq and then look who is. One of the two sees
  * the other: that is what the fence is for (G-S).
  */
 void avm_vma_lock(struct avm_vma *vma)
@@ -228,6 +229,94 @@ static void readers_drop(struct avm *m, _Atomic uint32_t *readers)
 {
 	if (atomic_fetch_sub_explicit(readers, 1, memory_order_release) == (AVM_VMA_AWAITED | 1))
 		avm_word_wake(m, readers);
+}
+
+/*
+ * Where there are several CPUs a fault says in a line of its CPU which VMA it is inside: two in one VMA do not meet in its
+ * count. That is where it says so when another fault of its CPU, which sleeps, has that place.
+ */
+#if AVM_NR_CPUS > 1
+#define COUNTED UINT64_C(1) /* in `inside` */
+
+/* seq_cst, and acquire for who finds the bit of another thread's: what writers look at is part of G-S. */
+static _Atomic uintptr_t *place_inside(struct avm_mm *mm)
+{
+	unsigned cpu = avm_cpu_id(mm->machine);
+	uint64_t bit = UINT64_C(1) << (cpu % 64);
+
+	if (!(atomic_load_explicit(&mm->fault_cpus, memory_order_acquire) & bit))
+		atomic_fetch_or_explicit(&mm->fault_cpus, bit, memory_order_seq_cst);
+	return &mm->cpus[cpu].inside;
+}
+
+/* False: a fault of this CPU, which sleeps, has the place. seq_cst: G-S. */
+static bool inside_cpu(struct avm_mm *mm, struct avm_vma_reader *r)
+{
+	uintptr_t nothing = 0;
+
+	r->inside = place_inside(mm);
+	return atomic_compare_exchange_strong_explicit(r->inside, &nothing, (uintptr_t)r->vma,
+						       memory_order_seq_cst, memory_order_relaxed);
+}
+
+/* True: the reader was in nobody's count. Release: G-V. */
+static bool outside_cpu(struct avm_vma_reader *r)
+{
+	return r->inside &&
+	       !(atomic_exchange_explicit(r->inside, 0, memory_order_release) & COUNTED);
+}
+
+/* The count goes up first: whoever finds himself counted takes one off. Acquire, of who has gone: G-V. */
+static void count_reader(struct avm_vma *vma, _Atomic uintptr_t *inside)
+{
+	uintptr_t seen = atomic_load_explicit(inside, memory_order_acquire);
+
+	if (seen != (uintptr_t)vma)
+		return;
+	atomic_fetch_add_explicit(&vma->readers, 1, memory_order_relaxed);
+	if (!atomic_compare_exchange_strong_explicit(inside, &seen, seen | COUNTED,
+						     memory_order_acquire, memory_order_acquire))
+		atomic_fetch_sub_explicit(&vma->readers, 1, memory_order_relaxed);
+}
+
+/* G-S: behind the fence. A CPU whose bit is not there yet has said nothing before it. */
+void avm_vma_count_readers(struct avm_vma *vma)
+{
+	struct avm_mm *mm = vma->mm;
+	uint64_t cpus = atomic_load_explicit(&mm->fault_cpus, memory_order_relaxed);
+
+	for (uint32_t i = 0; i < avm_cpus(mm->machine); i++)
+		if (cpus >> (i % 64) & 1)
+			count_reader(vma, &mm->cpus[i].inside);
+}
+#else
+static bool inside_cpu(struct avm_mm *mm, struct avm_vma_reader *r)
+{
+	(void)mm;
+	(void)r;
+	return false;
+}
+
+static bool outside_cpu(struct avm_vma_reader *r)
+{
+	(void)r;
+	return false;
+}
+#endif
+
+/* The VMA is type-stable: whosoever it is, these are its readers. seq_cst: before the look at its write_seq (G-S). */
+static void reader_in(struct avm_mm *mm, struct avm_vma_reader *r)
+{
+	if (inside_cpu(mm, r))
+		return;
+	r->inside = NULL;
+	atomic_fetch_add_explicit(&r->vma->readers, 1, memory_order_seq_cst);
+}
+
+static void reader_out(struct avm *m, struct avm_vma_reader *r)
+{
+	if (!outside_cpu(r))
+		readers_drop(m, &r->vma->readers);
 }
 
 /* Acquire: G-V. */
@@ -257,10 +346,10 @@ AVM_ONE_STEP struct avm_vma *_Atomic *recent_of(struct avm_mm *mm, avm_addr_t ad
 }
 
 /*
- * Is the VMA that was found in the slot, and in which we count as a reader, ours? Three looks, in this order. Its write_seq:
+ * Is the VMA that was found in the slot, and that we have said we are inside, ours? Three looks, in this order. Its write_seq:
  * from here on a writer who has not locked it yet waits for us (G-S). The address space's: an unlock that we see brings
  * all that was done under the lock (G-U). The slot again: what is still there has not been freed since (G-T), so it was
- * this address space's VMA when we counted ourselves, and not another that has come to the same memory. Only then is
+ * this address space's VMA when we said so, and not another that has come to the same memory. Only then is
  * there anything plain to read.
  */
 static bool is_inside(struct avm_mm *mm, struct avm_vma *_Atomic *slot, struct avm_vma *vma,
@@ -273,33 +362,32 @@ static bool is_inside(struct avm_mm *mm, struct avm_vma *_Atomic *slot, struct a
 	       addr < vma->end;
 }
 
-struct avm_vma *avm_vma_read_lock(struct avm_mm *mm, avm_addr_t addr)
+bool avm_vma_read_lock(struct avm_mm *mm, avm_addr_t addr, struct avm_vma_reader *r)
 {
 	struct avm_vma *_Atomic *slot = recent_of(mm, addr);
 	struct avm *m = mm->machine;
 	uintptr_t rcu = avm_rcu_enter(m);
-	struct avm_vma *vma = atomic_load_explicit(slot, memory_order_acquire);
+	bool locked = false;
 
-	if (vma) {
-		/* Type-stable: this is a VMA's count of readers, whosoever VMA it is. Before the look at its write_seq (G-S). */
-		atomic_fetch_add_explicit(&vma->readers, 1, memory_order_seq_cst);
-		if (is_inside(mm, slot, vma, addr)) {
-			avm_port_lock_event(m, AVM_LOCK_EV_TRY_READ, AVM_LOCK_VMA, vma);
-		} else {
-			readers_drop(m, &vma->readers);
-			vma = NULL;
-		}
+	r->vma = atomic_load_explicit(slot, memory_order_acquire);
+	if (r->vma) {
+		reader_in(mm, r);
+		locked = is_inside(mm, slot, r->vma, addr);
+		if (locked)
+			avm_port_lock_event(m, AVM_LOCK_EV_TRY_READ, AVM_LOCK_VMA, r->vma);
+		else
+			reader_out(m, r);
 	}
 	avm_rcu_exit(m, rcu);
-	return vma;
+	return locked;
 }
 
-void avm_vma_read_unlock(struct avm_vma *vma)
+void avm_vma_read_unlock(struct avm_vma_reader *r)
 {
-	struct avm *m = vma->mm->machine;
+	struct avm *m = r->vma->mm->machine;
 
-	avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_READ, AVM_LOCK_VMA, vma);
-	readers_drop(m, &vma->readers);
+	avm_port_lock_event(m, AVM_LOCK_EV_UNLOCK_READ, AVM_LOCK_VMA, r->vma);
+	reader_out(m, r);
 }
 
 void avm_vma_remember(struct avm_vma *vma, avm_addr_t addr)

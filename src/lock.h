@@ -230,7 +230,11 @@ void avm_mmap_downgrade(struct avm_mm *mm);
  */
 void avm_vma_lock(struct avm_vma *vma);
 
-/* The slow half of it. */
+/*
+ * Its slow halves: faults that have said on their CPU that they are inside (mm->cpus) are counted in the VMA, where they
+ * can be waited for; and waiting.
+ */
+void avm_vma_count_readers(struct avm_vma *vma);
 void avm_vma_wait_for_readers(struct avm_vma *vma);
 
 /*
@@ -253,17 +257,26 @@ static inline bool avm_vma_lock_begin(struct avm_vma *vma)
 /* G-S: behind the fence. Acquire: G-V. */
 static inline void avm_vma_lock_end(struct avm_vma *vma)
 {
+	if (AVM_NR_CPUS > 1)
+		avm_vma_count_readers(vma);
 	if (atomic_load_explicit(&vma->readers, memory_order_acquire))
 		avm_vma_wait_for_readers(vma);
 }
 
+/* A fault that holds the lock of a VMA for read. */
+struct avm_vma_reader {
+	struct avm_vma *vma;
+	_Atomic uintptr_t *
+		inside; /* where that is said, and for all of the time; NULL: it is counted in the VMA */
+};
+
 /*
- * The VMA that addr lies in, locked for read, if faults have been there lately: a fault then needs no mmap_lock. NULL: take
+ * The VMA that addr lies in, locked for read, if faults have been there lately: a fault then needs no mmap_lock. False: take
  * mmap_lock, and look. Until it is unlocked the VMA stays what and where it is, and so do the tables above its pages; not
  * its neighbours, and not the set. => none of the address space's locks held. Never sleeps.
  */
-struct avm_vma *avm_vma_read_lock(struct avm_mm *mm, avm_addr_t addr);
-void avm_vma_read_unlock(struct avm_vma *vma);
+bool avm_vma_read_lock(struct avm_mm *mm, avm_addr_t addr, struct avm_vma_reader *r);
+void avm_vma_read_unlock(struct avm_vma_reader *r);
 
 /* The next fault near addr finds the VMA. => mmap_lock, any mode. */
 void avm_vma_remember(struct avm_vma *vma, avm_addr_t addr);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lru.c - the page lists of lru.h. All of page->lru of a page on a list, and the counts, under
- * lru_lock.
+ * lru.c - the page lists of lru.h. All of page->lru of a page on a list, and the counts, under the lru_lock of the page's
+ * CPU.
  */
 #include "lru.h"
 
@@ -10,14 +10,22 @@
 #include "lock.h"
 #include "page.h"
 
-static avm_small void lock(struct avm *m)
+void avm_lru_init(struct avm *m)
 {
-	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	for (uint32_t cpu = 0; cpu < avm_cpus(m); cpu++)
+		for (int i = 0; i < AVM_NR_LRU; i++)
+			avm_list_init(&m->cpus[cpu].lru[i]);
 }
 
-static avm_small void unlock(struct avm *m)
+/* `cpu`: whose lists. Of a page: avm_page_cpu(). */
+static avm_small void lock(struct avm *m, unsigned cpu)
 {
-	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+	avm_spin_lock(m, &m->cpus[cpu].lru_lock, AVM_LOCK_LEAF);
+}
+
+static avm_small void unlock(struct avm *m, unsigned cpu)
+{
+	avm_spin_unlock(m, &m->cpus[cpu].lru_lock, AVM_LOCK_LEAF);
 }
 
 /*
@@ -39,17 +47,18 @@ static enum avm_lru list_of(const struct avm_page *page)
 /* => lru_lock */
 static void link_page(struct avm *m, struct avm_page *page)
 {
+	struct avm_cpu *cpu = &m->cpus[avm_page_cpu(page)];
 	enum avm_lru lru = list_of(page);
 
 	avm_page_set(page, AVM_PG_LRU);
-	avm_list_add(&page->lru, &m->lru[lru]);
-	m->lru_count[lru]++;
+	avm_list_add(&page->lru, &cpu->lru[lru]);
+	cpu->lru_count[lru]++;
 }
 
 /* => lru_lock */
 static void unlink_page(struct avm *m, struct avm_page *page)
 {
-	m->lru_count[list_of(page)]--;
+	m->cpus[avm_page_cpu(page)].lru_count[list_of(page)]--;
 	avm_list_del(&page->lru);
 	avm_page_clear(page, AVM_PG_LRU);
 }
@@ -65,35 +74,40 @@ static bool is_swapbacked(const struct avm_page *page)
 
 void avm_lru_add(struct avm *m, struct avm_page *page)
 {
+	unsigned cpu = avm_page_cpu(page);
+
 	if (!avm_page_test(page, AVM_PG_SWAPBACKED) && is_swapbacked(page))
 		avm_page_set(page, AVM_PG_SWAPBACKED);
-	lock(m);
+	lock(m, cpu);
 	AVM_BUG_ON(m, avm_page_test(page, AVM_PG_LRU | AVM_PG_ISOLATED));
 	if (!AVM_FAST || avm_page_test(page, AVM_PG_ACTIVE))
 		avm_page_clear(page, AVM_PG_ACTIVE);
 	link_page(m, page);
-	unlock(m);
+	unlock(m, cpu);
 }
 
 void avm_lru_del(struct avm *m, struct avm_page *page)
 {
+	unsigned cpu = avm_page_cpu(page);
+
 	/*
 	 * Page tables and new pages are on none: spare them the lock. Nobody else moves a page we
 	 * free.
 	 */
 	if (!avm_page_test(page, AVM_PG_LRU))
 		return;
-	lock(m);
+	lock(m, cpu);
 	if (avm_page_test(page, AVM_PG_LRU))
 		unlink_page(m, page);
-	unlock(m);
+	unlock(m, cpu);
 }
 
 void avm_lru_set_unevictable(struct avm *m, struct avm_page *page, bool unevictable)
 {
+	unsigned cpu = avm_page_cpu(page);
 	bool listed;
 
-	lock(m);
+	lock(m, cpu);
 	listed = avm_page_test(page, AVM_PG_LRU);
 	if (listed)
 		unlink_page(m, page);
@@ -103,7 +117,7 @@ void avm_lru_set_unevictable(struct avm *m, struct avm_page *page, bool unevicta
 		avm_page_clear(page, AVM_PG_UNEVICTABLE);
 	if (listed)
 		link_page(m, page);
-	unlock(m);
+	unlock(m, cpu);
 }
 
 /* ---- isolation ------------------------------------------------------------------------------- */
@@ -115,14 +129,46 @@ static void isolate(struct avm *m, struct avm_page *page)
 	avm_page_set(page, AVM_PG_ISOLATED);
 }
 
-uint64_t avm_lru_isolate(struct avm *m, enum avm_lru lru, uint64_t n, struct avm_list *out)
+uint64_t avm_lru_count(struct avm *m, enum avm_lru lru)
 {
-	struct avm_list *list = &m->lru[lru];
-	uint64_t isolated = 0, looks;
+	uint64_t n = 0;
 
-	lock(m);
-	looks = m->lru_count[lru] < n ? m->lru_count[lru] : n;
-	while (looks--) {
+	for (unsigned cpu = 0; cpu < avm_cpus(m); cpu++) {
+		lock(m, cpu);
+		n += m->cpus[cpu].lru_count[lru];
+		unlock(m, cpu);
+	}
+	return n;
+}
+
+/*
+ * How many of the n that are wanted of this list and those to come, with *left pages, are for this one: pages of one age
+ * go together. => lru_lock
+ */
+static uint64_t share_of(const struct avm_cpu *cpu, enum avm_lru lru, uint64_t n, uint64_t *left)
+{
+	uint64_t mine = cpu->lru_count[lru];
+
+	if (mine >= *left)
+		return n;
+	n = (mine * n + *left - 1) / *left;
+	*left -= mine;
+	return n;
+}
+
+/* From the tail of one CPU's list. */
+static uint64_t isolate_some(struct avm *m, unsigned cpu, enum avm_lru lru, uint64_t n,
+			     uint64_t *left, struct avm_list *out)
+{
+	struct avm_list *list = &m->cpus[cpu].lru[lru];
+	uint64_t isolated = 0;
+
+	lock(m, cpu);
+	if (AVM_NR_CPUS > 1)
+		n = share_of(&m->cpus[cpu], lru, n, left);
+	if (n > m->cpus[cpu].lru_count[lru])
+		n = m->cpus[cpu].lru_count[lru];
+	while (n--) {
 		struct avm_page *page = avm_list_last(list, struct avm_page, lru);
 
 		/* One without references is being freed, and waits for this lock. */
@@ -134,41 +180,50 @@ uint64_t avm_lru_isolate(struct avm *m, enum avm_lru lru, uint64_t n, struct avm
 		avm_list_add_tail(&page->lru, out);
 		isolated++;
 	}
-	unlock(m);
+	unlock(m, cpu);
+	return isolated;
+}
+
+/* Each time another CPU is the first, for what the rounding gives to the first. */
+uint64_t avm_lru_isolate(struct avm *m, enum avm_lru lru, uint64_t n, struct avm_list *out)
+{
+	uint64_t left = 0, isolated = 0;
+	unsigned first = 0;
+
+	if (avm_cpus(m) > 1) {
+		left = avm_lru_count(m, lru);
+		first = atomic_fetch_add_explicit(&m->lru_next, 1, memory_order_relaxed);
+	}
+	for (unsigned i = 0; i < avm_cpus(m) && isolated < n; i++)
+		isolated +=
+			isolate_some(m, (first + i) % avm_cpus(m), lru, n - isolated, &left, out);
 	return isolated;
 }
 
 bool avm_lru_isolate_page(struct avm *m, struct avm_page *page)
 {
+	unsigned cpu = avm_page_cpu(page);
 	bool listed;
 
-	lock(m);
+	lock(m, cpu);
 	listed = avm_page_test(page, AVM_PG_LRU) && avm_page_tryget(page);
 	if (listed)
 		isolate(m, page);
-	unlock(m);
+	unlock(m, cpu);
 	return listed;
 }
 
 void avm_lru_putback(struct avm *m, struct avm_page *page, enum avm_putback where)
 {
-	lock(m);
+	unsigned cpu = avm_page_cpu(page);
+
+	lock(m, cpu);
 	AVM_BUG_ON(m, !avm_page_clear(page, AVM_PG_ISOLATED));
 	if (where == AVM_PUTBACK_ACTIVE)
 		avm_page_set(page, AVM_PG_ACTIVE);
 	else if (where == AVM_PUTBACK_INACTIVE)
 		avm_page_clear(page, AVM_PG_ACTIVE);
 	link_page(m, page);
-	unlock(m);
+	unlock(m, cpu);
 	avm_page_put(m, page);
-}
-
-uint64_t avm_lru_count(struct avm *m, enum avm_lru lru)
-{
-	uint64_t n;
-
-	lock(m);
-	n = m->lru_count[lru];
-	unlock(m);
-	return n;
 }

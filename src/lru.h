@@ -2,6 +2,8 @@
 /*
  * lru.h - the lists reclaim looks at: active and inactive, anonymous and file, unevictable.
  *
+ * Each CPU has such lists, of the pages that it has allocated: reclaim takes from all alike.
+ *
  * New pages come to the head of an inactive list and are looked at when they have come to its tail. Whoever wants to
  * do something to a page takes it off, *isolated*: nobody else will, until he puts it back.
  */
@@ -10,6 +12,9 @@
 
 #include "anonvm/machine.h"
 #include "anonvm/page.h"
+
+/* => config is complete. */
+void avm_lru_init(struct avm *m);
 
 /* Puts a page on the inactive list of its kind (`anon` or file; UNEVICTABLE flag wins). Takes lru_lock. */
 void avm_lru_add(struct avm *m, struct avm_page *page);

@@ -12,6 +12,7 @@
 #include "list.h"
 #include "ksm.h"
 #include "lock.h"
+#include "lru.h"
 #include "merged.h"
 #include "page.h"
 #include "radix.h"
@@ -36,6 +37,8 @@ static void config_defaults(struct avm_config *c)
 		c->stack_guard = 0;
 	if (!c->high_frames)
 		c->high_frames = 2 * c->low_frames;
+	if (!c->cpus)
+		c->cpus = AVM_NR_CPUS;
 }
 
 /* pre: defaults are in. Fault-around stays within one page table. */
@@ -43,7 +46,8 @@ avm_noinline static bool config_valid(const struct avm_config *c)
 {
 	if ((unsigned)c->family > AVM_FAMILY_FLAT || (unsigned)c->commit > AVM_COMMIT_STRICT)
 		return false;
-	if (c->max_map_count > UINT32_MAX - 2 || c->high_frames < c->low_frames)
+	if (c->max_map_count > UINT32_MAX - 2 || c->high_frames < c->low_frames ||
+	    c->cpus > AVM_NR_CPUS)
 		return false;
 	return !(c->fault_around & (c->fault_around - 1)) && c->fault_around <= AVM_TABLE_ENTRIES;
 }
@@ -125,8 +129,7 @@ int avm_init(struct avm *m, const struct avm_config *config)
 	if (!config_valid(&m->config))
 		return -AVM_EINVAL;
 	m->context = m->config.context;
-	for (int i = 0; i < AVM_NR_LRU; i++)
-		avm_list_init(&m->lru[i]);
+	avm_lru_init(m);
 	avm_list_init(&m->mms);
 	avm_list_init(&m->swapped_files);
 	atomic_store_explicit(&m->next_id, 1, memory_order_relaxed);
@@ -137,7 +140,7 @@ int avm_init(struct avm *m, const struct avm_config *config)
 /* Frames other than the zero page, or objects, that somebody still holds. */
 static bool machine_busy(struct avm *m)
 {
-	uint64_t frames = atomic_load_explicit(&m->frames_used, memory_order_relaxed);
+	uint64_t frames = avm_cpu_sum(m, &m->cpus[0].frames_used);
 	const struct avm_cache *c;
 
 	for (unsigned i = 0; (c = cache_at(m, i)); i++)

@@ -33,13 +33,24 @@ static avm_pfn_t frame_alloc(struct avm *m, enum avm_frame_use use)
 	return pfn;
 }
 
-/* Wakes who reclaims in the background (avm_balance) when frames run low; a hint, so counters may be stale. */
-static void watch_level(struct avm *m)
-{
-	uint64_t used = atomic_load_explicit(&m->frames_used, memory_order_relaxed);
-	uint64_t total = atomic_load_explicit(&m->frames_total, memory_order_relaxed);
+/* To look at all the CPUs' counters costs a miss for each. */
+#define WATCH_EVERY 16u
 
-	if (!m->config.low_frames || !total || used + m->config.low_frames < total ||
+/*
+ * Wakes who reclaims in the background (avm_balance) when frames run low; a hint, so counters may be stale, and one of
+ * several CPUs looks now and then only.
+ */
+static void watch_level(struct avm *m, const struct avm_cpu *cpu)
+{
+	uint64_t used, total = atomic_load_explicit(&m->frames_total, memory_order_relaxed);
+
+	if (!m->config.low_frames || !total)
+		return;
+	if (avm_cpus(m) > 1 &&
+	    atomic_load_explicit(&cpu->frames_used, memory_order_relaxed) % WATCH_EVERY)
+		return;
+	used = avm_cpu_sum(m, &m->cpus[0].frames_used);
+	if (used + m->config.low_frames < total ||
 	    atomic_exchange_explicit(&m->pressure, 1, memory_order_relaxed))
 		return;
 	avm_word_wake(m, &m->pressure);
@@ -47,6 +58,7 @@ static void watch_level(struct avm *m)
 
 static struct avm_page *page_new(struct avm *m, enum avm_frame_use use, uint32_t flags)
 {
+	struct avm_cpu *cpu = avm_this_cpu(m);
 	struct avm_page *page;
 	avm_pfn_t pfn;
 
@@ -54,22 +66,23 @@ static struct avm_page *page_new(struct avm *m, enum avm_frame_use use, uint32_t
 	pfn = frame_alloc(m, use);
 	if (pfn == AVM_PFN_NONE)
 		return NULL;
-	watch_level(m);
+	watch_level(m, cpu);
 	page = avm_page_of(m, pfn);
 	AVM_BUG_ON(m, !page);
 	AVM_BUG_ON(m, avm_page_flags(page));
 	AVM_BUG_ON(m, avm_page_refs(page));
 
+	flags |= (uint32_t)(cpu - m->cpus) << AVM_PG_CPU_SHIFT;
 	page->u.swap = 0;
 	if (use == AVM_FRAME_TABLE) {
 		page->u.table.level = 0;
 		page->u.table.used = 0;
 		flags |= AVM_PG_TABLE;
-		atomic_fetch_add_explicit(&m->tables_used, 1, memory_order_relaxed);
+		avm_local_add(&cpu->tables_used, 1);
 	}
 	/* Without a reference it is nobody's, and nobody changes a flag beside us. */
 	atomic_store_explicit(&page->flags, flags, memory_order_relaxed);
-	atomic_fetch_add_explicit(&m->frames_used, 1, memory_order_relaxed);
+	avm_local_add(&cpu->frames_used, 1);
 	/* A stale reader that gets a reference from here on sees a page that is whole (G-D). */
 	atomic_store_explicit(&page->refcount, 1, memory_order_release);
 	return page;
@@ -113,6 +126,7 @@ static void give_up_mapping(struct avm *m, struct avm_page *page)
 
 static void page_free(struct avm *m, struct avm_page *page)
 {
+	struct avm_cpu *cpu = avm_this_cpu(m);
 	uint32_t flags = avm_page_flags(page);
 
 	AVM_BUG_ON(m, !(flags & AVM_PG_INUSE));
@@ -121,8 +135,8 @@ static void page_free(struct avm *m, struct avm_page *page)
 	AVM_BUG_ON(m, atomic_load_explicit(&page->pins, memory_order_relaxed)); /* or table_lock */
 	avm_lru_del(m, page);
 	if (flags & AVM_PG_TABLE)
-		atomic_fetch_sub_explicit(&m->tables_used, 1, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&m->frames_used, 1, memory_order_relaxed);
+		avm_local_add(&cpu->tables_used, -UINT64_C(1));
+	avm_local_add(&cpu->frames_used, -UINT64_C(1));
 	give_up_mapping(m, page);
 	page->u.swap = 0;
 	atomic_store_explicit(&page->flags, 0, memory_order_relaxed);
@@ -135,7 +149,7 @@ void avm_page_retire(struct avm *m, struct avm_page *page)
 
 	give_up_mapping(m, page);
 	avm_page_set(page, AVM_PG_POISONED);
-	avm_page_clear(page, ~(keep | AVM_PG_POISONED));
+	avm_page_clear(page, AVM_PG_FLAGS & ~(keep | AVM_PG_POISONED));
 	atomic_fetch_add_explicit(&m->frames_poisoned, 1, memory_order_relaxed);
 }
 

@@ -7,6 +7,7 @@
 
 #include "anonvm/machine.h"
 #include "avm_port.h"
+#include "percpu.h"
 #include "error.h"
 
 /* The list of regions is read without a lock: one store publishes a region that is complete (G-N). */
@@ -69,7 +70,17 @@ void avm_page_put_one(struct avm *m, struct avm_page *page);
 
 AVM_ONE_STEP uint32_t avm_page_flags(const struct avm_page *page)
 {
-	return atomic_load_explicit(&page->flags, memory_order_relaxed);
+	uint32_t flags = atomic_load_explicit(&page->flags, memory_order_relaxed);
+
+	return AVM_NR_CPUS > 1 ? flags & AVM_PG_FLAGS : flags;
+}
+
+/* The CPU on whose LRU lists it is, if on any. => it is not free. */
+AVM_ONE_STEP unsigned avm_page_cpu(const struct avm_page *page)
+{
+	return AVM_NR_CPUS > 1 ? atomic_load_explicit(&page->flags, memory_order_relaxed) >>
+					 AVM_PG_CPU_SHIFT :
+				 0;
 }
 
 AVM_ONE_STEP bool avm_page_test(const struct avm_page *page, uint32_t flag)
@@ -123,10 +134,5 @@ AVM_ONE_STEP struct avm_file *avm_page_file(const struct avm_page *page)
 
 /* Takes the first page off a list by page->lru that is the caller's; NULL: it is empty. */
 struct avm_page *avm_page_pop(struct avm_list *list);
-
-static inline void avm_count(struct avm *m, enum avm_event e, uint64_t n)
-{
-	atomic_fetch_add_explicit(&m->events[e], n, memory_order_relaxed);
-}
 
 #endif

@@ -54,16 +54,18 @@ static bool skip_hole(struct avm *m, avm_pfn_t table, unsigned level, avm_addr_t
 		      avm_addr_t last)
 {
 	const avm_pte_t *entry = avm_entry_at(m, table, *addr, level);
+	avm_addr_t at = *addr;
 
-	for (unsigned i = avm_entry_index(*addr, level); i < AVM_TABLE_ENTRIES; i++, entry++) {
-		avm_addr_t edge = *addr | (avm_entry_span(level) - 1);
+	for (unsigned i = avm_entry_index(at, level); i < AVM_TABLE_ENTRIES; i++, entry++) {
+		avm_addr_t edge = at | (avm_entry_span(level) - 1);
 
 		if (avm_arch_table_load(entry))
-			return true;
+			break;
 		if (edge >= last)
 			return false;
-		*addr = edge + 1;
+		at = edge + 1;
 	}
+	*addr = at;
 	return true;
 }
 

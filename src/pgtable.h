@@ -67,6 +67,27 @@ bool avm_ptc_first(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t start, avm_a
 /* To the next leaf table of the range; false when there is none. The table lock is not held. */
 bool avm_ptc_next_table(struct avm_ptc *c);
 
+/* The place in its table of the entry that the cursor stands on. */
+static inline unsigned avm_ptc_index(const struct avm_ptc *c)
+{
+	return (unsigned)(c->addr >> AVM_PAGE_SHIFT) & (AVM_TABLE_ENTRIES - 1);
+}
+
+/* To start, if that is in the table where the cursor is; false: it is not. Locks stay as they are. */
+static inline bool avm_ptc_goto(struct avm_ptc *c, avm_addr_t start, avm_addr_t end)
+{
+	const uint64_t span = AVM_PAGE_SIZE << AVM_TABLE_SHIFT;
+	avm_addr_t last = start | (span - 1);
+
+	if ((c->addr | (span - 1)) != last)
+		return false;
+	c->pte += (int64_t)(start - c->addr) >> AVM_PAGE_SHIFT;
+	c->addr = start;
+	c->end = end;
+	c->stop = last < end - 1 ? last + 1 : end;
+	return true;
+}
+
 inline void avm_ptc_lock(struct avm_ptc *c)
 {
 	avm_spin_lock(c->mm->machine, &c->table->table_lock, AVM_LOCK_TABLE);

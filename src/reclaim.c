@@ -330,7 +330,7 @@ int avm_page_out(struct avm *m, avm_pfn_t pfn)
 static uint64_t frames_free(struct avm *m)
 {
 	uint64_t total = atomic_load_explicit(&m->frames_total, memory_order_relaxed);
-	uint64_t used = atomic_load_explicit(&m->frames_used, memory_order_relaxed);
+	uint64_t used = avm_cpu_sum(m, &m->cpus[0].frames_used);
 
 	return used < total ? total - used : 0;
 }
@@ -359,7 +359,7 @@ static uint64_t weight(struct avm_mm *mm)
 	uint64_t n = atomic_load_explicit(&mm->tables, memory_order_relaxed);
 
 	for (int i = 0; i < AVM_NR_RSS; i++)
-		n += atomic_load_explicit(&mm->rss[i], memory_order_relaxed);
+		n += avm_mm_rss(mm, (enum avm_rss)i);
 	return n;
 }
 
@@ -389,8 +389,7 @@ static avm_noinline void report_oom(struct avm *m, struct avm_mm *mm)
 	if (oom.largest) {
 		oom.tables = atomic_load_explicit(&oom.largest->tables, memory_order_relaxed);
 		for (int i = 0; i < AVM_NR_RSS; i++)
-			oom.rss[i] =
-				atomic_load_explicit(&oom.largest->rss[i], memory_order_relaxed);
+			oom.rss[i] = avm_mm_rss(oom.largest, (enum avm_rss)i);
 	}
 	avm_spin_unlock(m, &m->mm_lock, AVM_LOCK_LEAF);
 	oom.frames_total = atomic_load_explicit(&m->frames_total, memory_order_relaxed);

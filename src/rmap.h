@@ -47,17 +47,28 @@ static inline void avm_rmap_add_new(struct avm_page *page, struct avm_vma *vma, 
 }
 
 /*
- * The same at fork, for a page that the parent maps, with the reference of the child's entry: ends its being exclusive
- * (R5.6). Release, too (G-A). => table locks of both entries.
+ * The same at fork, for n pages that the parent maps, with the reference of the child's entry: ends their being exclusive
+ * (R5.6). Release, too (G-A). => table locks of both entries; AVM_PG_EXCLUSIVE is set.
  */
+static inline void avm_rmap_share_exclusive(struct avm_page *const *pages, unsigned n)
+{
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < n; i++)
+		avm_page_get_shared(pages[i]);
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < n; i++) {
+		/* One entry maps it, and its lock is held: nobody else changes the count. */
+		uint32_t mapped = atomic_load_explicit(&pages[i]->mapcount, memory_order_relaxed);
+
+		atomic_store_explicit(&pages[i]->mapcount, mapped + 1, memory_order_release);
+	}
+}
+
+/* The same for one page that may be exclusive, or not. */
 static inline void avm_rmap_share_anon(struct avm_page *page)
 {
 	if (avm_page_test(page, AVM_PG_EXCLUSIVE)) {
-		/* One entry maps it, and its lock is held: nobody else changes the count. */
-		uint32_t mapped = atomic_load_explicit(&page->mapcount, memory_order_relaxed);
-
-		avm_page_get_shared(page);
-		atomic_store_explicit(&page->mapcount, mapped + 1, memory_order_release);
+		avm_rmap_share_exclusive(&page, 1);
 		return;
 	}
 	avm_page_get(page);
@@ -90,12 +101,6 @@ static inline void avm_rmap_locked(struct avm_vma *vma, struct avm_page *page, b
 
 /* Which rss counter of the mm a page counts in. */
 enum avm_rss avm_page_rss(const struct avm_page *page);
-
-static inline void avm_rss_add(struct avm_mm *mm, enum avm_rss which, int64_t n)
-{
-	if (n)
-		atomic_fetch_add_explicit(&mm->rss[which], (uint64_t)n, memory_order_relaxed);
-}
 
 /*
  * R5.4: page locked, anonymous, mapped at addr by `vma`: is that its only user, apart from the caller, who holds

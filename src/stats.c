@@ -4,8 +4,10 @@
 
 #include "anon_vma.h"
 #include "commit.h"
+#include "percpu.h"
 #include "list.h"
 #include "lock.h"
+#include "lru.h"
 #include "mm.h"
 
 static const char *const event_names[AVM_NR_EVENTS] = {
@@ -58,6 +60,8 @@ static const char *const event_names[AVM_NR_EVENTS] = {
 	[AVM_EV_RACE_PAGE_LOCKED] = "race_page_locked",
 	[AVM_EV_RACE_KSM_CHANGED] = "race_ksm_changed",
 	[AVM_EV_RACE_MIGRATION_WAIT] = "race_migration_wait",
+	[AVM_EV_RACE_PREPARE] = "race_prepare",
+	[AVM_EV_RACE_UNMAPPED] = "race_unmapped",
 };
 
 static const char *const refusal_names[AVM_NR_REFUSALS] = {
@@ -112,8 +116,8 @@ void avm_stats(struct avm *m, struct avm_stats *s)
 
 	*s = (struct avm_stats){
 		.frames_total = load(&m->frames_total),
-		.frames_used = load(&m->frames_used),
-		.tables = load(&m->tables_used),
+		.frames_used = avm_cpu_sum(m, &m->cpus[0].frames_used),
+		.tables = avm_cpu_sum(m, &m->cpus[0].tables_used),
 		.meta_bytes = load(&m->meta_bytes),
 		.meta_bytes_peak = load(&m->meta_bytes_peak),
 		.commit_limit = avm_commit_limit(m),
@@ -126,15 +130,13 @@ void avm_stats(struct avm *m, struct avm_stats *s)
 	cache_stats(m, &m->merged, &s->ksm_pages_shared, &unused);
 	cache_stats(m, &m->merged_items, &s->ksm_pages_sharing, &unused);
 
-	avm_spin_lock(m, &m->lru_lock, AVM_LOCK_LEAF);
 	for (unsigned i = 0; i < AVM_NR_LRU; i++)
-		s->lru[i] = m->lru_count[i];
-	avm_spin_unlock(m, &m->lru_lock, AVM_LOCK_LEAF);
+		s->lru[i] = avm_lru_count(m, (enum avm_lru)i);
 
 	mm_stats(m, s);
 
 	for (unsigned i = 0; i < AVM_NR_EVENTS; i++)
-		s->events[i] = load(&m->events[i]);
+		s->events[i] = avm_cpu_sum(m, &m->cpus[0].events[i]);
 	for (unsigned i = 0; i < AVM_NR_REFUSALS; i++)
 		s->refused[i] = load(&m->refused[i]);
 }
@@ -152,7 +154,7 @@ void avm_mm_stats(struct avm_mm *mm, struct avm_mm_stats *s)
 		.tables = load(&mm->tables),
 	};
 	for (unsigned i = 0; i < AVM_NR_RSS; i++)
-		s->rss[i] = load(&mm->rss[i]);
+		s->rss[i] = avm_mm_rss(mm, (enum avm_rss)i);
 	avm_list_for_each_entry(vma, &mm->vmas.list, struct avm_vma, link) {
 		uint64_t len = atomic_load_explicit(&vma->chain_len, memory_order_relaxed);
 

@@ -177,7 +177,9 @@ static void check_machine_locks(struct avm_verify *v)
 					     &m->tree_nodes, &m->radix_nodes,  &m->files,
 					     &m->merged,     &m->merged_items, &m->ksm_items };
 
-	avm_verify_spin(v, &m->lru_lock, &(struct avm_where){ .detail = "of the LRU lists" });
+	for (uint32_t i = 0; i < avm_cpus(m); i++)
+		avm_verify_spin(v, &m->cpus[i].lru_lock,
+				&(struct avm_where){ .detail = "of the LRU lists" });
 	avm_verify_spin(v, &m->mm_lock, &(struct avm_where){ .detail = "of the address spaces" });
 	for (size_t i = 0; i < sizeof(caches) / sizeof(caches[0]); i++)
 		avm_verify_spin(v, &caches[i]->lock,
@@ -195,6 +197,11 @@ static void check_mm_locks(struct avm_verify *v, const struct avm_mm *mm)
 	if (!v->only && atomic_load_explicit(&mm->write_seq, memory_order_relaxed) % 2)
 		avm_verify_say(v, 41, "write_seq is odd: VMA locks are held",
 			       &(struct avm_where){ .mm = mm });
+	for (uint32_t i = 0; i < avm_cpus(v->m); i++) {
+		if (!v->only && atomic_load_explicit(&mm->cpus[i].inside, memory_order_relaxed))
+			avm_verify_say(v, 41, "a fault of a CPU is inside a VMA",
+				       &(struct avm_where){ .mm = mm });
+	}
 }
 
 struct promises {

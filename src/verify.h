@@ -64,7 +64,8 @@ struct avm_record {
 #define AVM_NOTE_CACHED 0x40000000u /* met in the page cache of its file */
 #define AVM_NOTE_TABLE 0x20000000u /* met as a page table */
 #define AVM_NOTE_LOCKED 0x10000000u /* mapped by a locked VMA */
-#define AVM_NOTE_COUNT 0x0fffffffu
+#define AVM_NOTE_CLEAN 0x08000000u /* mapped by an entry that is not dirty */
+#define AVM_NOTE_COUNT 0x07ffffffu
 
 struct avm_notes {
 	struct avm_notes *next;

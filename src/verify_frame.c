@@ -123,9 +123,9 @@ static bool kind_differs(const struct avm_page *page)
 							swapbacked;
 }
 
-static void check_lru(struct avm_verify *v, enum avm_lru lru)
+static void check_lru(struct avm_verify *v, uint32_t cpu, enum avm_lru lru)
 {
-	const struct avm_list *head = &v->m->lru[lru];
+	const struct avm_list *head = &v->m->cpus[cpu].lru[lru];
 	const struct avm_list *at = head;
 	uint64_t n = 0;
 
@@ -140,7 +140,8 @@ static void check_lru(struct avm_verify *v, enum avm_lru lru)
 		}
 		*note |= AVM_NOTE_LRU;
 		n++;
-		if (!avm_page_test(page, AVM_PG_LRU) || lru_of(page) != lru)
+		if (!avm_page_test(page, AVM_PG_LRU) || lru_of(page) != lru ||
+		    avm_page_cpu(page) != cpu)
 			complain(v, 25, "a page is on an LRU list that its flags do not name",
 				 page);
 		if (kind_differs(page))
@@ -150,7 +151,7 @@ static void check_lru(struct avm_verify *v, enum avm_lru lru)
 	if (head->prev != at)
 		avm_verify_say(v, 25, "an LRU list ends elsewhere",
 			       &(struct avm_where){ .raw = head->prev });
-	check_count(v, 25, "length of an LRU list", NULL, v->m->lru_count[lru], n);
+	check_count(v, 25, "length of an LRU list", NULL, v->m->cpus[cpu].lru_count[lru], n);
 }
 
 /* ---- page caches ---------------------------------------------------------------------------- */
@@ -407,6 +408,12 @@ static void check_user(struct avm_verify *v, const struct avm_page *page, uint32
 	if ((flags & AVM_PG_EXCLUSIVE) && (!avm_page_is_anon(page) || mapped > 1 ||
 					   (in_swap && avm_verify_slot_names(v, page->u.swap))))
 		complain(v, 23, "a page is exclusive and can be seen by several", page);
+	if (avm_page_is_anon(page) && mapped && (note & AVM_NOTE_CLEAN) && !in_swap &&
+	    !(flags & (AVM_PG_DIRTY | AVM_PG_LAZYFREE)))
+		complain(
+			v, 27,
+			"a page's content is nowhere else, and an entry says that it is not wanted",
+			page);
 	check_count(v, 21, "mapcount", page, avm_page_mapcount(page), mapped);
 	check_count(v, 21, "references", page, avm_page_refs(page),
 		    (uint64_t)mapped + cached + in_swap + isolated + pins);
@@ -459,8 +466,9 @@ static void check_all(struct avm_verify *v)
 
 	check_page_caches(v);
 	check_swapped_files(v);
-	for (int lru = 0; lru < AVM_NR_LRU; lru++)
-		check_lru(v, (enum avm_lru)lru);
+	for (uint32_t cpu = 0; cpu < avm_cpus(v->m); cpu++)
+		for (int lru = 0; lru < AVM_NR_LRU; lru++)
+			check_lru(v, cpu, (enum avm_lru)lru);
 	for (const struct avm_notes *n = v->notes; n; n = n->next) {
 		for (uint64_t i = 0; i < n->region->count; i++) {
 			const struct avm_page *page = &n->region->pages[i];
@@ -470,13 +478,13 @@ static void check_all(struct avm_verify *v)
 			check_frame(v, page, n->of[i], &tally);
 		}
 	}
-	check_count(v, 25, "frames in use", NULL,
-		    atomic_load_explicit(&v->m->frames_used, memory_order_relaxed), tally.used);
+	check_count(v, 25, "frames in use", NULL, avm_cpu_sum(v->m, &v->m->cpus[0].frames_used),
+		    tally.used);
 	check_count(v, 25, "poisoned frames", NULL,
 		    atomic_load_explicit(&v->m->frames_poisoned, memory_order_relaxed),
 		    tally.poisoned);
 	check_count(v, 25, "page tables in use", NULL,
-		    atomic_load_explicit(&v->m->tables_used, memory_order_relaxed), tally.tables);
+		    avm_cpu_sum(v->m, &v->m->cpus[0].tables_used), tally.tables);
 }
 
 /* Of the frames that one address space maps. */

@@ -166,6 +166,8 @@ static void check_present(struct scan *s, avm_addr_t addr, avm_pte_t pte)
 	}
 	if ((*note & AVM_NOTE_COUNT) < AVM_NOTE_COUNT)
 		++*note;
+	if (!avm_pte_dirty(pte))
+		*note |= AVM_NOTE_CLEAN;
 	check_mapped(s, addr, pte, page, note);
 }
 
@@ -272,15 +274,18 @@ static void check_used(struct scan *s, const struct avm_page *table, uint32_t us
 struct way {
 	struct {
 		const struct avm_page *table;
+		const avm_pte_t *entries;
 		avm_addr_t addr; /* of the next entry */
 		uint32_t i;
 		uint32_t used;
 	} at[AVM_TABLE_LEVELS];
 };
 
-static void descend(struct way *way, uint32_t level, const struct avm_page *table, avm_addr_t addr)
+static void descend(struct scan *s, struct way *way, uint32_t level, const struct avm_page *table,
+		    avm_addr_t addr)
 {
 	way->at[level].table = table;
+	way->at[level].entries = entries_of(s->v, table);
 	way->at[level].addr = addr;
 	way->at[level].i = 0;
 	way->at[level].used = 0;
@@ -290,8 +295,7 @@ static void descend(struct way *way, uint32_t level, const struct avm_page *tabl
 static const struct avm_page *next_table(struct scan *s, struct way *way, uint32_t level,
 					 avm_addr_t *addr)
 {
-	const avm_pte_t *entries = entries_of(s->v, way->at[level].table);
-	avm_pte_t entry = avm_arch_table_load(&entries[way->at[level].i++]);
+	avm_pte_t entry = avm_arch_table_load(&way->at[level].entries[way->at[level].i++]);
 	struct avm_page *table;
 	uint32_t *note;
 
@@ -323,7 +327,7 @@ static void scan_tables(struct scan *s)
 	}
 	if (!enter_table(s, root, note, ROOT, 0))
 		return;
-	descend(&way, ROOT, root, 0);
+	descend(s, &way, ROOT, root, 0);
 	while (level <= ROOT) {
 		const struct avm_page *table;
 		avm_addr_t addr;
@@ -339,7 +343,7 @@ static void scan_tables(struct scan *s)
 		if (level == 1)
 			check_used(s, table, scan_leaf(s, table, addr));
 		else
-			descend(&way, --level, table, addr);
+			descend(s, &way, --level, table, addr);
 	}
 }
 
@@ -376,8 +380,7 @@ static void check_counts(struct scan *s)
 	const struct avm_where where = { .mm = s->mm };
 
 	for (unsigned i = 0; i < AVM_NR_RSS; i++)
-		avm_verify_equal(s->v, 32, names[i], &where,
-				 atomic_load_explicit(&s->mm->rss[i], memory_order_relaxed),
+		avm_verify_equal(s->v, 32, names[i], &where, avm_mm_rss(s->mm, (enum avm_rss)i),
 				 s->rss[i]);
 	avm_verify_equal(s->v, 32, "number of page tables", &where,
 			 atomic_load_explicit(&s->mm->tables, memory_order_relaxed), s->tables);

@@ -12,7 +12,7 @@ struct counts counts_of(const struct space *s)
 	struct counts c = { { 0 } };
 
 	for (int i = 0; s->proc && i < AVM_NR_RSS; i++)
-		c.n[i] = (int64_t)space_mm(s)->rss[i];
+		c.n[i] = (int64_t)avm_mm_rss(space_mm(s), (enum avm_rss)i);
 	return c;
 }
 

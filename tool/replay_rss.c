@@ -37,7 +37,7 @@ static enum avm_rss type_of(enum trace_rss_type t)
 
 static int64_t view(const struct space *s, enum avm_rss type)
 {
-	int64_t n = s->proc ? (int64_t)space_mm(s)->rss[type] : 0;
+	int64_t n = s->proc ? (int64_t)avm_mm_rss(space_mm(s), (enum avm_rss)type) : 0;
 
 	return n + s->adjust.n[type];
 }

@@ -78,8 +78,10 @@ void space_note(struct replay *r, struct space *s)
 	if (mm->vmas.count > row->vmas_peak)
 		row->vmas_peak = mm->vmas.count;
 	for (int i = 0; i < AVM_NR_RSS; i++) {
-		if (mm->rss[i] > row->rss_peak[i])
-			row->rss_peak[i] = mm->rss[i];
+		uint64_t rss = avm_mm_rss(mm, (enum avm_rss)i);
+
+		if (rss > row->rss_peak[i])
+			row->rss_peak[i] = rss;
 	}
 }
 

@@ -49,7 +49,7 @@ void work_whole(struct replay *r, const struct space *s)
 	uint64_t n = 16 * mm->vmas.count + 128 * mm->tables;
 
 	for (int i = 0; i < AVM_NR_RSS; i++)
-		n += mm->rss[i];
+		n += avm_mm_rss(mm, (enum avm_rss)i);
 	(void)work_allow(r, n);
 }
 

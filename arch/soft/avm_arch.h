@@ -23,11 +23,23 @@
 #define AVM_PAGE_SIZE (1ull << AVM_PAGE_SHIFT)
 #define AVM_PAGE_MASK (~(AVM_PAGE_SIZE - 1))
 
-#define AVM_TABLE_SHIFT 9 /* log2 of the entries of one table */
+/*
+ * log2 of the entries of one table. The checker's programs are of sixteen pages, on both sides of a border of all levels: of larger
+ * tables it would see nothing but empty entries, at each of which there is a scheduling point when a table goes.
+ */
+#ifdef AVM_CHECK
+#define AVM_TABLE_SHIFT 6
+#else
+#define AVM_TABLE_SHIFT 9
+#endif
 #define AVM_TABLE_ENTRIES (1u << AVM_TABLE_SHIFT)
 #define AVM_TABLE_LEVELS 4u
 
+#ifdef AVM_CHECK
+#define AVM_ARCH_TASK_SIZE 0x00000007fffff000ull
+#else
 #define AVM_ARCH_TASK_SIZE 0x00007ffffffff000ull
+#endif
 #define AVM_ARCH_LOWEST 0x10000ull
 
 /* Does the MMU set the accessed and dirty bits itself? If not, R8.9. */

@@ -10,6 +10,7 @@
 
 #include "anonvm/page.h"
 #include "anonvm/types.h"
+#include "avm_port.h"
 
 /* R4.6: how families of anon_vmas grow. All three are correct; they differ in walk length and memory. */
 enum avm_family_policy {
@@ -35,6 +36,7 @@ struct avm_config {
 	bool no_stack_guard; /* ... or none at all */
 	uint64_t low_frames; /* fewer free frames than this: reclaim in the background (avm_balance); 0: never */
 	uint64_t high_frames; /* ... until so many are free; 0: twice low_frames */
+	uint32_t cpus; /* avm_port_cpu_id() is less than this; 0: AVM_PORT_MAX_CPUS */
 };
 
 /*
@@ -131,6 +133,8 @@ enum avm_event {
 	AVM_EV_RACE_PAGE_LOCKED, /* a page lock that reclaim, merging or migration would not wait for */
 	AVM_EV_RACE_KSM_CHANGED, /* a page changed between being found equal and being merged */
 	AVM_EV_RACE_MIGRATION_WAIT, /* a fault waited for a page that was being moved */
+	AVM_EV_RACE_PREPARE, /* two faults made a family for one VMA at once (R4.1) */
+	AVM_EV_RACE_UNMAPPED, /* a walk found, with the family locked, that the page had left it (R6) */
 	AVM_NR_EVENTS,
 };
 
@@ -157,6 +161,22 @@ struct avm_merge_observer {
 			enum avm_refusal why);
 };
 
+/*
+ * What each CPU has to itself, so that CPUs that do the same do not meet in a cache line. Which one it is (avm_port_cpu_id())
+ * is a hint where the port does not say more: another's part is as right, and only slower. A page is on the lists of the
+ * CPU that allocated it as long as it lives.
+ */
+struct AVM_CPU_ALIGNED avm_cpu {
+	_Atomic uint64_t
+		frames_used; /* taken here, less what was given back here: modulo 2^64, only the sum counts */
+	_Atomic uint64_t tables_used; /* of those: page tables; the same way */
+	struct avm_spinlock
+		lru_lock; /* leaf: covers lru, lru_count, and page->lru of pages on a list */
+	struct avm_list lru[AVM_NR_LRU];
+	uint64_t lru_count[AVM_NR_LRU];
+	_Atomic uint64_t events[AVM_NR_EVENTS];
+};
+
 #define AVM_MAX_SWAP_DEVICES 32u
 
 struct avm {
@@ -166,8 +186,6 @@ struct avm {
 	struct avm_region *regions; /* changed only by avm_add_frames */
 	struct avm_page *zero_page;
 	_Atomic uint64_t frames_total;
-	_Atomic uint64_t frames_used; /* by the core, zero page and tables included */
-	_Atomic uint64_t tables_used;
 	_Atomic uint64_t
 		frames_poisoned; /* of those used: gone bad, never given back (avm_poison) */
 	_Atomic uint64_t frames_refused; /* by the port, so far */
@@ -185,9 +203,7 @@ struct avm {
 	_Atomic uint64_t meta_bytes; /* taken from avm_port_meta_alloc */
 	_Atomic uint64_t meta_bytes_peak;
 
-	struct avm_spinlock lru_lock; /* covers lru, lru_count, and page->lru of pages on a list */
-	struct avm_list lru[AVM_NR_LRU];
-	uint64_t lru_count[AVM_NR_LRU];
+	_Atomic uint32_t lru_next; /* the CPU whose pages reclaim looks at first */
 
 	struct avm_spinlock swap_lock; /* leaf: covers swap[], nr_swap, swapped_files */
 	struct avm_swap_device *swap[AVM_MAX_SWAP_DEVICES]; /* by number; NULL: free */
@@ -215,7 +231,6 @@ struct avm {
 
 	_Atomic uint64_t committed; /* pages promised (R1.5) */
 	_Atomic uint64_t next_id; /* ids of address spaces and anon_vmas, for people */
-	_Atomic uint64_t events[AVM_NR_EVENTS];
 	_Atomic uint64_t refused[AVM_NR_REFUSALS];
 	struct avm_merge_observer *observer;
 
@@ -227,6 +242,9 @@ struct avm {
 
 	_Atomic uint32_t gathers_open; /* V41 */
 	_Atomic uint32_t warned; /* AVM_WARN_ONCE: bit per site group */
+
+	struct avm_cpu
+		cpus[AVM_NR_CPUS]; /* frames_used: by the core, zero page and tables included */
 };
 
 /*

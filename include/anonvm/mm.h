@@ -58,6 +58,13 @@ struct avm_notifier {
 #define AVM_RECENT_BITS 4
 #define AVM_RECENT_VMAS (1u << AVM_RECENT_BITS)
 
+/* What a CPU has to itself of an address space. */
+struct AVM_CPU_ALIGNED avm_mm_cpu {
+	/* The VMA that a fault of this CPU is inside, held for read; bit 0: it is counted in vma->readers by now. */
+	_Atomic uintptr_t inside;
+	_Atomic uint64_t rss[AVM_NR_RSS]; /* modulo 2^64: only the sum counts */
+};
+
 struct avm_mm {
 	struct avm *machine;
 	_Atomic uint32_t users; /* avm_mm_get, avm_mm_put */
@@ -96,11 +103,13 @@ struct avm_mm {
 	uint64_t locked_vm;
 	_Atomic uint64_t
 		committed; /* promised to its VMAs, where nothing is refused; else in machine->committed */
-	_Atomic uint64_t rss[AVM_NR_RSS];
 	_Atomic uint64_t tables; /* page tables, the root included */
 
 	struct avm_rwsem notify_lock; /* order 5b: keeps `notifiers` for who has no mmap_lock */
 	struct avm_list notifiers; /* mmap_lock write and notify_lock write to change */
+
+	_Atomic uint64_t fault_cpus; /* bit (id % 64): faults have been here on such a CPU */
+	struct avm_mm_cpu cpus[AVM_NR_CPUS]; /* rss: in pages */
 };
 
 /*
@@ -137,6 +146,12 @@ int avm_mm_fork(struct avm_mm *parent, struct avm_mm *child, const struct avm_mm
  * nobody else uses it, and what an embedder's exit may call early. Cannot fail. Sleeps: yes.
  */
 void avm_mm_unmap_all(struct avm_mm *mm);
+
+/*
+ * Pages of one kind that the address space has: what avm_mm_stats() says, and no more than that. Exact while nothing changes.
+ * Locks: none. Never sleeps.
+ */
+uint64_t avm_mm_rss(const struct avm_mm *mm, enum avm_rss which);
 
 /* The frame of the root table: what to load into the MMU. Never sleeps. */
 avm_pfn_t avm_mm_root(const struct avm_mm *mm);

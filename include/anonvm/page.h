@@ -31,6 +31,10 @@ enum avm_page_flag {
 	AVM_PG_SWAPBACKED = 1 << 17, /* ages with anonymous memory; set before others reach it */
 };
 
+/* Above the flags: on whose LRU lists it is, if on any: the CPU that allocated it (its id modulo 256). */
+#define AVM_PG_CPU_SHIFT 24
+#define AVM_PG_FLAGS ((1u << AVM_PG_CPU_SHIFT) - 1)
+
 /* Low bits of page->mapping (R5.1): ANON alone: an anon_vma; both: a merged page; a file's page has neither. */
 #define AVM_MAPPING_ANON 1ul
 #define AVM_MAPPING_MERGED 2ul

@@ -5,7 +5,7 @@
  * A port is a folder on the include path with a file `avm_port.h` that
  *
  *   1. defines AVM_PORT_TIER: 0 one CPU; 1 several CPUs (or a TLB that the core does not see);
- *      2 swap, and reports of memory that ran out or went bad, as well;
+ *      2 swap, and reports of memory that ran out or went bad, as well; and AVM_PORT_MAX_CPUS, if there are several;
  *   2. includes this file;
  *   3. may replace any of the hooks at the end by its own macro or inline function.
  *
@@ -136,8 +136,27 @@ void avm_port_poisoned(struct avm *m, struct avm_mm *mm, avm_addr_t addr);
  * AVM_PORT_LOCK_HOOKS: the port is told of every lock operation *before* it happens:
  *	avm_port_lock_event(m, event, class, lock). src/lock.h has the rules; the enums are below.
  * AVM_PORT_FAIL: asked before each allocation of an object or a frame; true makes it fail.
- * AVM_PORT_MAX_CPUS, AVM_PORT_CPU_RELAX: as the names say.
+ * AVM_PORT_MAX_CPUS (1; 256 at most), AVM_PORT_CPU_RELAX: as the names say.
+ * AVM_PORT_CPU_ALONE: no other thread comes in between on a CPU while one is in the core, unless that sleeps: counters of a
+ *	CPU are then written without atomic operations. (So it is on a kernel that is not preempted, or where each thread is
+ *	a CPU of its own.)
  */
+
+#ifndef AVM_PORT_MAX_CPUS
+#define AVM_PORT_MAX_CPUS 1
+#endif
+#if AVM_PORT_MAX_CPUS > 256
+#error "AVM_PORT_MAX_CPUS: 256 at most"
+#endif
+#define AVM_NR_CPUS AVM_PORT_MAX_CPUS
+
+/* Parts of two CPUs lie in two cache lines. So a struct avm or struct avm_mm is aligned to one where there are several. */
+#define AVM_CACHE_LINE 64
+#if AVM_NR_CPUS > 1
+#define AVM_CPU_ALIGNED __attribute__((aligned(AVM_CACHE_LINE)))
+#else
+#define AVM_CPU_ALIGNED
+#endif
 
 enum avm_lock_class {
 	AVM_LOCK_KSM, /* machine->ksm */

@@ -37,26 +37,11 @@ void __tsan_func_exit(void)
 
 /* ---- plain accesses ------------------------------------------------------------------------------------------------- */
 
-/* Out of the way of those that are not judged. */
-#define JUDGE(size) \
-	static __attribute__((noinline)) void judge_##size(void *at, bool write, const void *site) \
-	{ \
-		check_plain(at, size, write, site); \
-	}
-
-JUDGE(1)
-JUDGE(2)
-JUDGE(4)
-JUDGE(8)
-
 #define PLAIN(name, size, write) \
 	void __tsan_##name(void *at); \
 	void __tsan_##name(void *at) \
 	{ \
-		if (write) \
-			check_wrote(at, size); \
-		if (check_judging) \
-			judge_##size(at, write, SITE); \
+		check_plain(at, size, write, SITE); \
 	}
 
 PLAIN(read1, 1, false)

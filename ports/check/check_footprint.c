@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "check_region.h"
+#include "check_shadow.h"
 
 struct check_footprint *check_footprint;
 
@@ -13,6 +14,8 @@ void check_footprint_begin(struct check_footprint *f)
 	if (f)
 		memset(f, 0, sizeof(*f));
 	check_footprint = f;
+	check_judge.now &= ~SEEN_NOTED;
+	check_judge.now |= f ? SEEN_NOTED : 0;
 }
 
 /* NULL: there is no room. */
@@ -36,13 +39,13 @@ static struct check_touched *touched(struct check_footprint *f, uintptr_t word)
 	}
 }
 
-/* Stacks are nobody else's. */
+/* Stacks are nobody else's. For a moment nobody may record: no access of the core. */
 void check_footprint_note(uintptr_t word, unsigned thread, unsigned bytes, bool write)
 {
 	struct check_footprint *f = check_footprint;
 	struct check_touched *t;
 
-	if (word - CHECK_SMALL >= CHECK_REGION_SIZE - CHECK_STACKS_SIZE)
+	if (!f || word - CHECK_SMALL >= CHECK_REGION_SIZE - CHECK_STACKS_SIZE)
 		return;
 	t = touched(f, word);
 	if (!t) {

@@ -106,7 +106,7 @@ static uint32_t readers(const struct check *c)
 /* On behalf of nobody: what the call has seen, the thread that happens to run it has not. */
 static void call(struct check *c, const struct check_grace *g)
 {
-	struct check_clock before = check_call_begin(c, &g->seen);
+	struct check_course before = check_call_begin(c, &g->seen);
 
 	g->deferred->call(g->deferred);
 	check_call_end(c, &before);

@@ -20,7 +20,7 @@ struct check_clock {
 
 /* Of one thread. */
 struct check_course {
-	struct check_clock now;
+	_Alignas(16) struct check_clock now;
 	struct check_clock unfenced; /* what relaxed loads have met: an acquire fence takes it */
 	struct check_clock fence; /* at the last release fence: relaxed stores hand it on */
 };
@@ -49,8 +49,8 @@ void check_section_left(struct check *c);
 /* What a call that is deferred now will have seen already. */
 void check_deferred(struct check *c, struct check_clock *seen);
 /* Round a deferred call: it has seen that; its thread has not. => what the thread had seen before */
-struct check_clock check_call_begin(struct check *c, const struct check_clock *seen);
-void check_call_end(struct check *c, const struct check_clock *before);
+struct check_course check_call_begin(struct check *c, const struct check_clock *seen);
+void check_call_end(struct check *c, const struct check_course *before);
 
 /* Memory that the port gives or takes back. */
 void check_handed(const void *memory, size_t size, enum sim_handing how);

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #define PAGE UINT64_C(4096)
+#define LINE (UINT64_C(1) << CHECK_LINE_SHIFT)
 #define NR_PAGES (CHECK_PAGES_SIZE / PAGE)
 #define ORDERS 7u /* pieces of 1 to 64 pages */
 #define KEPT_FREE 256u /* pieces of one order; more are not used again */
@@ -296,60 +297,81 @@ void check_region_forget(void)
 /* A line that was nobody's may stay as it is: whoever is given it finds anything. */
 void check_region_back(void)
 {
-	uint64_t size = UINT64_C(1) << CHECK_LINE_SHIFT;
-
 	catch_up();
 	for (uint32_t i = 0; i < check_lines.n; i++) {
-		uint64_t at = check_lines.of[i] * size;
+		uint64_t at = check_lines.of[i] * LINE;
 
 		if (at < kept.pages_end)
-			memcpy(pages + at, kept.pages + at, size);
+			memcpy(pages + at, kept.pages + at, LINE);
 	}
 	watch_anew();
 	memcpy(heap, kept.small, kept.small_end);
 }
 
-static uint64_t mix(uint64_t h, const void *at)
-{
-	uint64_t word;
+__extension__ typedef unsigned __int128 product_t;
 
-	memcpy(&word, at, sizeof(word));
-	h = (h ^ word) * UINT64_C(0x9e3779b97f4a7c15);
-	return h ^ h >> 32;
+/* Both halves of the product: what is in either word is in every bit. */
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+	product_t product = (product_t)a * b;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* Lines that are as they were count for nothing, whoever wrote them; the others in any order. */
-static uint64_t state_of(const char *now, const char *then, uint64_t end)
+/* Four products, none of which waits for another. */
+static uint64_t name_line(uint64_t at, const char *line)
 {
-	uint64_t size = UINT64_C(1) << CHECK_LINE_SHIFT, sum = 0;
+	static const uint64_t keys[8] = {
+		UINT64_C(0x9e3779b97f4a7c15), UINT64_C(0xbf58476d1ce4e5b9),
+		UINT64_C(0x94d049bb133111eb), UINT64_C(0xd6e8feb86659fd93),
+		UINT64_C(0xa0761d6478bd642f), UINT64_C(0xe7037ed1a0b428db),
+		UINT64_C(0x8ebc6af09c88c6e3), UINT64_C(0x589965cc75374cc3),
+	};
+	uint64_t words[LINE / 8], h = 0;
 
-	for (uint64_t at = 0; at < end; at += size) {
-		uint64_t h = at + 1;
+	memcpy(words, line, LINE);
+	for (unsigned i = 0; i < LINE / 8; i += 2)
+		h = (h << 1 | h >> 63) + mix(words[i] ^ keys[i], words[i + 1] ^ keys[i + 1]);
+	return mix(h ^ keys[0], at ^ keys[1]);
+}
 
-		if (then && !memcmp(now + at, then + at, size))
+/*
+ * Lines that are as they were count for nothing, whoever wrote them; the others in any order. `base`: of the names of places. Most
+ * of what is small is as it was: it is compared by the piece.
+ */
+static uint64_t state_of(uint64_t base, const char *now, const char *then, uint64_t end)
+{
+	uint64_t sum = 0, at = 0;
+
+	while (at < end) {
+		uint64_t piece = end - at < 16 * LINE ? end - at : 16 * LINE;
+
+		if (then && !memcmp(now + at, then + at, piece)) {
+			at += piece;
 			continue;
-		for (uint64_t i = 0; i < size; i += 8)
-			h = mix(h, now + at + i);
-		sum += h;
+		}
+		for (; piece; piece -= LINE, at += LINE) {
+			if (!then || memcmp(now + at, then + at, LINE))
+				sum += name_line(base + at, now + at);
+		}
 	}
 	return sum;
 }
 
 uint64_t check_region_state(void)
 {
-	uint64_t size = UINT64_C(1) << CHECK_LINE_SHIFT;
 	uint64_t end = heap->small_end < kept.small_end ? heap->small_end : kept.small_end;
-	uint64_t sum = state_of((const char *)heap, kept.small, end);
+	const char *small = (const char *)heap;
+	uint64_t sum = state_of(CHECK_SMALL, small, kept.small, end);
 
 	catch_up();
-	sum += 3 * state_of((const char *)heap + end, NULL, heap->small_end - end);
+	sum += state_of(CHECK_SMALL + end, small + end, NULL, heap->small_end - end);
 	for (uint32_t i = 0; i < check_lines.n; i++) {
-		uint64_t at = check_lines.of[i] * size;
+		uint64_t at = check_lines.of[i] * LINE;
 
-		if (!is_used(at))
-			continue;
-		sum += 5 * (at + 1) *
-		       state_of(pages + at, at < kept.pages_end ? kept.pages + at : NULL, size);
+		if (is_used(at))
+			sum += state_of(CHECK_PAGES + at, pages + at,
+					at < kept.pages_end ? kept.pages + at : NULL, LINE);
 	}
 	return sum;
 }

@@ -190,6 +190,7 @@ static void go_to(struct check *c, unsigned next, const void *site)
 	c->current = next;
 	c->quiet = 0;
 	bring(c);
+	check_judge_now(c);
 	check_coroutine_switch(&from->coroutine, &c->threads[next].coroutine, false);
 }
 
@@ -564,7 +565,7 @@ bool check_run(struct check *c)
 	unsigned depth = c->sim->irq_depth;
 
 	check_running = c;
-	check_judging = c->schedule->no_races ? NULL : c;
+	check_judge.of = c->schedule->no_races ? NULL : c;
 	c->sim->threads = true;
 	c->current = c->schedule->first < c->nr_threads ? c->schedule->first : 0;
 	if (c->schedule->strategy == CHECK_PCT)
@@ -572,8 +573,9 @@ bool check_run(struct check *c)
 	c->schedule->first = (uint8_t)c->current;
 	begin_record(c);
 	bring(c);
+	check_judge_now(c);
 	check_coroutine_switch(&c->outside, &c->threads[c->current].coroutine, false);
-	check_running = check_judging = NULL;
+	check_running = check_judge.of = NULL;
 	c->sim->threads = false;
 	for (unsigned i = 0; i < c->nr_threads; i++) {
 		if (!c->finding[0])

@@ -10,12 +10,13 @@
 
 /* Under the checker (ports/check) the machine has threads, which take turns; in ports/threads they do not. */
 #if defined(AVM_CHECK)
-#define AVM_PORT_MAX_CPUS 8
+#define AVM_PORT_MAX_CPUS 4
 #elif defined(AVM_THREADS)
 #define AVM_PORT_MAX_CPUS 64
 #else
 #define AVM_PORT_MAX_CPUS 1
 #endif
+#define AVM_PORT_CPU_ALONE /* each thread is a CPU */
 
 #include "anonvm/port.h"
 

@@ -24,13 +24,16 @@ struct sim *sim_of(struct avm *m)
 
 void *sim_host_alloc(size_t size)
 {
-	void *p = calloc(1, size);
+	void *p = AVM_NR_CPUS > 1 ?
+			  aligned_alloc(AVM_CACHE_LINE, (size + AVM_CACHE_LINE - 1) &
+								~(size_t)(AVM_CACHE_LINE - 1)) :
+			  calloc(1, size);
 
 	if (!p) {
 		fputs("sim: the host is out of memory\n", stderr);
 		abort();
 	}
-	return p;
+	return AVM_NR_CPUS > 1 ? memset(p, 0, size) : p;
 }
 
 /* ---- errors ------------------------------------------------------------------------------------------- */

@@ -263,7 +263,8 @@ void sim_error(struct sim *s, const char *format, ...) __attribute__((format(pri
 void sim_explain(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Ends the program when the host has no memory: failures to be tested are injected. */
-void *sim_host_alloc(size_t size);
+void *
+sim_host_alloc(size_t size); /* zeroed; where there are several CPUs, in cache lines of its own */
 
 /* Zeroes; for what may be large, and mostly unused. NULL: none. */
 void *sim_reserve(uint64_t size);

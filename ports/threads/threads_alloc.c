@@ -3,7 +3,7 @@
  * threads_alloc.c - frames and metadata for several CPUs, instead of sim_alloc.c.
  *
  * A CPU keeps a few free frames, and fetches and gives back half of that at a time; so the common stack is asked once in
- * sixteen times. When it is empty, what other CPUs keep is taken from them: a machine is not out of frames before the last
+ * 128 times. When it is empty, what other CPUs keep is taken from them: a machine is not out of frames before the last
  * one is used. In debug builds metadata goes straight to the host, so that tools see who uses it after the end.
  */
 #include <stdlib.h>
@@ -77,7 +77,8 @@ static void push(struct cpu *c, const avm_pfn_t *pfns, uint64_t n)
 	memcpy(c->frames + had, pfns, n * sizeof(*pfns));
 	atomic_store_explicit(&c->nr_frames, had + (uint32_t)n, memory_order_relaxed);
 	cpu_unlock(&c->frames_lock);
-	give_common(c->sim, away, nr_away);
+	if (nr_away)
+		give_common(c->sim, away, nr_away);
 }
 
 void cpu_frames_back(struct cpu *c)

@@ -19,7 +19,7 @@
 #endif
 
 #define CACHE_LINE 64
-#define CPU_FRAMES 32u /* a CPU keeps so many at most; half of it comes and goes at a time */
+#define CPU_FRAMES 256u /* a CPU keeps so many at most; half of it comes and goes at a time */
 #define CPU_META 4u /* chunks of each size */
 #define CPU_HELD 24u /* locks of a thread that are told apart */
 

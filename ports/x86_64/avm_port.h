@@ -17,6 +17,7 @@
 
 #define AVM_PORT_TIER 2
 #define AVM_PORT_MAX_CPUS 8
+#define AVM_PORT_CPU_ALONE /* who is in the kernel is interrupted, but never preempted */
 
 #include "anonvm/port.h"
 

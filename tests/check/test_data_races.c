@@ -14,6 +14,21 @@
 
 #include "check_memory.h"
 #include "check_priv.h"
+#include "check_region.h"
+
+struct shared {
+	uint64_t value;
+	uint32_t left, right; /* of one word */
+	uint8_t bytes[24];
+	_Atomic uint32_t flag, counter, lock;
+	_Atomic uint64_t other;
+	bool met; /* the order that is wanted came about */
+	struct avm_deferred deferred;
+};
+
+/* In turn: in memory of the program, and in the region of executions. They are kept account of in two ways. */
+static struct shared of_program, *shared = &of_program;
+#define x (*shared)
 
 static struct check *checker;
 static struct sim *sim;
@@ -27,24 +42,24 @@ static int open_checker(void **state)
 	return checker ? sim_create(&sim, &config) : -1;
 }
 
+static int open_in_region(void **state)
+{
+	if (open_checker(state))
+		return -1;
+	shared = check_region_zeroed(1, sizeof(*shared));
+	return shared ? 0 : -1;
+}
+
 static int close_checker(void **state)
 {
 	(void)state;
 	check_free(checker);
+	if (shared != &of_program)
+		check_region_free(shared);
 	return sim_destroy(sim) ? -1 : 0;
 }
 
 /* ---- running --------------------------------------------------------------------------------------------------------- */
-
-static struct shared {
-	uint64_t value;
-	uint32_t left, right; /* of one word */
-	uint8_t bytes[24];
-	_Atomic uint32_t flag, counter, lock;
-	_Atomic uint64_t other;
-	bool met; /* the order that is wanted came about */
-	struct avm_deferred deferred;
-} x;
 
 typedef void body(void *argument);
 
@@ -660,5 +675,6 @@ int main(void)
 		cmocka_unit_test(more_than_can_be_kept_invents_nothing),
 	};
 
-	return cmocka_run_group_tests(tests, open_checker, close_checker);
+	return cmocka_run_group_tests_name("of the program", tests, open_checker, close_checker) +
+	       cmocka_run_group_tests_name("in the region", tests, open_in_region, close_checker);
 }

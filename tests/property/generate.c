@@ -48,7 +48,8 @@ void program_draw(struct program *pr, struct rng *r, enum program_kind kind)
 							   AVM_FAMILY_FLAT, AVM_FAMILY_REUSE };
 	static const uint32_t guards[] = { 1, 4, 16, 0 };
 
-	*pr = (struct program){ .seed = r->state, .frames = 8192, .nr_procs = NR_PROCS };
+	/* Never short: every page of each window, the files and the tables have room. */
+	*pr = (struct program){ .seed = r->state, .frames = 4096, .nr_procs = NR_PROCS };
 	window_start = (avm_addr_t)0x40000000 - 200 * PAGE;
 	pr->core.family = PICK(r, families);
 	pr->contents = rng_one_in(r, 2) ? SIM_BYTES : SIM_STAMPS;

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "percpu.h"
 #include "program.h"
 
 static struct outcome *outcome;
@@ -28,7 +29,7 @@ static void finish(struct world *w)
 	const struct avm *m = sim_machine(w->sim);
 
 	for (unsigned i = 0; i < AVM_NR_EVENTS; i++)
-		outcome->events[i] = atomic_load(&m->events[i]);
+		outcome->events[i] = avm_cpu_sum(m, &m->cpus[0].events[i]);
 	world_close(w);
 	outcome->injected = w->injected;
 	outcome->insides = w->insides;

@@ -160,10 +160,21 @@ const struct layout layouts[] = {
 };
 const unsigned nr_layouts = sizeof(layouts) / sizeof(layouts[0]);
 
+/* What is in a state is little; to make a machine, and to verify every frame of it, is what takes the time. */
+static void small_machine(struct program *pr)
+{
+	const uint64_t frames = 2048;
+
+	if (pr->core.commit_reserve)
+		pr->core.commit_reserve -= pr->frames - frames;
+	pr->frames = frames;
+}
+
 /* The layout in process 0; a line of forks, in which the oldest may be gone. */
 void hand_made(struct program *pr, unsigned layout, unsigned variant, unsigned depth)
 {
 	program_init(pr, layout * 1000 + variant * 100 + depth, PROGRAM_PLENTY);
+	small_machine(pr);
 	pr->limits = (struct avm_limits){ AVM_NO_LIMIT, AVM_NO_LIMIT, AVM_NO_LIMIT, AVM_NO_LIMIT };
 	pr->core.max_map_count = 0;
 	pr->core.commit = AVM_COMMIT_OFF;
@@ -190,6 +201,7 @@ void random_state(struct program *pr, uint64_t seed)
 	size_t n = 30 + rng_below(&r, 200);
 
 	program_init(pr, seed, PROGRAM_PLENTY);
+	small_machine(pr);
 	world_open(&w, pr);
 	for (size_t i = 0; i < n && !w.failed; i++) {
 		struct op op;

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "percpu.h"
 #include "states.h"
 #include "vma.h"
 #include "vma_tree.h"
@@ -253,9 +254,9 @@ static uint64_t failures(const struct world *w, enum failing failing)
 	const struct avm *m = sim_machine(w->sim);
 
 	if (failing == FAIL_READ)
-		return atomic_load(&m->events[AVM_EV_SWAP_READ_ERROR]);
+		return avm_cpu_sum(m, &m->cpus[0].events[AVM_EV_SWAP_READ_ERROR]);
 	if (failing == FAIL_WRITE)
-		return atomic_load(&m->events[AVM_EV_SWAP_WRITE_ERROR]);
+		return avm_cpu_sum(m, &m->cpus[0].events[AVM_EV_SWAP_WRITE_ERROR]);
 	return w->injected;
 }
 

@@ -8,6 +8,7 @@
 
 #include "anon_vma.h"
 #include "avm_port.h"
+#include "percpu.h"
 #include "program.h"
 
 /* Checks that look at everything are made once in so many operations. */
@@ -47,7 +48,8 @@ struct mishaps world_mishaps(const struct world *w)
 
 	return (struct mishaps){ .injected = sim_allocs_failed(w->sim),
 				 .ooms = sim_ooms(w->sim),
-				 .read_errors = atomic_load(&m->events[AVM_EV_SWAP_READ_ERROR]) };
+				 .read_errors = avm_cpu_sum(
+					 m, &m->cpus[0].events[AVM_EV_SWAP_READ_ERROR]) };
 }
 
 /* ---- making and ending -------------------------------------------------------------------------------- */

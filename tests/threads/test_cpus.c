@@ -12,6 +12,10 @@
 
 #include "anonvm/anonvm.h"
 #include "avm_port.h"
+#include "list.h"
+#include "lru.h"
+#include "page.h"
+#include "percpu.h"
 #include "threads.h"
 
 #define PAGE UINT64_C(4096)
@@ -130,9 +134,83 @@ static void what_another_cpu_keeps_is_not_lost(void **state)
 	elsewhere(&b, keep_frames);
 	while ((pfn[n] = avm_port_frame_alloc(b.m, AVM_FRAME_USER)) != AVM_PFN_NONE)
 		n++;
-	assert_int_equal(n, 64 - atomic_load(&b.m->frames_used));
+	assert_int_equal(n, 64 - avm_cpu_sum(b.m, &b.m->cpus[0].frames_used));
 	while (n)
 		avm_port_frame_free(b.m, pfn[--n]);
+	assert_int_equal(sim_destroy(b.s), 0);
+}
+
+/* ---- what each CPU has to itself ------------------------------------------------------------------------------------------ */
+
+static void *write_first_96(void *argument)
+{
+	write_pages(argument, 0, 96);
+	return NULL;
+}
+
+static uint64_t isolate_of(struct bed *b, uint64_t n, uint64_t *of)
+{
+	struct avm_list list = { &list, &list };
+	struct avm_page *page;
+	uint64_t isolated = avm_lru_isolate(b->m, AVM_LRU_INACTIVE_ANON, n, &list);
+
+	of[0] = of[1] = 0;
+	while ((page = avm_page_pop(&list))) {
+		of[avm_page_cpu(page)]++;
+		avm_lru_putback(b->m, page, AVM_PUTBACK_SAME);
+	}
+	return isolated;
+}
+
+/* 96 pages of one CPU, 32 of another: three of one for each of the other. */
+static void reclaim_takes_from_all_cpus_alike(void **state)
+{
+	uint64_t of[2];
+	struct bed b;
+
+	(void)state;
+	bed_open(&b, 512);
+	map(&b, 0, 128);
+	write_pages(&b, 96, 32);
+	elsewhere(&b, write_first_96);
+	assert_int_equal(avm_lru_count(b.m, AVM_LRU_INACTIVE_ANON), 128);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(isolate_of(&b, 16, of), 16);
+		assert_int_equal(of[1], 12);
+	}
+	/* One of eight, each time from the next CPU that has any: never more than was asked for. */
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(isolate_of(&b, 1, of), 1);
+	assert_int_equal(isolate_of(&b, 1000, of), 128);
+	assert_int_equal(of[0], 32);
+	assert_int_equal(sim_destroy(b.s), 0);
+}
+
+static void *unmap_all(void *argument)
+{
+	struct bed *b = argument;
+
+	assert_int_equal(avm_munmap(sim_mm(b->a), AT(0), 64 * PAGE), 0);
+	return NULL;
+}
+
+static void what_one_cpu_gets_and_another_gives_back_is_nothing(void **state)
+{
+	struct avm_stats before, now;
+	struct bed b;
+
+	(void)state;
+	bed_open(&b, 512);
+	avm_stats(b.m, &before);
+	map(&b, 0, 64);
+	write_pages(&b, 0, 64);
+	assert_int_equal(avm_mm_rss(sim_mm(b.a), AVM_RSS_ANON), 64);
+	elsewhere(&b, unmap_all);
+	assert_int_equal(avm_mm_rss(sim_mm(b.a), AVM_RSS_ANON), 0);
+	avm_stats(b.m, &now);
+	assert_int_equal(now.frames_used - now.tables, before.frames_used - before.tables);
+	assert_int_equal(avm_lru_count(b.m, AVM_LRU_INACTIVE_ANON), 0);
+	assert_int_equal(avm_verify(b.m, AVM_VERIFY_ALL, NULL), 0);
 	assert_int_equal(sim_destroy(b.s), 0);
 }
 
@@ -268,6 +346,8 @@ int main(void)
 		cmocka_unit_test(a_thread_beside_that_dies_is_missed_and_nothing_is_lost),
 		cmocka_unit_test(a_machine_ends_while_work_goes_on_beside),
 		cmocka_unit_test(a_machine_waits_for_what_is_deferred),
+		cmocka_unit_test(reclaim_takes_from_all_cpus_alike),
+		cmocka_unit_test(what_one_cpu_gets_and_another_gives_back_is_nothing),
 		cmocka_unit_test(reclaim_beside_keeps_frames_free),
 	};
 

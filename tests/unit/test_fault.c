@@ -208,7 +208,7 @@ static void pages_of_locked_memory_are_unevictable(void **state)
 	w.mm->locked_vm++;
 	assert_int_equal(fault_write(w.mm, a), AVM_FAULT_MINOR);
 	assert_true(has_flag(page_at(w.mm, a), AVM_PG_UNEVICTABLE));
-	assert_int_equal(w.m->lru_count[AVM_LRU_UNEVICTABLE], 1);
+	assert_int_equal(w.m->cpus[0].lru_count[AVM_LRU_UNEVICTABLE], 1);
 	world_close(&w);
 }
 
@@ -599,6 +599,7 @@ static void another_vma_at_the_same_place_is_found_anew(void **state)
 
 static void a_locked_vma_sends_its_faults_to_mmap_lock(void **state)
 {
+	struct avm_vma_reader r;
 	struct world w;
 	avm_addr_t a, b;
 
@@ -612,7 +613,7 @@ static void a_locked_vma_sends_its_faults_to_mmap_lock(void **state)
 	avm_vma_remember(avm_mm_find(w.mm, a), a);
 	assert_int_equal(avm_mmap_write_lock(w.mm), 0);
 	avm_vma_lock(avm_mm_find(w.mm, a));
-	assert_null(avm_vma_read_lock(w.mm, a));
+	assert_false(avm_vma_read_lock(w.mm, a, &r));
 	avm_vma_remember(avm_mm_find(w.mm, b), b);
 	assert_int_equal(fault_write(w.mm, b + PAGE), AVM_FAULT_MINOR); /* beside a writer */
 	avm_mmap_write_unlock(w.mm);

@@ -393,7 +393,7 @@ static void pages_of_locked_files_are_unevictable(void **state)
 
 	(void)state;
 	open_with(&f, &config, AVM_PROT_READ, AVM_MAP_SHARED | AVM_MAP_LOCKED, 8 * PAGE);
-	assert_int_equal(f.w.m->lru_count[AVM_LRU_UNEVICTABLE], 8);
+	assert_int_equal(f.w.m->cpus[0].lru_count[AVM_LRU_UNEVICTABLE], 8);
 	assert_int_equal(present_mask(f.mm, f.a), 0xff);
 	close_file(&f);
 }

@@ -42,7 +42,7 @@ struct unmapper {
 
 static uint64_t flushes(struct world *w)
 {
-	return atomic_load(&w->m->events[AVM_EV_TLB_FLUSH]);
+	return event(w, AVM_EV_TLB_FLUSH);
 }
 
 /* The lock of a table is about to be dropped: of the one whose entry has been taken away? */
@@ -75,7 +75,7 @@ static void dirty_pages_of_files_are_flushed_under_the_table_lock(void **state)
 	tf = test_file_open(&u.w, 2 * PAGE);
 	u.addr = map_at(u.w.mm, 0x10000000, 2, RW, AVM_MAP_SHARED, &tf->file, 0);
 	assert_int_equal(sim_store(u.w.a, u.addr, "a", 1, NULL), 0);
-	atomic_store(&u.w.m->events[AVM_EV_TLB_FLUSH], 0);
+	atomic_store(&u.w.m->cpus[0].events[AVM_EV_TLB_FLUSH], 0);
 	if (!sim_set_other_cpu(u.w.s, look_at_unlock, &u))
 		u.entries_gone = u.flushed = 1; /* nobody can look in a release build */
 	assert_int_equal(avm_munmap(u.w.mm, u.addr, 2 * PAGE), 0);

@@ -152,7 +152,9 @@ static void a_flush_that_is_still_to_come_is_not_missed(void **state)
 	(void)state;
 	other_open(&o, store_while_forking);
 	map_at(o.w.mm, 0x100000, 1, RW, ANON, NULL, 0);
-	map_at(o.w.mm, 0x300000, 1, RW, ANON, NULL, 0); /* for whom fork allocates again */
+	map_at(o.w.mm, 0x300000, 1, RW, ANON, NULL,
+	       0); /* for which fork makes a table when it has copied the first entry */
+	store(o.w.a, 0x300000, 1);
 	store(o.w.a, 0x100000, 1);
 	other_starts(&o);
 	assert_int_equal(sim_proc_fork(o.w.a, &child), 0);

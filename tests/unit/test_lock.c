@@ -14,6 +14,9 @@
 #undef AVM_PORT_LOCK_HOOKS
 #undef AVM_PORT_CPU_RELAX
 #define AVM_PORT_CPU_RELAX(m) ((void)(m), sched_yield())
+#undef AVM_NR_CPUS
+#define AVM_NR_CPUS 3 /* for six threads */
+#define avm_port_cpu_id test_cpu_id
 #define avm_port_wait test_wait
 #define avm_port_wake test_wake
 #define avm_port_irq_save test_irq_save
@@ -37,6 +40,7 @@
 
 int test_wait(struct avm *m, _Atomic uint32_t *word, uint32_t value);
 void test_wake(struct avm *m, _Atomic uint32_t *word);
+unsigned test_cpu_id(struct avm *m);
 uintptr_t test_irq_save(struct avm *m);
 void test_irq_restore(struct avm *m, uintptr_t saved);
 void test_defer(struct avm *m, struct avm_deferred *d);
@@ -76,6 +80,15 @@ void test_wake(struct avm *m, _Atomic uint32_t *word)
 	pthread_mutex_lock(&port_mutex);
 	pthread_cond_broadcast(&port_cond);
 	pthread_mutex_unlock(&port_mutex);
+}
+
+/* Threads go from one CPU to the other at any time. */
+unsigned test_cpu_id(struct avm *m)
+{
+	static _Thread_local unsigned calls;
+
+	(void)m;
+	return (unsigned)((uintptr_t)pthread_self() >> 12 ^ ++calls / 8) % AVM_NR_CPUS;
 }
 
 static _Thread_local int irq_depth;
@@ -136,6 +149,7 @@ static void setup(void)
 	memset(&vma, 0, sizeof(vma));
 	memset(&spin, 0, sizeof(spin));
 	space.machine = &machine;
+	machine.config.cpus = AVM_NR_CPUS;
 	vma.mm = &space;
 	vma.end = 1;
 	left = right = 0;
@@ -253,15 +267,17 @@ static void the_spin_lock_excludes(void **state)
 /* ---- VMA locks ------------------------------------------------------------------------------- */
 
 static _Atomic unsigned inside_alone;
+static _Atomic bool said,
+	counted; /* where faults say that they are inside: some here, some there */
 
 /* As a fault does: without mmap_lock, or else with it. */
 static void *fault_inside(void *unused)
 {
 	(void)unused;
 	for (unsigned i = 0; i < ROUNDS; i++) {
-		struct avm_vma *found = avm_vma_read_lock(&space, vma.start);
+		struct avm_vma_reader r;
 
-		if (!found) {
+		if (!avm_vma_read_lock(&space, vma.start, &r)) {
 			avm_mmap_read_lock(&space);
 			look();
 			avm_vma_remember(&vma, vma.start);
@@ -269,10 +285,11 @@ static void *fault_inside(void *unused)
 			continue;
 		}
 		inside_alone++;
+		*(r.inside ? &said : &counted) = 1;
 		look();
 		sched_yield();
 		look();
-		avm_vma_read_unlock(found);
+		avm_vma_read_unlock(&r);
 	}
 	return NULL;
 }
@@ -303,6 +320,10 @@ static void a_locked_vma_has_no_fault_inside(void **state)
 	setup();
 	run_threads(either, THREADS);
 	assert_int_equal(vma.readers, 0);
+	for (unsigned i = 0; i < AVM_NR_CPUS; i++)
+		assert_int_equal(space.cpus[i].inside, 0);
+	assert_true(said);
+	assert_true(counted);
 	assert_int_equal(errors, 0);
 	assert_true(inside_alone > 0);
 	assert_true(left == 2 * (ROUNDS / 10));

@@ -100,7 +100,7 @@ static void without_a_zero_page_no_region_is_taken(void **state)
 	assert_int_equal(atomic_load(&w.m->frames_total), 0);
 	assert_int_equal(avm_add_frames(w.m, &r, first, count, pages), 0);
 	assert_true(has_flag(w.m->zero_page, AVM_PG_ZERO));
-	assert_int_equal(atomic_load(&w.m->frames_used), 1);
+	assert_int_equal(avm_cpu_sum(w.m, &w.m->cpus[0].frames_used), 1);
 	world_close(&w);
 }
 
@@ -160,15 +160,15 @@ static void tables_are_counted_apart(void **state)
 
 	(void)state;
 	world_open(&w);
-	tables = atomic_load(&w.m->tables_used);
+	tables = avm_cpu_sum(w.m, &w.m->cpus[0].tables_used);
 	page = avm_page_alloc(w.m, AVM_FRAME_TABLE);
 	assert_int_equal(avm_page_flags(page), AVM_PG_INUSE | AVM_PG_TABLE);
-	assert_int_equal(atomic_load(&w.m->tables_used), tables + 1);
+	assert_int_equal(avm_cpu_sum(w.m, &w.m->cpus[0].tables_used), tables + 1);
 	avm_page_put(w.m, page);
-	assert_int_equal(atomic_load(&w.m->tables_used), tables);
+	assert_int_equal(avm_cpu_sum(w.m, &w.m->cpus[0].tables_used), tables);
 	sim_fail_alloc(w.s, 1, 1);
 	assert_null(avm_page_alloc(w.m, AVM_FRAME_TABLE));
-	assert_int_equal(atomic_load(&w.m->tables_used), tables);
+	assert_int_equal(avm_cpu_sum(w.m, &w.m->cpus[0].tables_used), tables);
 	world_close(&w);
 }
 
@@ -237,13 +237,13 @@ static void a_page_stays_on_the_list_it_came_to(void **state)
 	avm_page_set(page, AVM_PG_SWAPCACHE);
 	avm_lru_add(w.m, page);
 	avm_page_clear(page, AVM_PG_SWAPCACHE);
-	assert_int_equal(w.m->lru_count[AVM_LRU_INACTIVE_ANON], 1);
+	assert_int_equal(w.m->cpus[0].lru_count[AVM_LRU_INACTIVE_ANON], 1);
 	assert_true(avm_lru_isolate_page(w.m, page));
 	avm_lru_putback(w.m, page, AVM_PUTBACK_SAME);
-	assert_int_equal(w.m->lru_count[AVM_LRU_INACTIVE_ANON], 1);
+	assert_int_equal(w.m->cpus[0].lru_count[AVM_LRU_INACTIVE_ANON], 1);
 	avm_page_put(w.m, page);
 	for (int l = 0; l < AVM_NR_LRU; l++)
-		assert_int_equal(w.m->lru_count[l], 0);
+		assert_int_equal(w.m->cpus[0].lru_count[l], 0);
 	world_close(&w);
 }
 
@@ -270,22 +270,22 @@ static void pages_stand_on_the_list_of_their_kind(void **state)
 		atomic_store(&page->mapping, kinds[i].mapping);
 		avm_page_set(page, kinds[i].flags);
 		avm_lru_add(w.m, page);
-		assert_int_equal(w.m->lru_count[kinds[i].lru], 1);
-		assert_ptr_equal(w.m->lru[kinds[i].lru].next, &page->lru);
+		assert_int_equal(w.m->cpus[0].lru_count[kinds[i].lru], 1);
+		assert_ptr_equal(w.m->cpus[0].lru[kinds[i].lru].next, &page->lru);
 		avm_lru_set_unevictable(w.m, page, true);
-		assert_int_equal(w.m->lru_count[AVM_LRU_UNEVICTABLE], 1);
+		assert_int_equal(w.m->cpus[0].lru_count[AVM_LRU_UNEVICTABLE], 1);
 		avm_lru_set_unevictable(w.m, page, false);
-		assert_int_equal(w.m->lru_count[AVM_LRU_UNEVICTABLE], 0);
+		assert_int_equal(w.m->cpus[0].lru_count[AVM_LRU_UNEVICTABLE], 0);
 		avm_lru_del(w.m, page);
 		avm_lru_del(w.m, page); /* on none: nothing */
 		for (int l = 0; l < AVM_NR_LRU; l++)
-			assert_int_equal(w.m->lru_count[l], 0);
+			assert_int_equal(w.m->cpus[0].lru_count[l], 0);
 		avm_lru_set_unevictable(w.m, page, true); /* on none: the flag only */
 		assert_true(has_flag(page, AVM_PG_UNEVICTABLE));
 		assert_false(has_flag(page, AVM_PG_LRU));
 		avm_lru_add(w.m, page);
 		avm_page_put(w.m, page); /* the last put takes it off */
-		assert_int_equal(w.m->lru_count[AVM_LRU_UNEVICTABLE], 0);
+		assert_int_equal(w.m->cpus[0].lru_count[AVM_LRU_UNEVICTABLE], 0);
 	}
 	world_close(&w);
 }

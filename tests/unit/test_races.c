@@ -120,6 +120,7 @@ static void expect_nobody(void (*act)(struct rival *r))
 	rival_starts(&r);
 	assert_int_equal(avm_family_resolve(r.w.m, r.page, AVM_RESOLVE_WAIT, &out), -AVM_ENOENT);
 	rival_ends(&r);
+	assert_int_equal(event(&r.w, AVM_EV_RACE_UNMAPPED), 1);
 	assert_int_equal(atomic_load(&root->lock.word), 0);
 	atomic_store(&r.page->mapcount, 1);
 	atomic_store(&r.page->mapping, mapping);
@@ -167,6 +168,7 @@ static void whoever_prepares_second_frees_what_he_brought(void **state)
 	rival_starts(&r);
 	assert_int_equal(fault_write(r.w.mm, AT(8)), AVM_FAULT_MINOR);
 	rival_ends(&r);
+	assert_int_equal(event(&r.w, AVM_EV_RACE_PREPARE), 1);
 	vma = avm_find_vma(r.w.mm, AT(8));
 	assert_int_equal(atomic_load(&vma->chain_len), 1);
 	assert_int_equal(avm_vma_anon(vma)->num_active_vmas, 1);

@@ -402,7 +402,7 @@ static uint64_t run_seed(uint64_t seed)
 		if (step % VERIFY_EVERY == 0)
 			verify(&t);
 	}
-	out = atomic_load(&t.m->events[AVM_EV_SWAP_OUT]);
+	out = avm_cpu_sum(t.m, &t.m->cpus[0].events[AVM_EV_SWAP_OUT]);
 	check(&t, "nobody came in between", t.interruptions > 0);
 	storm_close(&t);
 	return out;

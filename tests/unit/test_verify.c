@@ -923,9 +923,9 @@ static void v25_lru(void **state)
 		expect_and_undo(f, "V25: an LRU list is broken");
 		PLANT_PTR(f, page->lru.prev, wild(f, i));
 		expect_and_undo(f, "V25: an LRU list is broken");
-		PLANT_PTR(f, m->lru[AVM_LRU_INACTIVE_ANON].next, wild(f, i));
+		PLANT_PTR(f, m->cpus[0].lru[AVM_LRU_INACTIVE_ANON].next, wild(f, i));
 		expect_and_undo(f, "V25: an LRU list is broken");
-		PLANT_PTR(f, m->lru[AVM_LRU_INACTIVE_ANON].prev, wild(f, i));
+		PLANT_PTR(f, m->cpus[0].lru[AVM_LRU_INACTIVE_ANON].prev, wild(f, i));
 		expect_only(f, "V25: an LRU list ends elsewhere");
 	}
 	PLANT_PTR(f, page->lru.next, &page->lru);
@@ -937,10 +937,10 @@ static void v25_lru(void **state)
 	expect_only(f, "V25: an isolated page is on an LRU list");
 	PLANT(f, page->flags, atomic_load(&page->flags) | AVM_PG_ACTIVE);
 	expect_and_undo(f, "V25");
-	PLANT_ADD(f, m->lru_count[AVM_LRU_INACTIVE_FILE], 1);
+	PLANT_ADD(f, m->cpus[0].lru_count[AVM_LRU_INACTIVE_FILE], 1);
 	expect_only(f, "V25");
-	assert_int_equal(m->lru_count[AVM_LRU_UNEVICTABLE], 1);
-	PLANT(f, m->lru_count[AVM_LRU_UNEVICTABLE], 0);
+	assert_int_equal(m->cpus[0].lru_count[AVM_LRU_UNEVICTABLE], 1);
+	PLANT(f, m->cpus[0].lru_count[AVM_LRU_UNEVICTABLE], 0);
 	expect_only(f, "V25");
 }
 
@@ -949,9 +949,9 @@ static void v25_counts(void **state)
 	struct field *f = *state;
 	struct avm *m = f->r.w.m;
 
-	PLANT_ADD(f, m->frames_used, 1);
+	PLANT_ADD(f, m->cpus[0].frames_used, 1);
 	expect_only(f, "V25");
-	PLANT_ADD(f, m->tables_used, -1);
+	PLANT_ADD(f, m->cpus[0].tables_used, -1);
 	expect_only(f, "V25");
 	PLANT_ADD(f, m->frames_total, 1);
 	expect_only(f, "V25");
@@ -1077,13 +1077,31 @@ static void v26_free_frames(void **state)
 	expect_and_undo(f, "V26");
 }
 
+static void v27_wanted_and_not_dirty(void **state)
+{
+	const uint32_t fine[] = { AVM_PG_DIRTY, AVM_PG_LAZYFREE };
+	struct field *f = *state;
+	avm_pte_t *slot = slot_at(f->r.mc, f->r.anon);
+	struct avm_page *page = page_at(f->r.mc, f->r.anon);
+
+	PLANT(f, *slot, avm_pte_mkclean(*slot));
+	expect_and_undo(f, "V27: a page's content is nowhere else");
+	/* The page says so itself, or nobody wants it. */
+	for (unsigned i = 0; i < 2; i++) {
+		PLANT(f, *slot, avm_pte_mkclean(*slot));
+		PLANT(f, page->flags, atomic_load(&page->flags) | fine[i]);
+		assert_int_equal(avm_verify(f->r.w.m, AVM_VERIFY_ALL, NULL), 0);
+		undo(f);
+	}
+}
+
 static void v32_rss(void **state)
 {
 	struct field *f = *state;
 
 	for (unsigned i = 0; i < AVM_NR_RSS; i++) {
-		assert_true(i == AVM_RSS_SWAP || atomic_load(&f->r.ma->rss[i]));
-		PLANT_ADD(f, f->r.ma->rss[i], 1);
+		assert_true(i == AVM_RSS_SWAP || atomic_load(&f->r.ma->cpus[0].rss[i]));
+		PLANT_ADD(f, f->r.ma->cpus[0].rss[i], 1);
 		expect_only(f, "V32");
 	}
 	PLANT_ADD(f, f->r.mb->tables, 1);
@@ -1174,7 +1192,7 @@ static void v41_locks(void **state)
 	expect_only(f, "V41");
 	PLANT(f, f->r.file->pages_lock.word, 1);
 	expect_only(f, "V41");
-	PLANT(f, m->lru_lock.word, 1);
+	PLANT(f, m->cpus[0].lru_lock.word, 1);
 	expect_only(f, "V41");
 	PLANT(f, m->mm_lock.word, 1);
 	expect_only(f, "V41");
@@ -1401,6 +1419,7 @@ int main(void)
 		IN_FIELD(v25_tables),
 		IN_FIELD(the_half_of_a_root_that_is_the_ports_is_passed_in_silence),
 		IN_FIELD(v26_free_frames),
+		IN_FIELD(v27_wanted_and_not_dirty),
 		IN_FIELD(v32_rss),
 		IN_FIELD(v40_lost_objects),
 		IN_FIELD(v40_counts_of_a_cache),

@@ -19,6 +19,7 @@
 
 #include "anonvm/anonvm.h"
 #include "avm_arch.h"
+#include "percpu.h"
 #include "pgtable.h"
 #include "sim.h"
 
@@ -139,7 +140,7 @@ static inline bool has_flag(const struct avm_page *page, enum avm_page_flag flag
 
 static inline uint64_t rss(struct avm_mm *mm, enum avm_rss which)
 {
-	return atomic_load(&mm->rss[which]);
+	return avm_mm_rss(mm, which);
 }
 
 /* Pages promised, in the whole machine. */
@@ -153,7 +154,7 @@ static inline uint64_t world_committed(struct world *w)
 
 static inline uint64_t event(struct world *w, enum avm_event e)
 {
-	return atomic_load(&w->m->events[e]);
+	return avm_cpu_sum(w->m, &w->m->cpus[0].events[e]);
 }
 
 /* As the MMU, or a rival on another CPU, might: changes an entry behind the back of a fault. */
