@@ -22,6 +22,7 @@ AVM_CORE_SOURCES := \
 	src/file_swap.c \
 	src/vma_reserve.c \
 	src/vma_tree.c \
+	src/vma_tree_build.c \
 	src/vma_gap.c \
 	src/mm.c \
 	src/vma_pool.c \

@@ -60,7 +60,10 @@ static struct avm_vma *copy_vma(struct avm_mm *child, struct avm_vma *vma)
 		avm_vma_free(child, copy);
 		return NULL;
 	}
-	avm_vma_enter(copy);
+	if (AVM_FAST)
+		avm_vma_enter_last(copy);
+	else
+		avm_vma_enter(copy);
 	avm_mm_account(child, copy->flags, (int64_t)avm_vma_pages(copy));
 	return copy;
 }
@@ -123,9 +126,14 @@ static int fork_locked(struct avm_mm *parent, struct avm_mm *child)
 	if (err)
 		return err;
 	avm_notify_start(parent, 0, parent->task_size);
-	err = avm_vma_tree_reserve(&child->vmas, vmas);
+	if (AVM_FAST)
+		err = avm_vma_tree_begin(&child->vmas, vmas);
+	else
+		err = avm_vma_tree_reserve(&child->vmas, vmas);
 	if (!err)
 		err = copy_vmas(child, parent, &done);
+	if (AVM_FAST)
+		avm_vma_tree_finish(&child->vmas);
 	avm_vma_tree_trim(&child->vmas);
 	/* Also after a failure: entries of the parent may have been write-protected (R12). */
 	avm_tlb_flush(parent, 0, parent->task_size);

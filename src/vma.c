@@ -454,6 +454,18 @@ void avm_vma_enter(struct avm_vma *vma)
 	file_opened(vma);
 }
 
+#if AVM_FAST
+
+void avm_vma_enter_last(struct avm_vma *vma)
+{
+	(void)avm_vma_lock_begin(vma);
+	avm_vma_tree_append(&vma->mm->vmas, vma);
+	link_file(vma);
+	file_opened(vma);
+}
+
+#endif
+
 void avm_vma_release(struct avm_vma *vma)
 {
 	struct avm_file *file = vma->file;

@@ -114,6 +114,9 @@ void avm_vma_resize(struct avm_vma *vma, avm_addr_t start, avm_addr_t end);
  */
 void avm_vma_enter(struct avm_vma *vma);
 
+/* The same for one that lies above all others of a set that is being built (avm_vma_tree_begin()). Only where AVM_FAST says so. */
+void avm_vma_enter_last(struct avm_vma *vma);
+
 /* A VMA that is locked, and off the set or about to go with it, leaves its file and its family, and is freed. */
 void avm_vma_release(struct avm_vma *vma);
 

@@ -115,4 +115,7 @@ inline uint64_t avm_vma_tree_gap(const struct avm_vma_tree *tree, avm_addr_t flo
 	return room > tree->guard ? room - tree->guard : 0;
 }
 
+/* How many nodes a tree of so many VMAs has that is built in order (vma_tree_build.c). */
+uint64_t avm_vma_nodes_of(uint64_t vmas);
+
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Entries of the nodes of the VMA tree come, go and move: for vma_tree.c only. */
+/* Entries of the nodes of the VMA tree come, go and move: for vma_tree.c and vma_tree_build.c only. */
 #ifndef AVM_VMA_NODE_CHANGE_H
 #define AVM_VMA_NODE_CHANGE_H
 
@@ -37,15 +37,15 @@ static void vnode_open(struct avm_vma_node *node, uint32_t i, uint32_t n)
 }
 
 /* pre: not full */
-static void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
-			 void *slot)
+static inline void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
+				void *slot)
 {
 	vnode_open(node, i, 1);
 	vnode_store(node, i, end, gap, slot);
 }
 
 /* @n entries from @i on. */
-static void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t n)
+static inline void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t n)
 {
 	for (uint32_t j = i + n; j < node->count; j++)
 		vnode_copy(node, j - n, node, j);
@@ -53,7 +53,8 @@ static void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t n)
 }
 
 /* The last @n entries of @left become the first of @right. */
-static void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *right, uint32_t n)
+static inline void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *right,
+				     uint32_t n)
 {
 	for (uint32_t j = right->count; j-- > 0;)
 		vnode_copy(right, j + n, right, j);
@@ -64,7 +65,8 @@ static void vnode_shift_right(struct avm_vma_node *left, struct avm_vma_node *ri
 }
 
 /* The first @n entries of @right become the last of @left. */
-static void vnode_shift_left(struct avm_vma_node *left, struct avm_vma_node *right, uint32_t n)
+static inline void vnode_shift_left(struct avm_vma_node *left, struct avm_vma_node *right,
+				    uint32_t n)
 {
 	for (uint32_t j = 0; j < n; j++)
 		vnode_copy(left, left->count + j, right, j);
@@ -73,5 +75,10 @@ static void vnode_shift_left(struct avm_vma_node *left, struct avm_vma_node *rig
 		vnode_copy(right, j - n, right, j);
 	vnode_set_count(right, right->count - n);
 }
+
+/* ---- for vma_tree_build.c ------------------------------------------------------------------------ */
+
+/* An empty node out of the reserve. */
+struct avm_vma_node *avm_vma_node_new(struct avm_vma_tree *tree, uint32_t level);
 
 #endif

@@ -58,13 +58,11 @@ static uint64_t nodes_for(const struct avm_vma_tree *tree, uint32_t inserts)
 	return (uint64_t)inserts * tree->height + 1 + inserts / 4;
 }
 
-int avm_vma_tree_reserve(struct avm_vma_tree *tree, uint32_t inserts)
+/* So many are in the reserve, and 0; or -ENOMEM, and it is as it was. */
+static int reserve_nodes(struct avm_vma_tree *tree, uint64_t need)
 {
-	uint64_t need = nodes_for(tree, inserts);
 	uint32_t before = tree->nr_reserve;
 
-	if (!inserts)
-		return 0;
 	if (need > UINT32_MAX)
 		return -AVM_ENOMEM;
 	while (tree->nr_reserve < need) {
@@ -78,6 +76,20 @@ int avm_vma_tree_reserve(struct avm_vma_tree *tree, uint32_t inserts)
 	}
 	return 0;
 }
+
+int avm_vma_tree_reserve(struct avm_vma_tree *tree, uint32_t inserts)
+{
+	return inserts ? reserve_nodes(tree, nodes_for(tree, inserts)) : 0;
+}
+
+#if AVM_FAST
+
+int avm_vma_tree_begin(struct avm_vma_tree *tree, uint32_t vmas)
+{
+	return reserve_nodes(tree, avm_vma_nodes_of(vmas));
+}
+
+#endif
 
 void avm_vma_tree_trim(struct avm_vma_tree *tree)
 {

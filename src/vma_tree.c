@@ -35,6 +35,15 @@ static struct avm_vma_node *new_vnode(struct avm_vma_tree *tree, uint32_t level)
 	return node;
 }
 
+#if AVM_FAST
+
+struct avm_vma_node *avm_vma_node_new(struct avm_vma_tree *tree, uint32_t level)
+{
+	return new_vnode(tree, level);
+}
+
+#endif
+
 /* Nodes come or go: the way of the last change is none any more. */
 static void lose_way(struct avm_vma_tree *tree)
 {

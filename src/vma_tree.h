@@ -70,6 +70,17 @@ void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma,
  */
 void avm_vma_tree_join(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *last);
 
+/*
+ * A tree out of VMAs that come in order: begin, append each, finish. Before it is finished it is empty to everybody who looks.
+ * Only where AVM_FAST says so, elsewhere reserve() and insert() do the same.
+ *
+ * begin: pre: the tree is empty. 0, or -ENOMEM: nothing reserved that was not before. append: pre: no more VMAs than were
+ * said; @vma lies above all others. Links into the list as well. finish: also after none, or some.
+ */
+int avm_vma_tree_begin(struct avm_vma_tree *tree, uint32_t vmas);
+void avm_vma_tree_append(struct avm_vma_tree *tree, struct avm_vma *vma);
+void avm_vma_tree_finish(struct avm_vma_tree *tree);
+
 /* pre: @vma is in @tree. Takes it off the list as well. */
 void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma);
 

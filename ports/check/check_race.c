@@ -207,6 +207,11 @@ static inline bool conflict(seen_t a, seen_t b)
 	       (kind_of(a) | kind_of(b)) == (SEEN_WRITES | SEEN_PLAIN);
 }
 
+static uintptr_t address_of(const struct cell *cell)
+{
+	return CHECK_REGION + (uintptr_t)(cell - check_judge.cells) * WORD;
+}
+
 static void remember(struct cell *cell, struct word *w, unsigned n, seen_t new, uint32_t site,
 		     enum who who)
 {
@@ -242,12 +247,44 @@ static void look_closely(struct check *c, struct cell *cell, struct word *w, uin
 	remember(cell, w, n, new, site, others & SEEN_OWN ? SEVERAL : OWN);
 }
 
-/* ... if all of it is this thread's: there is nothing to race with. */
-static void look_at_own(struct cell *cell, struct word *w, seen_t new, uint32_t site)
+/* What a cell stands for, written out. */
+static inline void write_out(struct word *w, seen_t only, uint32_t site)
 {
-	unsigned n = 0, there = w->n;
+	w->n = 1;
+	w->oldest = 0;
+	w->seen[0] = only;
+	w->site[0] = site;
+}
 
-	for (unsigned i = 0; i < there; i++) {
+/* Not the first access to the word, and others have been there. */
+static __attribute__((noinline)) void look_again(struct check *c, struct cell *cell, seen_t new,
+						 uint32_t site)
+{
+	struct word *w = &c->races->words[cell - check_judge.cells];
+
+	if (cell->who == ALONE)
+		write_out(w, cell->last, cell->site);
+	look_closely(c, cell, w, address_of(cell), new, site);
+}
+
+/* ... if all of it is this thread's there is nothing to race with. */
+static __attribute__((noinline)) void look_at_own(struct check *c, struct cell *cell, seen_t new,
+						  uint32_t site)
+{
+	struct word *w = &c->races->words[cell - check_judge.cells];
+	unsigned n = 0;
+
+	if (cell->who == ALONE) {
+		if (when(cell->last) == when(new) && replaces(cell->last, new))
+			return;
+		write_out(w, cell->last, cell->site);
+		w->n = 2;
+		w->seen[1] = new;
+		w->site[1] = site;
+		*cell = (struct cell){ new, site, OWN };
+		return;
+	}
+	for (unsigned i = 0; i < w->n; i++) {
 		seen_t old = w->seen[i];
 
 		/* As much, and at the same time: nobody has seen that we have gone on. */
@@ -264,39 +301,6 @@ static void look_at_own(struct cell *cell, struct word *w, seen_t new, uint32_t 
 		n++;
 	}
 	remember(cell, w, n, new, site, OWN);
-}
-
-/* What a cell stands for, written out. */
-static void write_out(struct word *w, seen_t only, uint32_t site)
-{
-	w->n = 1;
-	w->oldest = 0;
-	w->seen[0] = only;
-	w->site[0] = site;
-}
-
-static uintptr_t address_of(const struct cell *cell)
-{
-	return CHECK_REGION + (uintptr_t)((const char *)cell - (const char *)check_judge.cells) *
-				      WORD / sizeof(*cell);
-}
-
-/* Not the first access to the word. */
-static __attribute__((noinline)) void look_again(struct check *c, struct cell *cell, seen_t new,
-						 uint32_t site)
-{
-	struct word *w = &c->races->words[cell - check_judge.cells];
-	bool own = !((cell->last ^ new) & SEEN_OWN) && cell->who != SEVERAL;
-
-	if (cell->who == ALONE) {
-		if (own && when(cell->last) == when(new) && replaces(cell->last, new))
-			return;
-		write_out(w, cell->last, cell->site);
-	}
-	if (own)
-		look_at_own(cell, w, new, site);
-	else
-		look_closely(c, cell, w, address_of(cell), new, site);
 }
 
 static __attribute__((noinline)) void look_first(struct check *c, struct cell *cell, seen_t new,
@@ -321,10 +325,12 @@ static inline __attribute__((always_inline)) void look(struct check *c, struct c
 
 	if (__builtin_expect(when(old) < check_judge.begin, 0))
 		look_first(c, cell, new, site);
-	else if ((old & ~new &(SEEN_OWN | SEEN_WHAT)) || cell->who)
+	else if (((old ^ new) & SEEN_OWN) || cell->who == SEVERAL)
 		look_again(c, cell, new, site);
+	else if (cell->who || !replaces(new, old))
+		look_at_own(c, cell, new, site);
 	else
-		*cell = (struct cell){ new, site, 0 };
+		*cell = (struct cell){ new, site, ALONE };
 }
 
 static __attribute__((noinline)) void look_and_note(struct check *c, struct cell *cell, seen_t new,

@@ -587,6 +587,64 @@ static void splits_and_joins_agree_with_model(void **state)
 	assert_true(highest >= 4);
 }
 
+/* As fork makes it: n VMAs, of which so many have been said. */
+static void build(struct world *w, uint32_t said, uint32_t n)
+{
+	assert_int_equal(avm_vma_tree_begin(&w->tree, said), 0);
+	for (uint32_t i = 0; i < n; i++) {
+		struct avm_vma *vma = calloc(1, sizeof(*vma));
+
+		assert_non_null(vma);
+		vma->start = i * 100ull + rng_below(&w->rng, 20);
+		vma->end = i * 100ull + 21 + rng_below(&w->rng, 80);
+		vma->flags = random_flags(w);
+		avm_vma_tree_append(&w->tree, vma);
+		w->model[w->n++] = vma;
+	}
+	assert_null(avm_vma_tree_find(&w->tree, 0)); /* nobody sees it before it is whole */
+	avm_vma_tree_finish(&w->tree);
+}
+
+static void a_tree_of_any_size_is_built_in_order(void **state)
+{
+	(void)state;
+	for (uint32_t n = 0; n < 8000; n += n < 800 ? 1 : 97) {
+		struct world w;
+
+		world_init(&w, 1 << 20, 30, n);
+		build(&w, n, n);
+		assert_int_equal(w.tree.nr_reserve,
+				 0); /* as many nodes as were said, and no more */
+		assert_sound(&w);
+		for (int i = 0; i < 20; i++) {
+			random_find(&w);
+			random_insert(&w);
+			random_erase(&w);
+			random_set_range(&w);
+		}
+		assert_sound(&w);
+		world_exit(&w);
+	}
+}
+
+static void a_tree_that_ends_early_is_whole(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (uint32_t n = 0; n < 400; n++) {
+		world_init(&w, 1 << 20, 30, n);
+		build(&w, 400, n);
+		assert_sound(&w);
+		world_exit(&w);
+	}
+	world_init(&w, 1 << 20, 30, 1);
+	w.arena.fail_percent = 10;
+	assert_int_equal(avm_vma_tree_begin(&w.tree, 4000), -12);
+	assert_int_equal(w.arena.live, 0);
+	world_exit(&w);
+}
+
 #endif
 
 /* ---- addresses, reserves --------------------------------------------------------------------------- */
@@ -823,6 +881,8 @@ int main(void)
 		cmocka_unit_test(large_address_space_agrees_with_model),
 #if AVM_FAST
 		cmocka_unit_test(splits_and_joins_agree_with_model),
+		cmocka_unit_test(a_tree_of_any_size_is_built_in_order),
+		cmocka_unit_test(a_tree_that_ends_early_is_whole),
 #endif
 		cmocka_unit_test(top_of_the_address_space_is_usable),
 		cmocka_unit_test(reserve_covers_a_split_of_every_level),
