@@ -24,7 +24,7 @@ enum {
 
 /* ---- nodes and the root ------------------------------------------------------------------------- */
 
-static struct avm_vma_node *new_vnode(struct avm_vma_tree *tree, uint32_t level)
+static avm_small struct avm_vma_node *new_vnode(struct avm_vma_tree *tree, uint32_t level)
 {
 	struct avm_vma_node *node = avm_vma_reserve_pop(tree);
 
