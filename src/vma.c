@@ -14,11 +14,26 @@
 #include "file.h"
 #include "mm.h"
 #include "page.h"
-#include "slab.h"
 
 extern inline struct avm_vma *avm_vma_next(const struct avm_vma *vma);
 extern inline struct avm_vma *avm_vma_prev(const struct avm_vma *vma);
 extern inline uint64_t avm_vma_index(const struct avm_vma *vma, avm_addr_t addr);
+
+struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+{
+	return (struct avm_range){
+		.start = start,
+		.end = end,
+		.flags = vma->flags,
+		.pgoff = avm_vma_index(vma, start),
+		.file = vma->file,
+		.policy = vma->policy,
+		.name = vma->name,
+		.anon_vma = avm_vma_anon(vma),
+		.fork_child = avm_vma_is_fork_child(vma),
+		.private_data = vma->private_data,
+	};
+}
 
 bool avm_vma_room(const struct avm_mm *mm, unsigned more)
 {

@@ -10,22 +10,6 @@
 /* Tree nodes for so many insertions stay with the set, which the next operation need not allocate then. */
 #define KEPT_INSERTS 2
 
-struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
-{
-	return (struct avm_range){
-		.start = start,
-		.end = end,
-		.flags = vma->flags,
-		.pgoff = avm_vma_index(vma, start),
-		.file = vma->file,
-		.policy = vma->policy,
-		.name = vma->name,
-		.anon_vma = avm_vma_anon(vma),
-		.fork_child = avm_vma_is_fork_child(vma),
-		.private_data = vma->private_data,
-	};
-}
-
 /*
  * Everything but `remembered`, which is 0 in what is free, and `write_seq` and `readers`, which a fault that found the VMA
  * under RCU before it was recycled may still look at: those two are only ever changed by the lock's own operations.

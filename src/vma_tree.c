@@ -24,7 +24,7 @@ enum {
 
 /* ---- nodes and the root ------------------------------------------------------------------------- */
 
-static struct avm_vma_node *new_vnode(struct avm_vma_tree *tree, uint32_t level)
+static avm_small struct avm_vma_node *new_vnode(struct avm_vma_tree *tree, uint32_t level)
 {
 	struct avm_vma_node *node = avm_vma_reserve_pop(tree);
 
@@ -44,7 +44,10 @@ struct avm_vma_node *avm_vma_node_new(struct avm_vma_tree *tree, uint32_t level)
 
 #endif
 
-/* Nodes come or go: the way of the last change is none any more. */
+/*
+ * Nodes come or go: the way of the last change is none any more. Where a leaf ends elsewhere now, who made it so goes on to
+ * the VMA behind (set_floor()), and that is the way then.
+ */
 static void lose_way(struct avm_vma_tree *tree)
 {
 	if (AVM_FAST)
@@ -124,7 +127,7 @@ static void fetch_around(const struct avm_vma_node *leaf, uint32_t i)
 
 static avm_small avm_addr_t walk_far(struct avm_vma_tree *tree, avm_addr_t key)
 {
-	uint32_t i = tree->way.index[0];
+	uint32_t i;
 
 	if (!AVM_FAST || key < tree->way_from || key >= tree->way_to) {
 		descend(tree, key);
@@ -192,18 +195,15 @@ static bool refresh_parent(struct avm_vma_tree *tree, uint32_t level, uint64_t l
 	const struct avm_vma_node *node = tree->way.node[level];
 	struct avm_vma_node *parent = tree->way.node[level + 1];
 	uint32_t i = tree->way.index[level + 1];
-	uint64_t end = avm_vma_node_last_end(node), old_end = avm_vma_node_end(parent, i);
+	uint64_t end = avm_vma_node_last_end(node);
 	uint64_t old_gap = parent->gap[i], gap = old_gap;
 
 	if (AVM_FAST && lost != ANY_GAP && won >= gap)
 		gap = won;
 	else if (!AVM_FAST || lost >= gap)
 		gap = max_gap_below(node, lost == ANY_GAP ? ANY_GAP : gap);
-	if (end == old_end && gap == old_gap)
+	if (avm_vma_node_end(parent, i) == end && gap == old_gap)
 		return false;
-	/* The last leaf is the way to all that is above, wherever it ends. */
-	if (AVM_FAST && end != old_end && tree->way_to != UINT64_MAX)
-		lose_way(tree);
 	atomic_store_explicit(&parent->end[i], end, memory_order_relaxed);
 	parent->gap[i] = gap;
 	return true;
