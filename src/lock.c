@@ -335,49 +335,66 @@ void avm_vma_wait_for_readers(struct avm_vma *vma)
 }
 
 /*
- * Regions as large as a table covers, spread by the upper bits of a product with 2^64 / phi: so that neither neighbours nor
- * equal offsets in two mappings meet.
+ * Where the VMAs are found that faults have been in lately. Regions as large as a table covers are spread by the upper bits of a
+ * product with 2^64 / phi: so that neither neighbours nor equal offsets in two mappings meet. Those that do have two places,
+ * and beside the VMA a few more bits, so that another region's is seldom tried.
  */
-AVM_ONE_STEP struct avm_vma *_Atomic *recent_of(struct avm_mm *mm, avm_addr_t addr)
-{
-	uint64_t region = addr >> (AVM_PAGE_SHIFT + 9);
+struct recent {
+	_Atomic uintptr_t *place; /* the first of two */
+	uintptr_t tag;
+};
 
-	return &mm->recent[region * 0x9e3779b97f4a7c15u >> (64 - AVM_RECENT_BITS)];
+static struct recent recent_of(struct avm_mm *mm, avm_addr_t addr)
+{
+	uint64_t hash = (addr >> (AVM_PAGE_SHIFT + 9)) * 0x9e3779b97f4a7c15u;
+
+	return (struct recent){ &mm->recent[hash >> (65 - AVM_RECENT_BITS) << 1],
+				hash >> 32 & AVM_RECENT_TAG };
 }
 
 /*
- * Is the VMA that was found in the slot, and that we have said we are inside, ours? Three looks, in this order. Its write_seq:
+ * Is the VMA that was found there (`seen`), and that we have said we are inside, ours? Three looks, in this order. Its write_seq:
  * from here on a writer who has not locked it yet waits for us (G-S). The address space's: an unlock that we see brings
- * all that was done under the lock (G-U). The slot again: what is still there has not been freed since (G-T), so it was
+ * all that was done under the lock (G-U). The place again: what is still there has not been freed since (G-T), so it was
  * this address space's VMA when we said so, and not another that has come to the same memory. Only then is
  * there anything plain to read.
  */
-static bool is_inside(struct avm_mm *mm, struct avm_vma *_Atomic *slot, struct avm_vma *vma,
-		      avm_addr_t addr)
+static bool is_inside(struct avm_mm *mm, _Atomic uintptr_t *place, uintptr_t seen,
+		      const struct avm_vma *vma, avm_addr_t addr)
 {
 	uint32_t seq = atomic_load_explicit(&vma->write_seq, memory_order_seq_cst);
 
 	return seq != atomic_load_explicit(&mm->write_seq, memory_order_acquire) &&
-	       atomic_load_explicit(slot, memory_order_acquire) == vma && addr >= vma->start &&
+	       atomic_load_explicit(place, memory_order_acquire) == seen && addr >= vma->start &&
 	       addr < vma->end;
+}
+
+/* => in an RCU read section */
+static bool try_place(struct avm_mm *mm, _Atomic uintptr_t *place, uintptr_t tag, avm_addr_t addr,
+		      struct avm_vma_reader *r)
+{
+	uintptr_t seen = atomic_load_explicit(place, memory_order_acquire);
+
+	if (seen <= AVM_RECENT_TAG || (seen & AVM_RECENT_TAG) != tag)
+		return false;
+	r->vma = (struct avm_vma *)(seen - tag);
+	reader_in(mm, r);
+	if (is_inside(mm, place, seen, r->vma, addr))
+		return true;
+	reader_out(mm->machine, r);
+	return false;
 }
 
 bool avm_vma_read_lock(struct avm_mm *mm, avm_addr_t addr, struct avm_vma_reader *r)
 {
-	struct avm_vma *_Atomic *slot = recent_of(mm, addr);
+	struct recent at = recent_of(mm, addr);
 	struct avm *m = mm->machine;
 	uintptr_t rcu = avm_rcu_enter(m);
-	bool locked = false;
+	bool locked = try_place(mm, at.place, at.tag, addr, r) ||
+		      try_place(mm, at.place + 1, at.tag, addr, r);
 
-	r->vma = atomic_load_explicit(slot, memory_order_acquire);
-	if (r->vma) {
-		reader_in(mm, r);
-		locked = is_inside(mm, slot, r->vma, addr);
-		if (locked)
-			avm_port_lock_event(m, AVM_LOCK_EV_TRY_READ, AVM_LOCK_VMA, r->vma);
-		else
-			reader_out(m, r);
-	}
+	if (locked)
+		avm_port_lock_event(m, AVM_LOCK_EV_TRY_READ, AVM_LOCK_VMA, r->vma);
 	avm_rcu_exit(m, rcu);
 	return locked;
 }
@@ -390,15 +407,21 @@ void avm_vma_read_unlock(struct avm_vma_reader *r)
 	reader_out(m, r);
 }
 
+/*
+ * What was first becomes second. It is there, so it is not freed while we have mmap_lock. Two faults do this at once: either is
+ * right. A line that is right already stays shared.
+ */
 void avm_vma_remember(struct avm_vma *vma, avm_addr_t addr)
 {
-	struct avm_vma *_Atomic *slot = recent_of(vma->mm, addr);
+	struct recent at = recent_of(vma->mm, addr);
+	uintptr_t first = atomic_load_explicit(&at.place[0], memory_order_relaxed);
+	uintptr_t it = (uintptr_t)vma | at.tag;
 
-	/* Two faults store at once; either is right. A line that is right already stays shared. */
-	if (atomic_load_explicit(slot, memory_order_relaxed) == vma)
+	if (first == it || atomic_load_explicit(&at.place[1], memory_order_relaxed) == it)
 		return;
 	atomic_store_explicit(&vma->remembered, 1, memory_order_relaxed);
-	atomic_store_explicit(slot, vma, memory_order_release);
+	atomic_store_explicit(&at.place[1], first, memory_order_release);
+	atomic_store_explicit(&at.place[0], it, memory_order_release);
 }
 
 /* Before it is freed (G-T). */
@@ -408,8 +431,9 @@ void avm_vma_forget(struct avm_mm *mm, struct avm_vma *vma)
 		return;
 	atomic_store_explicit(&vma->remembered, 0, memory_order_relaxed);
 	for (unsigned i = 0; i < AVM_RECENT_VMAS; i++)
-		if (atomic_load_explicit(&mm->recent[i], memory_order_relaxed) == vma)
-			atomic_store_explicit(&mm->recent[i], NULL, memory_order_relaxed);
+		if ((atomic_load_explicit(&mm->recent[i], memory_order_relaxed) & ~AVM_RECENT_TAG) ==
+		    (uintptr_t)vma)
+			atomic_store_explicit(&mm->recent[i], 0, memory_order_relaxed);
 }
 
 /* ---- page lock ------------------------------------------------------------------------------- */

@@ -321,8 +321,8 @@ static void check_backing(struct avm_verify *v, const struct avm_mm *mm, const s
 static void check_recent(struct avm_verify *v, struct avm_mm *mm)
 {
 	for (unsigned i = 0; i < AVM_RECENT_VMAS; i++) {
-		const struct avm_vma *vma =
-			atomic_load_explicit(&mm->recent[i], memory_order_relaxed);
+		uintptr_t recent = atomic_load_explicit(&mm->recent[i], memory_order_relaxed);
+		const struct avm_vma *vma = (const struct avm_vma *)(recent & ~AVM_RECENT_TAG);
 		const struct avm_record *r = avm_verify_record(v, AVM_IS_VMA, vma);
 
 		if (vma &&

@@ -57,6 +57,7 @@ struct avm_notifier {
 #define AVM_SPARE_VMAS 2
 #define AVM_RECENT_BITS 4
 #define AVM_RECENT_VMAS (1u << AVM_RECENT_BITS)
+#define AVM_RECENT_TAG ((uintptr_t)7) /* beside a VMA, which is aligned: bits of the hash */
 
 /* What a CPU has to itself of an address space. */
 struct AVM_CPU_ALIGNED avm_mm_cpu {
@@ -93,7 +94,7 @@ struct avm_mm {
 	 * VMAs that faults have been in lately, by a hash of the address: where the next one looks without mmap_lock.
 	 * Set under mmap_lock; a VMA is out before it is freed. Read under RCU.
 	 */
-	struct avm_vma *_Atomic recent[AVM_RECENT_VMAS];
+	_Atomic uintptr_t recent[AVM_RECENT_VMAS];
 
 	/* accounting, in pages; mmap_lock for write unless atomic */
 	uint64_t total_vm;

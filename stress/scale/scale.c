@@ -23,6 +23,7 @@
 #define PAGES UINT64_C(4096) /* of a thread: eight page tables */
 #define BASE UINT64_C(0x40000000)
 #define TURNS 15
+#define ROUNDS 7
 
 #ifdef AVM_LOCKS_OUT
 #define LOCKS false
@@ -199,47 +200,60 @@ static double of_host(enum layout layout, unsigned n)
 	return rate;
 }
 
-static const char *const layouts[NR_LAYOUTS] = { "one VMA", "two VMAs", "two address spaces" };
+/* ---- rows: what is compared takes turns, so that what else the machine does hits all alike --------------------------------- */
 
-static void row(const char *who, const char *what, double rate, double one)
+struct row {
+	const char *what;
+	enum layout layout;
+	unsigned threads;
+	double rates[ROUNDS];
+};
+
+static double middle(struct row *r)
 {
-	printf("%-22s %-32s %10.0f faults/s", who, what, rate);
-	if (one > 0)
-		printf(" %6.2f times", rate / one);
-	printf("\n");
+	qsort(r->rates, ROUNDS, sizeof(*r->rates), by_size);
+	return r->rates[ROUNDS / 2];
 }
 
-static void core_rows(const char *who, enum sim_contents contents)
+/* `contents`: of the core's frames; the host has its own. */
+static void print_rows(const char *who, bool host, enum sim_contents contents, struct row *rows,
+		       unsigned n)
 {
-	double one = of_core(TWO_SPACES, 1, contents);
-	char what[40];
+	double one = 0;
 
-	row(who, "one thread", one, 0);
-	for (unsigned i = 0; i < NR_LAYOUTS; i++) {
-		snprintf(what, sizeof(what), "two threads, %s", layouts[i]);
-		row(who, what, of_core((enum layout)i, 2, contents), one);
+	for (unsigned round = 0; round < ROUNDS; round++)
+		for (struct row *r = rows; r < rows + n; r++)
+			r->rates[round] = host ? of_host(r->layout, r->threads) :
+						 of_core(r->layout, r->threads, contents);
+	for (struct row *r = rows; r < rows + n; r++) {
+		double rate = middle(r);
+
+		printf("%-22s %-32s %10.0f faults/s", who, r->what, rate);
+		if (r == rows)
+			one = rate;
+		else
+			printf(" %6.2f times", rate / one);
+		printf("\n");
 	}
-}
-
-static void host_rows(void)
-{
-	double one = of_host(ONE_VMA, 1);
-
-	row("host", "one thread", one, 0);
-	row("host", "two threads, one VMA", of_host(ONE_VMA, 2), one);
-	row("host", "two threads, two VMAs", of_host(TWO_VMAS, 2), one);
 }
 
 int main(void)
 {
+	struct row rows[] = {
+		{ "one thread", TWO_SPACES, 1, { 0 } },
+		{ "two threads, one VMA", ONE_VMA, 2, { 0 } },
+		{ "two threads, two VMAs", TWO_VMAS, 2, { 0 } },
+		{ "two threads, two address spaces", TWO_SPACES, 2, { 0 } },
+	};
+
 	if (!LOCKS) {
-		row("core without contents", "one thread, without locks",
-		    of_core(TWO_SPACES, 1, SIM_STAMPS), 0);
+		rows[0].what = "one thread, without locks";
+		print_rows("core without contents", false, SIM_STAMPS, rows, 1);
 		return 0;
 	}
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* the core has no huge pages */
-	core_rows("core", SIM_BYTES);
-	host_rows();
-	core_rows("core without contents", SIM_STAMPS);
+	print_rows("core", false, SIM_BYTES, rows, 4);
+	print_rows("host", true, SIM_BYTES, rows, 3);
+	print_rows("core without contents", false, SIM_STAMPS, rows, 4);
 	return 0;
 }
