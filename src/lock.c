@@ -431,8 +431,8 @@ void avm_vma_forget(struct avm_mm *mm, struct avm_vma *vma)
 		return;
 	atomic_store_explicit(&vma->remembered, 0, memory_order_relaxed);
 	for (unsigned i = 0; i < AVM_RECENT_VMAS; i++)
-		if ((atomic_load_explicit(&mm->recent[i], memory_order_relaxed) & ~AVM_RECENT_TAG) ==
-		    (uintptr_t)vma)
+		if ((atomic_load_explicit(&mm->recent[i], memory_order_relaxed) &
+		     ~AVM_RECENT_TAG) == (uintptr_t)vma)
 			atomic_store_explicit(&mm->recent[i], 0, memory_order_relaxed);
 }
 

@@ -35,6 +35,7 @@ enum layout {
 	ONE_VMA,
 	TWO_VMAS,
 	TWO_SPACES,
+	TWO_MACHINES, /* that share nothing: what this computer can do at best */
 	NR_LAYOUTS,
 };
 
@@ -152,31 +153,42 @@ static bool apart(enum layout layout, unsigned i)
 	return layout == TWO_VMAS && i;
 }
 
-static double of_core(enum layout layout, unsigned n, enum sim_contents contents)
+static struct sim *machine_of(enum sim_contents contents, struct sim_proc **p)
 {
 	const struct sim_config config = { .core = { .cpus = 4 },
 					   .frames = 64 * PAGES,
 					   .contents = contents,
 					   .no_tlb = true };
-	struct runner runners[2];
-	struct sim_proc *p[2];
 	struct sim *s;
-	double rate;
 
 	if (sim_create(&s, &config) || sim_proc_create(s, NULL, &p[0]) ||
 	    sim_proc_create(s, NULL, &p[1]))
 		abort();
+	return s;
+}
+
+static double of_core(enum layout layout, unsigned n, enum sim_contents contents)
+{
+	struct runner runners[2];
+	struct sim_proc *p[2][2];
+	struct sim *s[2];
+	double rate;
+
+	for (unsigned i = 0; i < 2; i++)
+		s[i] = machine_of(contents, p[i]);
 	for (unsigned i = 0; i < n; i++) {
-		struct avm_mm *mm = sim_mm(p[layout == TWO_SPACES ? i : 0]);
+		unsigned on = layout == TWO_MACHINES ? i : 0;
+		struct avm_mm *mm = sim_mm(p[on][layout == TWO_SPACES ? i : 0]);
 		avm_addr_t at = BASE + i * PAGES * PAGE;
 
 		map(mm, at, PAGES,
 		    AVM_PROT_READ | AVM_PROT_WRITE | (apart(layout, i) ? AVM_PROT_EXEC : 0));
-		runners[i] = (struct runner){ .s = s, .mm = mm, .at = at };
+		runners[i] = (struct runner){ .s = s[on], .mm = mm, .at = at };
 	}
 	rate = race(runners, n);
-	if (sim_destroy(s))
-		abort();
+	for (unsigned i = 0; i < 2; i++)
+		if (sim_destroy(s[i]))
+			abort();
 	return rate;
 }
 
@@ -244,6 +256,7 @@ int main(void)
 		{ "two threads, one VMA", ONE_VMA, 2, { 0 } },
 		{ "two threads, two VMAs", TWO_VMAS, 2, { 0 } },
 		{ "two threads, two address spaces", TWO_SPACES, 2, { 0 } },
+		{ "two threads, two machines", TWO_MACHINES, 2, { 0 } },
 	};
 
 	if (!LOCKS) {
@@ -252,8 +265,8 @@ int main(void)
 		return 0;
 	}
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* the core has no huge pages */
-	print_rows("core", false, SIM_BYTES, rows, 4);
+	print_rows("core", false, SIM_BYTES, rows, 5);
 	print_rows("host", true, SIM_BYTES, rows, 3);
-	print_rows("core without contents", false, SIM_STAMPS, rows, 4);
+	print_rows("core without contents", false, SIM_STAMPS, rows, 5);
 	return 0;
 }
