@@ -76,20 +76,19 @@ struct cpu {
 	cpu_count hits, walks, flushes, shootdowns;
 
 	/* The frames. Others take from here when there are none left elsewhere. */
-	struct cpu_lock frames_lock;
+	avm_pfn_t *frames;
+	struct cpu_lock frames_lock, meta_lock;
 	_Atomic uint32_t nr_frames;
 	uint32_t most_frames;
-	avm_pfn_t *frames;
-	struct cpu_lock meta_lock;
 	uint32_t nr_meta[SIM_META_SIZES];
 	void *meta[SIM_META_SIZES][CPU_META];
 
 	struct sim *sim;
 	unsigned number;
-	atomic_bool there; /* a thread has it */
 	unsigned irq_depth;
 	struct sim_locks *locks; /* the rules of sim_locks.c */
 	uint64_t random;
+	atomic_bool there; /* a thread has it */
 
 	_Atomic uint32_t nr_held;
 	struct cpu_held held[CPU_HELD];
