@@ -124,8 +124,10 @@ static inline void avm_list_splice_tail(struct avm_list *from, struct avm_list *
 #define avm_list_last(head, type, member) avm_list_entry((head)->prev, type, member)
 
 /* pre: @pos is not the last, not the first. */
-#define avm_list_next(pos, type, member) avm_list_entry((pos)->member.next, type, member)
-#define avm_list_prev(pos, type, member) avm_list_entry((pos)->member.prev, type, member)
+#define avm_list_next(pos, type, member) \
+	avm_list_entry(avm_list_links(pos, type, member)->next, type, member)
+#define avm_list_prev(pos, type, member) \
+	avm_list_entry(avm_list_links(pos, type, member)->prev, type, member)
 
 #define avm_list_first_or_null(head, type, member) \
 	(avm_list_empty(head) ? NULL : avm_list_first(head, type, member))
@@ -140,25 +142,37 @@ static inline void avm_list_splice_tail(struct avm_list *from, struct avm_list *
 	for ((pos) = (head)->next, (tmp) = (pos)->next; (pos) != (head); \
 	     (pos) = (tmp), (tmp) = (pos)->next)
 
+/*
+ * The links of an entry, or the head if that is what pos has come to: which is no entry, need not be aligned like one, and has
+ * no member to be named.
+ */
+#define avm_list_links(pos, type, member) \
+	((struct avm_list *)(void *)((char *)(pos) + offsetof(type, member)))
+
 #define avm_list_for_each_entry(pos, head, type, member) \
-	for ((pos) = avm_list_first(head, type, member); &(pos)->member != (head); \
+	for ((pos) = avm_list_first(head, type, member); \
+	     avm_list_links(pos, type, member) != (head); \
 	     (pos) = avm_list_next(pos, type, member))
 
 #define avm_list_for_each_entry_reverse(pos, head, type, member) \
-	for ((pos) = avm_list_last(head, type, member); &(pos)->member != (head); \
+	for ((pos) = avm_list_last(head, type, member); \
+	     avm_list_links(pos, type, member) != (head); \
 	     (pos) = avm_list_prev(pos, type, member))
 
 #define avm_list_for_each_entry_safe(pos, tmp, head, type, member) \
 	for ((pos) = avm_list_first(head, type, member), (tmp) = avm_list_next(pos, type, member); \
-	     &(pos)->member != (head); (pos) = (tmp), (tmp) = avm_list_next(pos, type, member))
+	     avm_list_links(pos, type, member) != (head); \
+	     (pos) = (tmp), (tmp) = avm_list_next(pos, type, member))
 
 /* Walk on from after @pos, and backwards from before it (to undo what was done so far). */
 #define avm_list_for_each_entry_continue(pos, head, type, member) \
-	for ((pos) = avm_list_next(pos, type, member); &(pos)->member != (head); \
+	for ((pos) = avm_list_next(pos, type, member); \
+	     avm_list_links(pos, type, member) != (head); \
 	     (pos) = avm_list_next(pos, type, member))
 
 #define avm_list_for_each_entry_continue_reverse(pos, head, type, member) \
-	for ((pos) = avm_list_prev(pos, type, member); &(pos)->member != (head); \
+	for ((pos) = avm_list_prev(pos, type, member); \
+	     avm_list_links(pos, type, member) != (head); \
 	     (pos) = avm_list_prev(pos, type, member))
 
 /*

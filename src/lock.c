@@ -336,8 +336,8 @@ void avm_vma_wait_for_readers(struct avm_vma *vma)
 
 /*
  * Where the VMAs are found that faults have been in lately. Regions as large as a table covers are spread by the upper bits of a
- * product with 2^64 / phi: so that neither neighbours nor equal offsets in two mappings meet. Those that do have two places,
- * and beside the VMA a few more bits, so that another region's is seldom tried.
+ * product with 2^64 / phi: so that neither neighbours nor equal offsets in two mappings meet. Those that do have two places (one
+ * where size is asked for), and beside the VMA a few more bits, so that another region's is seldom tried.
  */
 struct recent {
 	_Atomic uintptr_t *place; /* the first of two */
@@ -391,7 +391,7 @@ bool avm_vma_read_lock(struct avm_mm *mm, avm_addr_t addr, struct avm_vma_reader
 	struct avm *m = mm->machine;
 	uintptr_t rcu = avm_rcu_enter(m);
 	bool locked = try_place(mm, at.place, at.tag, addr, r) ||
-		      try_place(mm, at.place + 1, at.tag, addr, r);
+		      (AVM_FAST && try_place(mm, at.place + 1, at.tag, addr, r));
 
 	if (locked)
 		avm_port_lock_event(m, AVM_LOCK_EV_TRY_READ, AVM_LOCK_VMA, r->vma);
@@ -417,10 +417,12 @@ void avm_vma_remember(struct avm_vma *vma, avm_addr_t addr)
 	uintptr_t first = atomic_load_explicit(&at.place[0], memory_order_relaxed);
 	uintptr_t it = (uintptr_t)vma | at.tag;
 
-	if (first == it || atomic_load_explicit(&at.place[1], memory_order_relaxed) == it)
+	if (first == it ||
+	    (AVM_FAST && atomic_load_explicit(&at.place[1], memory_order_relaxed) == it))
 		return;
 	atomic_store_explicit(&vma->remembered, 1, memory_order_relaxed);
-	atomic_store_explicit(&at.place[1], first, memory_order_release);
+	if (AVM_FAST)
+		atomic_store_explicit(&at.place[1], first, memory_order_release);
 	atomic_store_explicit(&at.place[0], it, memory_order_release);
 }
 

@@ -117,10 +117,10 @@ static bool is_there(const struct avm_vma_tree *tree, avm_addr_t key)
 /* What a change of an entry of the leaf touches: the VMA, which has two lines of interest, and its neighbours' links. */
 static void fetch_around(const struct avm_vma_node *leaf, uint32_t i)
 {
-	const char *vma = avm_vma_node_slot(leaf, i < SLOTS ? i : 0);
+	const void *vma = avm_vma_node_slot(leaf, i < SLOTS ? i : 0); /* or NULL */
 
 	__builtin_prefetch(vma, PREFETCH_WRITE);
-	__builtin_prefetch(vma + CACHE_LINE, PREFETCH_WRITE);
+	__builtin_prefetch((const void *)((uintptr_t)vma + CACHE_LINE), PREFETCH_WRITE);
 	__builtin_prefetch(avm_vma_node_slot(leaf, i - (i > 0)), PREFETCH_WRITE);
 	__builtin_prefetch(avm_vma_node_slot(leaf, i + 1 < SLOTS ? i + 1 : 0), PREFETCH_WRITE);
 }
