@@ -235,8 +235,7 @@ static void readers_drop(struct avm *m, _Atomic uint32_t *readers)
  * Where there are several CPUs a fault says in a line of its CPU which VMA it is inside: two in one VMA do not meet in its
  * count. That is where it says so when another fault of its CPU, which sleeps, has that place.
  */
-#if AVM_NR_CPUS > 1
-#define COUNTED UINT64_C(1) /* in `inside` */
+#define COUNTED ((uintptr_t)1) /* in `inside` */
 
 /* seq_cst, and acquire for who finds the bit of another thread's: what writers look at is part of G-S. */
 static _Atomic uintptr_t *place_inside(struct avm_mm *mm)
@@ -254,6 +253,8 @@ static bool inside_cpu(struct avm_mm *mm, struct avm_vma_reader *r)
 {
 	uintptr_t nothing = 0;
 
+	if (AVM_NR_CPUS == 1)
+		return false;
 	r->inside = place_inside(mm);
 	return atomic_compare_exchange_strong_explicit(r->inside, &nothing, (uintptr_t)r->vma,
 						       memory_order_seq_cst, memory_order_relaxed);
@@ -262,7 +263,7 @@ static bool inside_cpu(struct avm_mm *mm, struct avm_vma_reader *r)
 /* True: the reader was in nobody's count. Release: G-V. */
 static bool outside_cpu(struct avm_vma_reader *r)
 {
-	return r->inside &&
+	return AVM_NR_CPUS > 1 && r->inside &&
 	       !(atomic_exchange_explicit(r->inside, 0, memory_order_release) & COUNTED);
 }
 
@@ -285,25 +286,10 @@ void avm_vma_count_readers(struct avm_vma *vma)
 	struct avm_mm *mm = vma->mm;
 	uint64_t cpus = atomic_load_explicit(&mm->fault_cpus, memory_order_relaxed);
 
-	for (uint32_t i = 0; i < avm_cpus(mm->machine); i++)
+	for (uint32_t i = 0; AVM_NR_CPUS > 1 && i < avm_cpus(mm->machine); i++)
 		if (cpus >> (i % 64) & 1)
 			count_reader(vma, &mm->cpus[i].inside);
 }
-#else
-static bool inside_cpu(struct avm_mm *mm, struct avm_vma_reader *r)
-{
-	(void)mm;
-	(void)r;
-	return false;
-}
-
-static bool outside_cpu(struct avm_vma_reader *r)
-{
-	(void)r;
-	return false;
-}
-#endif
-
 /* The VMA is type-stable: whosoever it is, these are its readers. seq_cst: before the look at its write_seq (G-S). */
 static void reader_in(struct avm_mm *mm, struct avm_vma_reader *r)
 {
