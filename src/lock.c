@@ -283,13 +283,19 @@ static void count_reader(struct avm_vma *vma, _Atomic uintptr_t *inside)
 /* G-S: behind the fence. A CPU whose bit is not there yet has said nothing before it. */
 void avm_vma_count_readers(struct avm_vma *vma)
 {
+#if AVM_NR_CPUS > 1
 	struct avm_mm *mm = vma->mm;
 	uint64_t cpus = atomic_load_explicit(&mm->fault_cpus, memory_order_relaxed);
 
-	for (uint32_t i = 0; AVM_NR_CPUS > 1 && i < avm_cpus(mm->machine); i++)
+	for (uint32_t i = 0; i < avm_cpus(mm->machine); i++)
 		if (cpus >> (i % 64) & 1)
 			count_reader(vma, &mm->cpus[i].inside);
+#else
+	(void)vma;
+	(void)count_reader;
+#endif
 }
+
 /* The VMA is type-stable: whosoever it is, these are its readers. seq_cst: before the look at its write_seq (G-S). */
 static void reader_in(struct avm_mm *mm, struct avm_vma_reader *r)
 {
