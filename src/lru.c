@@ -200,13 +200,24 @@ uint64_t avm_lru_isolate(struct avm *m, enum avm_lru lru, uint64_t n, struct avm
 	return isolated;
 }
 
+/*
+ * Of one load: only then is the page on the list of the CPU whose lock we have, and stays there. The page may be anybody's, and
+ * have been another's when its CPU was read first.
+ */
+static bool is_listed_on(const struct avm_page *page, unsigned cpu)
+{
+	uint32_t flags = atomic_load_explicit(&page->flags, memory_order_relaxed);
+
+	return (flags & AVM_PG_LRU) && (AVM_NR_CPUS == 1 || flags >> AVM_PG_CPU_SHIFT == cpu);
+}
+
 bool avm_lru_isolate_page(struct avm *m, struct avm_page *page)
 {
 	unsigned cpu = avm_page_cpu(page);
 	bool listed;
 
 	lock(m, cpu);
-	listed = avm_page_test(page, AVM_PG_LRU) && avm_page_tryget(page);
+	listed = is_listed_on(page, cpu) && avm_page_tryget(page);
 	if (listed)
 		isolate(m, page);
 	unlock(m, cpu);
