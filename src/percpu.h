@@ -62,6 +62,13 @@ static inline void avm_rss_add(struct avm_mm *mm, enum avm_rss which, int64_t n)
  */
 uint64_t avm_cpu_add_up(const struct avm *m, const _Atomic uint64_t *first, size_t stride);
 
+AVM_ONE_STEP uint64_t avm_rss_sum(const struct avm_mm *mm, enum avm_rss which)
+{
+	if (AVM_NR_CPUS > 1)
+		return avm_mm_rss(mm, which);
+	return atomic_load_explicit(&mm->cpus[0].rss[which], memory_order_relaxed);
+}
+
 AVM_ONE_STEP uint64_t avm_cpu_sum(const struct avm *m, const _Atomic uint64_t *first)
 {
 	if (AVM_NR_CPUS > 1)

@@ -229,7 +229,24 @@ uint64_t avm_reclaim_pages(struct avm *m, struct avm_list *isolated)
 
 /* ---- the lists ---------------------------------------------------------------------------------------- */
 
-/* Ages up to n pages of an active list: not locked, one missed access does no harm. */
+/*
+ * Has the page been used? An anonymous page is not locked, as one missed access does no harm. Of a file's page the file may be
+ * gone without the lock: so one that somebody else has locked just now counts as unused.
+ */
+static bool was_used(struct avm *m, struct avm_page *page, uint64_t *vm_flags)
+{
+	bool used;
+
+	if (avm_page_is_anon(page))
+		return avm_rmap_referenced(m, page, vm_flags);
+	if (!avm_page_trylock(m, page))
+		return false;
+	used = avm_rmap_referenced(m, page, vm_flags);
+	avm_page_unlock(m, page);
+	return used;
+}
+
+/* Ages up to n pages of an active list. */
 static avm_noinline void deactivate(struct shrink *s, enum avm_lru active, uint64_t n)
 {
 	struct avm *m = s->machine;
@@ -242,7 +259,7 @@ static avm_noinline void deactivate(struct shrink *s, enum avm_lru active, uint6
 		uint64_t vm_flags;
 		bool keep;
 
-		keep = avm_rmap_referenced(m, page, &vm_flags) && active == AVM_LRU_ACTIVE_FILE &&
+		keep = was_used(m, page, &vm_flags) && active == AVM_LRU_ACTIVE_FILE &&
 		       (vm_flags & AVM_VM_EXEC) && s->haste == HASTE_LRU;
 		if (!keep)
 			avm_count(m, AVM_EV_DEACTIVATED, 1);
@@ -359,7 +376,7 @@ static uint64_t weight(struct avm_mm *mm)
 	uint64_t n = atomic_load_explicit(&mm->tables, memory_order_relaxed);
 
 	for (int i = 0; i < AVM_NR_RSS; i++)
-		n += avm_mm_rss(mm, (enum avm_rss)i);
+		n += avm_rss_sum(mm, (enum avm_rss)i);
 	return n;
 }
 
@@ -389,7 +406,7 @@ static avm_noinline void report_oom(struct avm *m, struct avm_mm *mm)
 	if (oom.largest) {
 		oom.tables = atomic_load_explicit(&oom.largest->tables, memory_order_relaxed);
 		for (int i = 0; i < AVM_NR_RSS; i++)
-			oom.rss[i] = avm_mm_rss(oom.largest, (enum avm_rss)i);
+			oom.rss[i] = avm_rss_sum(oom.largest, (enum avm_rss)i);
 	}
 	avm_spin_unlock(m, &m->mm_lock, AVM_LOCK_LEAF);
 	oom.frames_total = atomic_load_explicit(&m->frames_total, memory_order_relaxed);

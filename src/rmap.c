@@ -96,6 +96,8 @@ static int begin_file(struct avm_rmap_walk *w)
 	struct avm_file *file = avm_page_file(w->page);
 	int err;
 
+	/* Or the file may go before its lock is taken. */
+	avm_assert_page_locked(w->machine, w->page);
 	if (!file || !avm_page_mapcount(w->page))
 		return -AVM_ENOENT;
 	err = lock_tree(w, &file->mmap_lock, AVM_LOCK_FILE);
