@@ -58,14 +58,16 @@ static void watch_level(struct avm *m, const struct avm_cpu *cpu)
 
 static struct avm_page *page_new(struct avm *m, enum avm_frame_use use, uint32_t flags)
 {
-	struct avm_cpu *cpu = avm_this_cpu(m);
 	struct avm_page *page;
+	struct avm_cpu *cpu;
 	avm_pfn_t pfn;
 
 	avm_might_reclaim(m);
 	pfn = frame_alloc(m, use);
 	if (pfn == AVM_PFN_NONE)
 		return NULL;
+	/* Not before: the port may have slept, and who sleeps may wake up on another CPU. */
+	cpu = avm_this_cpu(m);
 	watch_level(m, cpu);
 	page = avm_page_of(m, pfn);
 	AVM_BUG_ON(m, !page);
