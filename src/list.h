@@ -123,6 +123,13 @@ static inline void avm_list_splice_tail(struct avm_list *from, struct avm_list *
 #define avm_list_first(head, type, member) avm_list_entry((head)->next, type, member)
 #define avm_list_last(head, type, member) avm_list_entry((head)->prev, type, member)
 
+/*
+ * The links of an entry, or the head if that is what @pos has come to: which is no entry, need not be aligned like one, and
+ * has no member to be named.
+ */
+#define avm_list_links(pos, type, member) \
+	((struct avm_list *)(void *)((char *)(pos) + offsetof(type, member)))
+
 /* pre: @pos is not the last, not the first. */
 #define avm_list_next(pos, type, member) \
 	avm_list_entry(avm_list_links(pos, type, member)->next, type, member)
@@ -141,13 +148,6 @@ static inline void avm_list_splice_tail(struct avm_list *from, struct avm_list *
 #define avm_list_for_each_safe(pos, tmp, head) \
 	for ((pos) = (head)->next, (tmp) = (pos)->next; (pos) != (head); \
 	     (pos) = (tmp), (tmp) = (pos)->next)
-
-/*
- * The links of an entry, or the head if that is what pos has come to: which is no entry, need not be aligned like one, and has
- * no member to be named.
- */
-#define avm_list_links(pos, type, member) \
-	((struct avm_list *)(void *)((char *)(pos) + offsetof(type, member)))
 
 #define avm_list_for_each_entry(pos, head, type, member) \
 	for ((pos) = avm_list_first(head, type, member); \

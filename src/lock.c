@@ -12,8 +12,8 @@
 #include "lock.h"
 
 #include "avm_arch.h"
-#include "percpu.h"
 #include "error.h"
+#include "percpu.h"
 
 #define RW_READERS (~(AVM_RW_WRITER | AVM_RW_WAITERS))
 
@@ -267,11 +267,16 @@ static bool outside_cpu(struct avm_vma_reader *r)
 	       !(atomic_exchange_explicit(r->inside, 0, memory_order_release) & COUNTED);
 }
 
-/* The count goes up first: whoever finds himself counted takes one off. Acquire, of who has gone: G-V. */
-static void count_reader(struct avm_vma *vma, _Atomic uintptr_t *inside)
+/* Who is inside on this CPU. The count goes up first: whoever finds himself counted takes one off. Acquire, of who has gone: G-V. */
+static void count_reader(struct avm_vma *vma, uint32_t cpu)
 {
-	uintptr_t seen = atomic_load_explicit(inside, memory_order_acquire);
+	struct avm_mm *mm = vma->mm;
+	_Atomic uintptr_t *inside = &mm->cpus[cpu].inside;
+	uintptr_t seen;
 
+	if (!(atomic_load_explicit(&mm->fault_cpus, memory_order_relaxed) >> (cpu % 64) & 1))
+		return;
+	seen = atomic_load_explicit(inside, memory_order_acquire);
 	if (seen != (uintptr_t)vma)
 		return;
 	atomic_fetch_add_explicit(&vma->readers, 1, memory_order_relaxed);
@@ -283,17 +288,8 @@ static void count_reader(struct avm_vma *vma, _Atomic uintptr_t *inside)
 /* G-S: behind the fence. A CPU whose bit is not there yet has said nothing before it. */
 void avm_vma_count_readers(struct avm_vma *vma)
 {
-#if AVM_NR_CPUS > 1
-	struct avm_mm *mm = vma->mm;
-	uint64_t cpus = atomic_load_explicit(&mm->fault_cpus, memory_order_relaxed);
-
-	for (uint32_t i = 0; i < avm_cpus(mm->machine); i++)
-		if (cpus >> (i % 64) & 1)
-			count_reader(vma, &mm->cpus[i].inside);
-#else
-	(void)vma;
-	(void)count_reader;
-#endif
+	for (uint32_t cpu = 0; AVM_NR_CPUS > 1 && cpu < avm_cpus(vma->mm->machine); cpu++)
+		count_reader(vma, cpu);
 }
 
 /* The VMA is type-stable: whosoever it is, these are its readers. seq_cst: before the look at its write_seq (G-S). */

@@ -273,8 +273,7 @@ static inline void avm_vma_lock_end(struct avm_vma *vma)
 /* A fault that holds the lock of a VMA for read. */
 struct avm_vma_reader {
 	struct avm_vma *vma;
-	_Atomic uintptr_t *
-		inside; /* where that is said, and for all of the time; NULL: it is counted in the VMA */
+	_Atomic uintptr_t *inside; /* where that is said; NULL: it is counted in the VMA */
 };
 
 /*

@@ -10,7 +10,6 @@
 #include "lock.h"
 
 #define MIN_OBJECTS 8
-#define CACHE_LINE 64u
 #define DEBUG_ALIGN 16u
 
 #ifdef AVM_DEBUG
@@ -90,7 +89,7 @@ static void guard_free(struct avm *m, struct avm_cache *c, void *object, const v
 
 static uint32_t stride_of(size_t object_size)
 {
-	size_t align = object_size >= CACHE_LINE ? CACHE_LINE : _Alignof(max_align_t);
+	size_t align = object_size >= AVM_CACHE_LINE ? AVM_CACHE_LINE : _Alignof(max_align_t);
 
 	return (uint32_t)((object_size + align - 1) & ~(align - 1));
 }

@@ -16,7 +16,6 @@ enum {
 	SLOTS = AVM_VMA_NODE_SLOTS,
 	MIN = AVM_VMA_NODE_MIN,
 	MERGE_MAX = SLOTS * 3 / 4, /* a merged node has room left: no split at the next insert */
-	CACHE_LINE = 64,
 	PREFETCH_WRITE = 1,
 };
 
@@ -67,7 +66,7 @@ static void set_root(struct avm_vma_tree *tree, struct avm_vma_node *root, uint3
 /* It is about to change: let its lines be missed all at once, and not one after the other. */
 static void fetch_leaf(const struct avm_vma_node *leaf)
 {
-	for (uint32_t line = 0; line < AVM_VMA_NODE_BYTES; line += CACHE_LINE)
+	for (uint32_t line = 0; line < AVM_VMA_NODE_BYTES; line += AVM_CACHE_LINE)
 		__builtin_prefetch((const char *)leaf + line, PREFETCH_WRITE);
 }
 
@@ -120,7 +119,7 @@ static void fetch_around(const struct avm_vma_node *leaf, uint32_t i)
 	const void *vma = avm_vma_node_slot(leaf, i < SLOTS ? i : 0); /* or NULL */
 
 	__builtin_prefetch(vma, PREFETCH_WRITE);
-	__builtin_prefetch((const void *)((uintptr_t)vma + CACHE_LINE), PREFETCH_WRITE);
+	__builtin_prefetch((const void *)((uintptr_t)vma + AVM_CACHE_LINE), PREFETCH_WRITE);
 	__builtin_prefetch(avm_vma_node_slot(leaf, i - (i > 0)), PREFETCH_WRITE);
 	__builtin_prefetch(avm_vma_node_slot(leaf, i + 1 < SLOTS ? i + 1 : 0), PREFETCH_WRITE);
 }

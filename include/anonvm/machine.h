@@ -167,11 +167,10 @@ struct avm_merge_observer {
  * CPU that allocated it as long as it lives.
  */
 struct AVM_CPU_ALIGNED avm_cpu {
-	_Atomic uint64_t
-		frames_used; /* taken here, less what was given back here: modulo 2^64, only the sum counts */
-	_Atomic uint64_t tables_used; /* of those: page tables; the same way */
-	struct avm_spinlock
-		lru_lock; /* leaf: covers lru, lru_count, and page->lru of pages on a list */
+	/* Taken here, less what was given back here: modulo 2^64, only the sum counts. Zero page and tables included. */
+	_Atomic uint64_t frames_used;
+	_Atomic uint64_t tables_used; /* of those; the same way */
+	struct avm_spinlock lru_lock; /* leaf: covers lru, lru_count, page->lru of pages there */
 	struct avm_list lru[AVM_NR_LRU];
 	uint64_t lru_count[AVM_NR_LRU];
 	_Atomic uint64_t events[AVM_NR_EVENTS];
@@ -243,8 +242,7 @@ struct avm {
 	_Atomic uint32_t gathers_open; /* V41 */
 	_Atomic uint32_t warned; /* AVM_WARN_ONCE: bit per site group */
 
-	struct avm_cpu
-		cpus[AVM_NR_CPUS]; /* frames_used: by the core, zero page and tables included */
+	struct avm_cpu cpus[AVM_NR_CPUS];
 };
 
 /*

@@ -151,7 +151,7 @@ void avm_port_poisoned(struct avm *m, struct avm_mm *mm, avm_addr_t addr);
 #define AVM_NR_CPUS AVM_PORT_MAX_CPUS
 
 /* Parts of two CPUs lie in two cache lines. So a struct avm or struct avm_mm is aligned to one where there are several. */
-#define AVM_CACHE_LINE 64
+#define AVM_CACHE_LINE 64u
 #if AVM_NR_CPUS > 1
 #define AVM_CPU_ALIGNED __attribute__((aligned(AVM_CACHE_LINE)))
 #else

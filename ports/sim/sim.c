@@ -22,18 +22,23 @@ struct sim *sim_of(struct avm *m)
 	return sim_around(m);
 }
 
+static void *zeroed_lines(size_t size)
+{
+	size_t lines = (size + AVM_CACHE_LINE - 1) / AVM_CACHE_LINE;
+	void *p = aligned_alloc(AVM_CACHE_LINE, lines * AVM_CACHE_LINE);
+
+	return p ? memset(p, 0, size) : NULL;
+}
+
 void *sim_host_alloc(size_t size)
 {
-	void *p = AVM_NR_CPUS > 1 ?
-			  aligned_alloc(AVM_CACHE_LINE, (size + AVM_CACHE_LINE - 1) &
-								~(size_t)(AVM_CACHE_LINE - 1)) :
-			  calloc(1, size);
+	void *p = AVM_NR_CPUS > 1 ? zeroed_lines(size) : calloc(1, size);
 
 	if (!p) {
 		fputs("sim: the host is out of memory\n", stderr);
 		abort();
 	}
-	return AVM_NR_CPUS > 1 ? memset(p, 0, size) : p;
+	return p;
 }
 
 /* ---- errors ------------------------------------------------------------------------------------------- */

@@ -268,9 +268,11 @@ void sim_error(struct sim *s, const char *format, ...) __attribute__((format(pri
 /* Why something that the host would have to do is refused: remembered only. */
 void sim_explain(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Ends the program when the host has no memory: failures to be tested are injected. */
-void *
-sim_host_alloc(size_t size); /* zeroed; where there are several CPUs, in cache lines of its own */
+/*
+ * Zeroed; where there are several CPUs, in cache lines of its own. Ends the program when the host has no memory: failures to
+ * be tested are injected.
+ */
+void *sim_host_alloc(size_t size);
 
 /* Zeroes; for what may be large, and mostly unused. NULL: none. */
 void *sim_reserve(uint64_t size);

@@ -3,8 +3,9 @@
  * threads_alloc.c - frames and metadata for several CPUs, instead of sim_alloc.c.
  *
  * A CPU keeps some free frames, more where there is more memory, and fetches and gives back many at a time: so the common
- * stack is asked seldom, and the lines of what belongs to a frame stay with the CPU that uses it. When it is empty, what other CPUs keep is taken from them: a machine is not out of frames before the last
- * one is used. In debug builds metadata goes straight to the host, so that tools see who uses it after the end.
+ * stack is asked seldom, and the lines of what belongs to a frame stay with the CPU that uses it. When the stack is empty,
+ * what other CPUs keep is taken from them: a machine is not out of frames before the last one is used. In debug builds
+ * metadata goes straight to the host, so that tools see who uses it after the end.
  */
 #include <stdlib.h>
 

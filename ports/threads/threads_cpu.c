@@ -32,7 +32,7 @@ int sim_cpus_init(struct sim *s)
 	sim_mutex_init(&smp->frames_mutex);
 	pthread_mutex_init(&smp->work_mutex, NULL);
 	pthread_cond_init(&smp->work_cond, NULL);
-	smp->cpus = aligned_alloc(CACHE_LINE, SMP_CPUS * sizeof(*smp->cpus));
+	smp->cpus = aligned_alloc(AVM_CACHE_LINE, SMP_CPUS * sizeof(*smp->cpus));
 	if (!smp->cpus)
 		return -AVM_ENOMEM;
 	memset(smp->cpus, 0, SMP_CPUS * sizeof(*smp->cpus));

@@ -18,7 +18,6 @@
 #define TSAN_RELEASE(p) ((void)(p))
 #endif
 
-#define CACHE_LINE 64
 /* A CPU keeps an eighth of its share of the frames, within these; half of it, or so many, come and go at a time. */
 #define CPU_FRAMES_MIN 32u
 #define CPU_FRAMES_MAX 8192u
@@ -71,7 +70,7 @@ static inline void count_up(cpu_count *c, uint64_t n)
 
 struct cpu {
 	/* The TLB: its lock is held while an access goes through it. */
-	_Alignas(CACHE_LINE) struct cpu_lock tlb_lock;
+	_Alignas(AVM_CACHE_LINE) struct cpu_lock tlb_lock;
 	struct cpu_tlb_entry *tlb;
 	cpu_count hits, walks, flushes, shootdowns;
 
