@@ -15,7 +15,11 @@
 AVM_ONE_STEP unsigned avm_cpu_id(struct avm *m)
 {
 #if AVM_NR_CPUS > 1
-	return avm_port_cpu_id(m);
+	unsigned id = avm_port_cpu_id(m);
+
+	/* Nobody else would ever look at what is kept there. */
+	AVM_ASSERT(m, id < m->config.cpus);
+	return id;
 #else
 	(void)m;
 	return 0;

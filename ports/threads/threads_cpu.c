@@ -84,7 +84,7 @@ struct cpu *cpu_come(struct sim *s)
 {
 	struct smp *smp = s->smp;
 
-	for (unsigned i = 0; i < SMP_CPUS; i++) {
+	for (unsigned i = 0; i < s->machine.config.cpus; i++) {
 		struct cpu *c = &smp->cpus[i];
 		unsigned n = i;
 		bool there = false;

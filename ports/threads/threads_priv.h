@@ -18,6 +18,8 @@
 #define TSAN_RELEASE(p) ((void)(p))
 #endif
 
+_Static_assert(SMP_CPUS == AVM_NR_CPUS, "the core has a place for each");
+
 /* A CPU keeps an eighth of its share of the frames, within these; half of it, or so many, come and go at a time. */
 #define CPU_FRAMES_MIN 32u
 #define CPU_FRAMES_MAX 8192u

@@ -2,10 +2,13 @@
 /* test_cpus.c - the machine of several CPUs itself: what it has of its own, and what may go wrong with it. */
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -78,6 +81,39 @@ static void elsewhere(struct bed *b, void *(*what)(void *))
 
 	assert_int_equal(pthread_create(&thread, NULL, what, b), 0);
 	assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+/* ---- how many there are ---------------------------------------------------------------------------------------------- */
+
+static void *use_a_cpu(void *argument)
+{
+	struct bed *b = argument;
+
+	avm_port_cpu_id(b->m);
+	return NULL;
+}
+
+/* In a process of its own, before there are threads in this one: it ends. */
+static void a_machine_has_no_more_cpus_than_it_was_told(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	(void)state;
+	assert_true(pid >= 0);
+	if (!pid) {
+		const struct sim_config config = { .core = { .cpus = 1 }, .frames = 64 };
+		struct bed b;
+
+		if (!freopen("/dev/null", "w", stderr) || sim_create(&b.s, &config))
+			_exit(1);
+		b.m = sim_machine(b.s);
+		elsewhere(&b, use_a_cpu);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGABRT);
 }
 
 /* ---- TLBs -------------------------------------------------------------------------------------------------------- */
@@ -340,6 +376,7 @@ static void reclaim_beside_keeps_frames_free(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_machine_has_no_more_cpus_than_it_was_told),
 		cmocka_unit_test(another_cpu_s_translation_is_shot_down),
 		cmocka_unit_test(what_another_cpu_keeps_is_not_lost),
 		cmocka_unit_test(threads_that_cannot_be_made_are_an_error),
