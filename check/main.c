@@ -118,6 +118,34 @@ static bool parse_shard(const char *text, struct campaign *g)
 	return true;
 }
 
+/* One that has no argument. */
+static bool parse_flag(int c, struct options *o)
+{
+	struct campaign *g = &o->campaign;
+
+	switch (c) {
+	case 'a':
+		return g->all = true;
+	case 'R':
+		return g->no_races = true;
+	case 'F':
+		return g->no_failures = true;
+	case 'n':
+		o->shrink = false;
+		return true;
+	case 'C':
+		return o->commute = true;
+	case 'j':
+		return o->json = true;
+	case 'q':
+		return o->quiet = true;
+	case 'h':
+		return o->help = true;
+	default:
+		return false;
+	}
+}
+
 static bool parse_option(int c, struct options *o)
 {
 	struct campaign *g = &o->campaign;
@@ -162,8 +190,6 @@ static bool parse_option(int c, struct options *o)
 			return false;
 		g->bound = (unsigned)n;
 		return true;
-	case 'a':
-		return g->all = true;
 	case 'd':
 		return parse_shard(optarg, g);
 	case 'k':
@@ -172,25 +198,10 @@ static bool parse_option(int c, struct options *o)
 	case 'r':
 		o->replay = optarg;
 		return true;
-	case 'R':
-		return g->no_races = true;
 	case 'w':
 		return program_without(optarg) || bad("without", optarg);
-	case 'F':
-		return g->no_failures = true;
-	case 'n':
-		o->shrink = false;
-		return true;
-	case 'C':
-		return o->commute = true;
-	case 'j':
-		return o->json = true;
-	case 'q':
-		return o->quiet = true;
-	case 'h':
-		return o->help = true;
 	default:
-		return false;
+		return parse_flag(c, o);
 	}
 }
 

@@ -488,50 +488,7 @@ void check_range(const volatile void *at, size_t size, bool write, const void *s
 			     site);
 }
 
-/* ---- what orders ------------------------------------------------------------------------------------------------------------ */
-
-void check_fence(int order)
-{
-	struct check *c = check_judge.of;
-
-	if (!c)
-		return;
-	if (acquires(order))
-		check_clock_join(&course_of(c)->now, &course_of(c)->unfenced);
-	if (!releases(order))
-		return;
-	course_of(c)->fence = course_of(c)->now;
-	tick(c);
-}
-
-/* Keys beside those of atomic objects, which are even. */
-static uintptr_t key_of(const void *object)
-{
-	return (uintptr_t)object | 1;
-}
-
-void check_release(const void *object)
-{
-	struct check *c = check_judge.of;
-	struct sync *s;
-
-	if (!c)
-		return;
-	s = sync_at(c->races, key_of(object));
-	hand_on(c, s, CHECK_UPDATE, __ATOMIC_RELEASE, is_seen(course_of(c), s));
-}
-
-void check_acquire(const void *object)
-{
-	struct check *c = check_judge.of;
-	struct sync *s;
-
-	if (!c)
-		return;
-	s = sync_at(c->races, key_of(object));
-	if (!is_seen(course_of(c), s))
-		check_clock_join(&course_of(c)->now, &s->clock);
-}
+/* ---- memory that goes from one owner to the next ---------------------------------------------------------------------- */
 
 /* As if nobody had read nothing when all began: whatever comes stands for that, too. */
 static void forget_word(struct check_races *r, uintptr_t at)
@@ -595,44 +552,4 @@ void check_handed(const void *memory, size_t size, enum sim_handing how)
 		else
 			check_release(piece);
 	}
-}
-
-/* ---- read sections -------------------------------------------------------------------------------------------------------- */
-
-void check_section_left(struct check *c)
-{
-	struct check_clock *now = &course_of(c)->now;
-
-	check_clock_join(&c->races->sections, now);
-	for (uint32_t i = 0; i < c->nr_graces; i++) {
-		if (c->graces[i].threads & 1u << c->current)
-			check_clock_join(&c->graces[i].seen, now);
-	}
-	tick(c);
-}
-
-void check_deferred(struct check *c, struct check_clock *seen)
-{
-	*seen = c->races->sections;
-	check_clock_join(seen, &course_of(c)->now);
-	tick(c);
-}
-
-struct check_course check_call_begin(struct check *c, const struct check_clock *seen)
-{
-	struct check_course before = *course_of(c);
-
-	check_clock_join(&course_of(c)->now, seen);
-	c->races->in_call = true;
-	return before;
-}
-
-void check_call_end(struct check *c, const struct check_course *before)
-{
-	struct check_course *t = course_of(c);
-	uint32_t own = t->now.of[c->current];
-
-	*t = *before;
-	t->now.of[c->current] = own;
-	c->races->in_call = false;
 }
