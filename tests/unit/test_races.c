@@ -259,6 +259,17 @@ static void walk(struct rival *r)
 	r->missing = "the lock of the tree";
 }
 
+/* The pages of a file are walked with the page lock. */
+static void lock_and_walk(struct rival *r)
+{
+	if (!avm_page_trylock(r->w.m, r->page)) {
+		r->missing = "a page that nobody locks";
+		return;
+	}
+	walk(r);
+	avm_page_unlock(r->w.m, r->page);
+}
+
 static void a_walker_waits_while_entries_move(void **state)
 {
 	struct avm_rmap_walk w;
@@ -289,7 +300,7 @@ static void a_walker_of_a_file_waits_as_well(void **state)
 	struct rival r;
 
 	(void)state;
-	rival_open(&r, AVM_LOCK_EV_NEST, AVM_LOCK_TABLE, walk);
+	rival_open(&r, AVM_LOCK_EV_NEST, AVM_LOCK_TABLE, lock_and_walk);
 	tf = test_file_open(&r.w, PAGE);
 	at = map_file(r.w.mm, 1, RW, AVM_MAP_SHARED, &tf->file);
 	(void)load(r.w.a, at);

@@ -67,6 +67,7 @@ static void resolve_says_busy_when_it_may_not_wait(void **state)
 {
 	struct avm_anon_vma *av, *root;
 	struct avm_rmap_walk walk;
+	struct avm_page *page;
 	struct test_file *tf;
 	struct world w;
 	avm_addr_t at;
@@ -86,9 +87,11 @@ static void resolve_says_busy_when_it_may_not_wait(void **state)
 	tf = test_file_open(&w, PAGE);
 	at = map_file(w.mm, 1, AVM_PROT_READ, AVM_MAP_PRIVATE, &tf->file);
 	(void)load(w.a, at);
+	page = page_at(w.mm, at);
 	atomic_store(&tf->file.mmap_lock.word, AVM_RW_WRITER);
-	assert_int_equal(avm_rmap_begin(&walk, w.m, page_at(w.mm, at), AVM_RESOLVE_TRY),
-			 -AVM_EBUSY);
+	avm_page_lock(w.m, page);
+	assert_int_equal(avm_rmap_begin(&walk, w.m, page, AVM_RESOLVE_TRY), -AVM_EBUSY);
+	avm_page_unlock(w.m, page);
 	atomic_store(&tf->file.mmap_lock.word, 0);
 	assert_int_equal(avm_munmap(w.mm, at, PAGE), 0);
 	test_file_close(tf);
@@ -145,6 +148,7 @@ static void resolve_takes_no_reference_on_a_family_that_has_ended(void **state)
 static void a_walk_waits_for_the_tree_of_a_file(void **state)
 {
 	struct avm_rmap_walk walk;
+	struct avm_page *page;
 	struct test_file *tf;
 	struct world w;
 	avm_addr_t at;
@@ -154,11 +158,14 @@ static void a_walk_waits_for_the_tree_of_a_file(void **state)
 	tf = test_file_open(&w, PAGE);
 	at = map_file(w.mm, 1, AVM_PROT_READ, AVM_MAP_PRIVATE, &tf->file);
 	(void)load(w.a, at);
+	page = page_at(w.mm, at);
 	atomic_store(&tf->file.mmap_lock.word, AVM_RW_WAITERS);
-	assert_int_equal(avm_rmap_begin(&walk, w.m, page_at(w.mm, at), AVM_RESOLVE_WAIT), 0);
+	avm_page_lock(w.m, page);
+	assert_int_equal(avm_rmap_begin(&walk, w.m, page, AVM_RESOLVE_WAIT), 0);
 	assert_true(avm_rmap_next(&walk));
 	assert_int_equal(walk.c.addr, at);
 	avm_rmap_end(&walk);
+	avm_page_unlock(w.m, page);
 	assert_int_equal(atomic_load(&tf->file.mmap_lock.word), 0);
 	assert_int_equal(avm_munmap(w.mm, at, PAGE), 0);
 	test_file_close(tf);
@@ -457,7 +464,9 @@ static void referenced_counts_young_entries_once_and_tells_who_locks(void **stat
 	assert_int_equal(avm_rmap_referenced(w.m, page, &flags), 0);
 	assert_true(flags & AVM_VM_LOCKED);
 	page = w.m->zero_page;
+	avm_page_lock(w.m, page);
 	assert_int_equal(avm_rmap_referenced(w.m, page, &flags), 0);
+	avm_page_unlock(w.m, page);
 	assert_int_equal(flags, 0);
 	world_close(&w);
 }
