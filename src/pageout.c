@@ -46,9 +46,10 @@ static void free_page(struct avm_ptc *c, struct avm_page *page)
 {
 	struct avm *m = c->mm->machine;
 
-	if (!avm_page_is_anon(page) || avm_page_is_merged(page) || !avm_page_trylock(m, page))
+	if (!avm_page_is_anon(page) || !avm_page_trylock(m, page))
 		return;
-	if (may_be_freed(page) && avm_swapcache_drop_idle(m, page)) {
+	/* Merged or not is known under the lock only: a page that is being merged may be several people's from one look to the next. */
+	if (!avm_page_is_merged(page) && may_be_freed(page) && avm_swapcache_drop_idle(m, page)) {
 		/* The next store through any translation must be seen as the dirty bit. */
 		avm_ptc_set(c, avm_pte_mkclean(avm_pte_mkold(avm_ptc_revoke(c))));
 		avm_page_clear(page, AVM_PG_DIRTY | AVM_PG_REFERENCED);

@@ -414,6 +414,8 @@ static void check_user(struct avm_verify *v, const struct avm_page *page, uint32
 			v, 27,
 			"a page's content is nowhere else, and an entry says that it is not wanted",
 			page);
+	if (avm_page_is_merged(page) && (flags & AVM_PG_LAZYFREE))
+		complain(v, 27, "a merged page, whose entries are clean, may be given up", page);
 	check_count(v, 21, "mapcount", page, avm_page_mapcount(page), mapped);
 	check_count(v, 21, "references", page, avm_page_refs(page),
 		    (uint64_t)mapped + cached + in_swap + isolated + pins);

@@ -302,6 +302,28 @@ static void a_page_that_is_full_goes_alone(void **state)
 	close_world();
 }
 
+/* V27: an entry of it is never dirty, so nothing but the page can say that it is wanted. */
+static void a_merged_page_is_nobodys_to_give_up(void **state)
+{
+	struct avm_page *page;
+	struct sim_proc *b;
+
+	(void)state;
+	open_world();
+	b = merged_pair(5);
+	page = page_of(b, 7);
+	assert_int_equal(advise(b, 7, 1, AVM_MADV_FREE), 0);
+	assert_false(avm_page_test(page, AVM_PG_LAZYFREE));
+	avm_page_set(page, AVM_PG_LAZYFREE);
+	assert_int_equal(avm_verify(w.m, AVM_VERIFY_ALL, NULL), 1);
+	avm_page_clear(page, AVM_PG_LAZYFREE | AVM_PG_DIRTY);
+	assert_int_equal(avm_verify(w.m, AVM_VERIFY_ALL, NULL), 1);
+	avm_page_set(page, AVM_PG_DIRTY);
+	assert_int_equal(avm_shrink_all(w.m), 1);
+	assert_int_equal(load(w.a, AT(0)) + load(b, AT(7)), 10);
+	close_world();
+}
+
 /* ---- who must not be merged ------------------------------------------------------------------------------ */
 
 static void locked_held_and_pinned_pages_stay(void **state)
@@ -1305,6 +1327,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(equal_pages_of_two_processes_get_one_frame),
 		cmocka_unit_test(equal_pages_of_one_process_get_one_frame),
+		cmocka_unit_test(a_merged_page_is_nobodys_to_give_up),
 		cmocka_unit_test(what_is_not_marked_is_left_alone),
 		cmocka_unit_test(a_candidates_frame_may_be_anybodys_later),
 		cmocka_unit_test(a_candidate_that_changes_in_the_round_is_not_merged),
