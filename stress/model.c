@@ -107,8 +107,9 @@ void word_end(struct word *w, uint64_t value, bool stored, uint32_t gen, bool st
 bool word_may_be(struct word *w, const struct object *o, unsigned page, uint64_t value,
 		 uint32_t gen)
 {
-	uint32_t since = GET(w->gen);
-	bool wiped = since < GET(o->pages[page].wiped), freed = since < GET(o->pages[page].freed);
+	uint32_t since = GET(w->gen), when = GET(o->pages[page].freed);
+	/* What was stored while the page was given up may have been there before. */
+	bool wiped = since < GET(o->pages[page].wiped), freed = when && since <= when;
 	bool unsure = GET(w->unsure);
 
 	if (value) {
