@@ -27,6 +27,7 @@ AVM_CORE_SOURCES := \
 	src/mm.c \
 	src/vma_pool.c \
 	src/vma.c \
+	src/vma_modify.c \
 	src/rmap.c \
 	src/unmap.c \
 	src/zap.c \

@@ -51,6 +51,13 @@
 #define avm_small
 #endif
 
+/* Part of its caller where speed is asked for: has one caller that counts, and takes as long to call as to do. */
+#if defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__)
+#define avm_inlined inline __attribute__((always_inline))
+#else
+#define avm_inlined
+#endif
+
 /* For a load, or one atomic operation: the compiler takes atomics for dear, and would call them at -Os. */
 #define AVM_ONE_STEP static inline __attribute__((always_inline))
 

@@ -58,7 +58,8 @@ static bool touches_none(struct avm_mm *mm, const struct avm_range *r, const str
 	return !(prev && prev->end == r->start) && !(next && next->start == r->end);
 }
 
-static int map(struct avm_mm *mm, const struct avm_range *r, struct avm_vma *next, bool taken)
+static avm_inlined int map(struct avm_mm *mm, const struct avm_range *r, struct avm_vma *next,
+			   bool taken)
 {
 	if (AVM_FAST && !taken && touches_none(mm, r, next))
 		return avm_vma_add_alone(mm, r);
@@ -226,8 +227,8 @@ static int map_shared_anon(struct avm_mm *mm, struct avm_range *r)
 }
 
 /* => mmap_lock write. */
-static int mmap_locked(struct avm_mm *mm, const struct avm_mmap *a, avm_addr_t *out,
-		       uint64_t *flags)
+static avm_inlined int mmap_locked(struct avm_mm *mm, const struct avm_mmap *a, avm_addr_t *out,
+				   uint64_t *flags)
 {
 	uint64_t len = avm_page_up(a->len);
 	avm_addr_t start;

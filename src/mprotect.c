@@ -12,6 +12,7 @@
 #include "fault.h"
 #include "file.h"
 #include "mm.h"
+#include "mmu_gather.h"
 #include "page.h"
 #include "pgtable.h"
 #include "vma.h"
@@ -57,20 +58,26 @@ static uint64_t pages_of(const struct avm_attrs_step *s)
 	return (s->at.end - s->at.start) >> AVM_PAGE_SHIFT;
 }
 
-static int decide_protect(const struct avm_attrs_change *change, struct avm_attrs_step *s)
+static avm_inlined int decide(struct avm_attrs_step *s, uint32_t prot, struct protect_sum *sum)
 {
-	const struct protect *p = avm_container_of(change, const struct protect, change);
-	uint64_t old = s->at.vma->flags, flags = new_flags(s->at.vma, p->prot);
+	uint64_t old = s->at.vma->flags, flags = new_flags(s->at.vma, prot);
 
 	if (!permitted(flags))
 		return -AVM_EACCES;
 	s->attrs.flags = flags;
 	if ((flags & AVM_VM_ACCOUNT) && !(old & AVM_VM_ACCOUNT))
-		p->sum->charge += pages_of(s);
+		sum->charge += pages_of(s);
 	if ((flags & (AVM_VM_WRITE | AVM_VM_SHARED | AVM_VM_GROWSDOWN)) == AVM_VM_WRITE &&
 	    !(old & AVM_VM_WRITE))
-		p->sum->data += pages_of(s);
+		sum->data += pages_of(s);
 	return 0;
+}
+
+static int decide_protect(const struct avm_attrs_change *change, struct avm_attrs_step *s)
+{
+	const struct protect *p = avm_container_of(change, const struct protect, change);
+
+	return decide(s, p->prot, p->sum);
 }
 
 /* ---- entries --------------------------------------------------------------------------------------------- */
@@ -102,7 +109,7 @@ static void change_absent(const struct avm_vma *vma, struct avm_ptc *c, avm_pte_
 }
 
 /* True: something was mapped. */
-static bool change_entries(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+static avm_inlined bool change_entries(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
 	bool any = false;
 	struct avm_ptc c;
@@ -147,7 +154,7 @@ static void give_own_pages(struct avm_vma *vma, avm_addr_t start, avm_addr_t end
 
 /* ---- the operation ---------------------------------------------------------------------------------------- */
 
-static bool follow(const struct avm_attrs_step *s, uint64_t old)
+static avm_inlined bool follow(const struct avm_attrs_step *s, uint64_t old)
 {
 	uint64_t now = s->attrs.flags;
 	bool any;
@@ -160,9 +167,17 @@ static bool follow(const struct avm_attrs_step *s, uint64_t old)
 	return any;
 }
 
+/* What becomes more is promised; within the limit of data, or not at all. 0 or -ENOMEM. */
+static int promise_sum(struct avm_mm *mm, const struct protect_sum *sum)
+{
+	if (sum->data && mm->data_vm + sum->data > mm->limits.data >> AVM_PAGE_SHIFT)
+		return -AVM_ENOMEM;
+	return sum->charge ? avm_commit(mm, sum->charge) : 0;
+}
+
 /* => mmap_lock write. */
-static avm_noinline int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
-					uint32_t prot)
+static avm_noinline int protect_range(struct avm_mm *mm, avm_addr_t start, avm_addr_t end,
+				      uint32_t prot)
 {
 	struct protect_sum sum = { 0 };
 	const struct protect p = {
@@ -174,18 +189,58 @@ static avm_noinline int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm
 	uint64_t charge;
 
 	avm_attrs_look(mm, start, end, &p.change, &plan);
-	charge = sum.charge;
+	charge = sum.charge; /* making the change adds to the sum once more */
 	if (!plan.last)
 		return plan.err;
-	if (sum.data && mm->data_vm + sum.data > mm->limits.data >> AVM_PAGE_SHIFT)
-		return -AVM_ENOMEM;
-	if (charge && avm_commit(mm, charge))
+	if (promise_sum(mm, &sum))
 		return -AVM_ENOMEM;
 	if (avm_attrs_make(mm, &plan, &p.change)) {
 		avm_uncommit(mm, charge);
 		return -AVM_ENOMEM;
 	}
 	return plan.err;
+}
+
+/* The same where it lies in one VMA, as most do: no walk. */
+static avm_inlined int protect_part(struct avm_attrs_step *s, uint32_t prot)
+{
+	struct avm_mm *mm = s->at.vma->mm;
+	uint64_t old = s->at.vma->flags;
+	struct protect_sum sum = { 0 };
+	int err = decide(s, prot, &sum);
+
+	if (err || s->attrs.flags == old)
+		return err;
+	if (promise_sum(mm, &sum))
+		return -AVM_ENOMEM;
+	avm_notify_start(mm, s->at.start, s->at.end);
+	err = avm_vma_modify_part(&s->at.vma, s->at.start, s->at.end, &s->attrs);
+	if (err) {
+		avm_uncommit(mm, sum.charge);
+	} else {
+		avm_mm_account(mm, old, -(int64_t)pages_of(s));
+		avm_mm_account(mm, s->attrs.flags, (int64_t)pages_of(s));
+		if (follow(s, old))
+			avm_tlb_flush(mm, s->at.start, s->at.end);
+	}
+	avm_notify_end(mm, s->at.start, s->at.end);
+	return err;
+}
+
+/* => mmap_lock write. */
+static int mprotect_locked(struct avm_mm *mm, avm_addr_t start, avm_addr_t end, uint32_t prot)
+{
+	struct avm_vma *vma = AVM_FAST ? avm_mm_find_way(mm, start) : NULL;
+
+	if (AVM_FAST && vma && vma->start <= start && vma->end >= end) {
+		struct avm_attrs_step s = {
+			.at = { .vma = vma, .start = start, .end = end },
+			.attrs = { vma->flags, vma->policy, vma->name },
+		};
+
+		return protect_part(&s, prot);
+	}
+	return protect_range(mm, start, end, prot);
 }
 
 /* PROT_GROWSDOWN: from the start of the stack. */

@@ -48,7 +48,7 @@ static avm_addr_t min_addr(avm_addr_t a, avm_addr_t b)
 }
 
 /* [start, end) of the VMA is empty now: takes it off. */
-static void drop_range(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
+static avm_inlined void drop_range(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
 {
 	avm_mm_give_back(vma->mm, vma->flags, (end - start) >> AVM_PAGE_SHIFT);
 	if (start > vma->start)
@@ -63,6 +63,37 @@ enum tables {
 	FREE_TABLES,
 	KEEP_TABLES,
 };
+
+/* [start, end) meets one VMA alone, and takes an end of it, or all. */
+static avm_inlined void unmap_one(struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
+				  enum tables tables)
+{
+	const struct avm_vma *prev = avm_vma_prev(vma), *next = avm_vma_next(vma);
+	avm_addr_t from = max_addr(start, vma->start), to = min_addr(end, vma->end);
+	avm_addr_t floor = prev ? prev->end : 0;
+	avm_addr_t ceiling = next ? next->start : vma->mm->task_size;
+	struct avm_gather g;
+
+	avm_gather_begin(&g, vma->mm);
+	avm_vma_lock(vma);
+	avm_mlock_release(vma, from, to);
+	avm_zap_range(&g, vma, from, to, AVM_ZAP_ALL);
+	if (from > vma->start)
+		floor = from;
+	if (to < vma->end)
+		ceiling = to;
+	drop_range(vma, from, to);
+	if (tables == FREE_TABLES)
+		avm_tables_free(&g, start, end, floor, ceiling);
+	avm_gather_finish(&g);
+}
+
+static bool is_alone(const struct avm_vma *vma, avm_addr_t end)
+{
+	const struct avm_vma *next = avm_vma_next(vma);
+
+	return !next || next->start >= end;
+}
 
 /* No VMA reaches over both ends of the range. The gather is large: splitting, which goes deep, is over. */
 static avm_noinline void unmap_vmas(struct avm_mm *mm, struct avm_vma *first, avm_addr_t start,
@@ -91,8 +122,8 @@ static avm_noinline void unmap_vmas(struct avm_mm *mm, struct avm_vma *first, av
 	avm_gather_finish(&g);
 }
 
-static void unmap(struct avm_pool *pool, struct avm_vma *first, avm_addr_t start, avm_addr_t end,
-		  enum tables tables)
+static avm_inlined void unmap(struct avm_pool *pool, struct avm_vma *first, avm_addr_t start,
+			      avm_addr_t end, enum tables tables)
 {
 	struct avm_mm *mm = pool->mm;
 
@@ -101,7 +132,10 @@ static void unmap(struct avm_pool *pool, struct avm_vma *first, avm_addr_t start
 	avm_notify_start(mm, start, end);
 	if (is_hole(first, start, end))
 		avm_vma_split(pool, first, end);
-	unmap_vmas(mm, first, start, end, tables);
+	if (AVM_FAST && is_alone(first, end))
+		unmap_one(first, start, end, tables);
+	else
+		unmap_vmas(mm, first, start, end, tables);
 	avm_notify_end(mm, start, end);
 }
 
@@ -142,8 +176,8 @@ void avm_tables_trim(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 }
 
 /* Most leave no part of a VMA on both sides, and have nothing to reserve. */
-static int unmap_from(struct avm_pool *pool, struct avm_vma *first, avm_addr_t start,
-		      avm_addr_t end)
+static avm_inlined int unmap_from(struct avm_pool *pool, struct avm_vma *first, avm_addr_t start,
+				  avm_addr_t end)
 {
 	bool hole = is_hole(first, start, end);
 	int err = hole ? reserve(pool, first, start, end) : 0;

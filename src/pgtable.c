@@ -34,7 +34,8 @@ static struct avm_page *descriptor(struct avm *m, avm_pfn_t table)
  * From the root towards the table of level `to`, as far as there are tables: the one reached, and its level. Each is whole
  * once its entry can be seen (G-F).
  */
-static avm_pfn_t descend(const struct avm_mm *mm, avm_addr_t addr, unsigned to, unsigned *level)
+static avm_inlined avm_pfn_t descend(const struct avm_mm *mm, avm_addr_t addr, unsigned to,
+				     unsigned *level)
 {
 	avm_pfn_t table = mm->root_table->pfn;
 
@@ -72,7 +73,8 @@ static bool skip_hole(struct avm *m, avm_pfn_t table, unsigned level, avm_addr_t
 /*
  * The first table of level `to` that covers part of [*addr, last], or AVM_PFN_NONE; *addr goes up to that part.
  */
-static avm_pfn_t seek(const struct avm_mm *mm, avm_addr_t *addr, avm_addr_t last, unsigned to)
+static avm_inlined avm_pfn_t seek(const struct avm_mm *mm, avm_addr_t *addr, avm_addr_t last,
+				  unsigned to)
 {
 	unsigned level;
 	avm_pfn_t table;
@@ -98,7 +100,7 @@ static void cursor_set(struct avm_ptc *c, avm_pfn_t table, avm_addr_t addr)
 	c->pte = avm_entry_at(c->mm->machine, table, addr, 0);
 }
 
-static bool cursor_seek(struct avm_ptc *c, avm_addr_t addr)
+static avm_inlined bool cursor_seek(struct avm_ptc *c, avm_addr_t addr)
 {
 	avm_pfn_t table;
 
@@ -348,6 +350,14 @@ static void level_free(struct avm_gather *g, unsigned level, avm_addr_t start, a
 	}
 }
 
+static bool table_fits(unsigned level, avm_addr_t floor, avm_addr_t last)
+{
+	uint64_t mask = avm_table_span(level) - 1;
+	avm_addr_t fit = (floor + mask) & ~mask;
+
+	return fit >= floor && fit <= last && last - fit >= mask;
+}
+
 void avm_tables_free(struct avm_gather *g, avm_addr_t start, avm_addr_t end, avm_addr_t floor,
 		     avm_addr_t ceiling)
 {
@@ -357,13 +367,7 @@ void avm_tables_free(struct avm_gather *g, avm_addr_t start, avm_addr_t end, avm
 	avm_assert_mmap_write_locked(g->mm);
 	if (start >= end)
 		return;
-	for (unsigned level = 0; level < ROOT; level++) {
-		uint64_t mask = avm_table_span(level) - 1;
-		avm_addr_t fit = (floor + mask) & ~mask;
-
-		/* No table of this level fits between the neighbours, so no larger one does. */
-		if (fit < floor || fit > last || last - fit < mask)
-			return;
+	/* Where no table of a level fits between the neighbours no larger one does. */
+	for (unsigned level = 0; level < ROOT && table_fits(level, floor, last); level++)
 		level_free(g, level, start, end, floor, last);
-	}
 }

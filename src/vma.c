@@ -7,6 +7,7 @@
  * others shrink or go. Whoever grows into pages of a faulted VMA while unfaulted itself first gets that VMA's
  * chain, because the pages that change hands point into it (R3.2, gallery 03). Between taking the VMAs out of the
  * interval trees and putting them back nothing is allocated (R3.3, gallery 14): entries come from the pool.
+ * (vma_modify.c has a shorter way for VMAs that are in no interval tree.)
  */
 #include "vma.h"
 
@@ -14,6 +15,7 @@
 #include "file.h"
 #include "mm.h"
 #include "page.h"
+#include "vma_change.h"
 
 extern inline struct avm_vma *avm_vma_next(const struct avm_vma *vma);
 extern inline struct avm_vma *avm_vma_prev(const struct avm_vma *vma);
@@ -261,8 +263,7 @@ static avm_noinline unsigned bury(struct avm_mm *mm, const struct part *parts, u
 
 /* ---- R2: may they merge? ------------------------------------------------------------------------------ */
 
-/* Of a range and a VMA that touches it, below or above. AVM_NR_REFUSALS: nothing in the way. */
-static enum avm_refusal refusal(const struct avm_range *r, const struct avm_vma *vma)
+enum avm_refusal avm_merge_refusal(const struct avm_range *r, const struct avm_vma *vma)
 {
 	if ((r->flags | vma->flags) & (AVM_VM_SPECIAL | AVM_VM_DONTEXPAND))
 		return AVM_REFUSED_SPECIAL;
@@ -303,59 +304,49 @@ static avm_small enum avm_refusal refusal_of_three(const struct avm_vma *prev,
 	return a && b && a != b ? AVM_REFUSED_THREE_WAY : AVM_NR_REFUSALS;
 }
 
-enum merge {
-	MERGE_NONE,
-	MERGE_PREV, /* the VMA below takes the range */
-	MERGE_NEXT, /* the VMA above takes the range */
-	MERGE_BOTH, /* the VMA below takes the range and the VMA above */
-};
-
-/*
- * What the range merges with of `prev`, the VMA before it, and `next`, the one behind it, or NULL. `self`: the VMA that
- * holds the range today and would disappear if the range is all of it, or NULL. Counts refusals and tells the observer.
- * Changes nothing.
- */
-static enum merge merge_plan(struct avm_mm *mm, const struct avm_range *r, struct avm_vma *prev,
-			     struct avm_vma *next, struct avm_vma *self)
+enum avm_merge avm_merge_plan(struct avm_mm *mm, const struct avm_range *r,
+			      const struct avm_vma *prev, const struct avm_vma *next,
+			      const struct avm_vma *self)
 {
-	bool left = prev && prev->end == r->start && !refused(mm, r->start, refusal(r, prev));
-	bool right = next && next->start == r->end && !refused(mm, r->end, refusal(r, next));
+	bool left = prev && prev->end == r->start &&
+		    !refused(mm, r->start, avm_merge_refusal(r, prev));
+	bool right = next && next->start == r->end &&
+		     !refused(mm, r->end, avm_merge_refusal(r, next));
 
 	if ((left || right) && self && self->start == r->start && self->end == r->end &&
 	    has_close(self)) {
 		refused(mm, left ? r->start : r->end, AVM_REFUSED_SPECIAL);
-		return MERGE_NONE;
+		return AVM_MERGE_NONE;
 	}
 	if (left && right && refused(mm, r->end, refusal_of_three(prev, next)))
 		right = false;
 	if (left)
-		return right ? MERGE_BOTH : MERGE_PREV;
-	return right ? MERGE_NEXT : MERGE_NONE;
+		return right ? AVM_MERGE_BOTH : AVM_MERGE_PREV;
+	return right ? AVM_MERGE_NEXT : AVM_MERGE_NONE;
 }
 
 /* ---- the operations ------------------------------------------------------------------------------------- */
 
-/* [start, end), a part of `vma` or (NULL) free, goes to its neighbours, by plan. */
-static struct avm_vma *give_away(struct avm_pool *pool, struct avm_vma *vma,
-				 const struct avm_range *r, enum merge plan, struct avm_vma *prev,
-				 struct avm_vma *next)
+struct avm_vma *avm_vma_give_away(struct avm_pool *pool, struct avm_vma *vma,
+				  const struct avm_range *r, enum avm_merge plan,
+				  struct avm_vma *prev, struct avm_vma *next)
 {
 	struct avm_mm *mm = pool->mm;
 	struct part parts[3], *taker;
 	unsigned nr = 0;
 
 	/* What is left of vma: above what prev takes, below what next takes, nothing in between. */
-	if (vma && plan == MERGE_NEXT)
+	if (vma && plan == AVM_MERGE_NEXT)
 		parts[nr++] = (struct part){ vma, vma->start, r->start, false };
 	else if (vma)
 		parts[nr++] = (struct part){ vma, r->end, vma->end, false };
 	taker = &parts[nr];
-	if (plan == MERGE_NEXT)
+	if (plan == AVM_MERGE_NEXT)
 		parts[nr++] = (struct part){ next, r->start, next->end, false };
 	else
 		parts[nr++] = (struct part){ prev, prev->start,
-					     plan == MERGE_BOTH ? next->end : r->end, false };
-	if (plan == MERGE_BOTH)
+					     plan == AVM_MERGE_BOTH ? next->end : r->end, false };
+	if (plan == AVM_MERGE_BOTH)
 		parts[nr++] = (struct part){ next, next->start, next->start, false };
 	relayout(pool, parts, nr, taker);
 	avm_count(mm->machine, AVM_EV_MERGE, bury(mm, parts, nr));
@@ -366,11 +357,11 @@ static struct avm_vma *give_away(struct avm_pool *pool, struct avm_vma *vma,
 static struct avm_vma *add_between(struct avm_pool *pool, const struct avm_range *r,
 				   struct avm_vma *prev, struct avm_vma *next)
 {
-	enum merge plan = merge_plan(pool->mm, r, prev, next, NULL);
+	enum avm_merge plan = avm_merge_plan(pool->mm, r, prev, next, NULL);
 	struct avm_vma *vma;
 
-	if (plan != MERGE_NONE)
-		return give_away(pool, NULL, r, plan, prev, next);
+	if (plan != AVM_MERGE_NONE)
+		return avm_vma_give_away(pool, NULL, r, plan, prev, next);
 	vma = avm_pool_take(pool, r);
 	avm_vma_enter(vma);
 	return vma;
@@ -419,9 +410,8 @@ static avm_small struct part cut(struct avm_pool *pool, const struct avm_vma *vm
 	return (struct part){ avm_pool_take(pool, &r), start, end, true };
 }
 
-/* Makes [start, end), a part of the VMA, one of its own, which is returned. Needs the pool of as many splits. */
-static struct avm_vma *carve(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t start,
-			     avm_addr_t end)
+struct avm_vma *avm_vma_carve(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t start,
+			      avm_addr_t end)
 {
 	struct part parts[3] = { { vma, vma->start, vma->end, false } };
 	unsigned nr = 1;
@@ -446,7 +436,7 @@ static struct avm_vma *carve(struct avm_pool *pool, struct avm_vma *vma, avm_add
 
 struct avm_vma *avm_vma_split(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t addr)
 {
-	return carve(pool, vma, addr, vma->end);
+	return avm_vma_carve(pool, vma, addr, vma->end);
 }
 
 void avm_vma_resize(struct avm_vma *vma, avm_addr_t start, avm_addr_t end)
@@ -499,84 +489,8 @@ void avm_vma_remove(struct avm_vma *vma)
 	avm_assert_mmap_write_locked(vma->mm);
 	avm_vma_lock(vma);
 	avm_vma_tree_erase(&vma->mm->vmas, vma);
-	avm_vma_release(vma);
-}
-
-/* ---- R2.5: a range of a VMA gets other attributes --------------------------------------------------------- */
-
-/* [start, end) of the VMA as it is to be. */
-static avm_small struct avm_range range_with(const struct avm_vma *vma, avm_addr_t start,
-					     avm_addr_t end, const struct avm_vma_attrs *attrs)
-{
-	struct avm_range r = avm_range_of(vma, start, end);
-
-	r.flags = attrs->flags;
-	r.policy = attrs->policy;
-	r.name = attrs->name;
-	return r;
-}
-
-struct avm_vma *avm_vma_modify(struct avm_pool *pool, struct avm_vma *vma, avm_addr_t start,
-			       avm_addr_t end, const struct avm_vma_attrs *attrs)
-{
-	struct avm_vma *prev = start == vma->start ? avm_vma_prev(vma) : NULL;
-	struct avm_vma *next = end == vma->end ? avm_vma_next(vma) : NULL;
-
-	if (prev || next) {
-		struct avm_range r = range_with(vma, start, end, attrs);
-		enum merge plan = merge_plan(pool->mm, &r, prev, next, vma);
-
-		if (plan != MERGE_NONE)
-			return give_away(pool, vma, &r, plan, prev, next);
-	}
-	vma = carve(pool, vma, start, end);
-	avm_vma_lock(vma);
-	avm_vma_set_flags(vma, attrs->flags);
-	vma->policy = attrs->policy;
-	vma->name = attrs->name;
-	return vma;
-}
-
-/* Will [start, end), the lower or the upper part of the VMA, go to the neighbour it touches? */
-static bool boundary_moves(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
-			   const struct avm_vma_attrs *attrs)
-{
-	struct avm_range r = range_with(vma, start, end, attrs);
-	const struct avm_vma *n = NULL;
-
-	if (start == vma->start)
-		n = avm_vma_prev(vma);
-	else if (end == vma->end)
-		n = avm_vma_next(vma);
-	return n && (n->end == start || n->start == end) && refusal(&r, n) == AVM_NR_REFUSALS;
-}
-
-int avm_vma_modify_reserve(struct avm_pool *pool, struct avm_vma *first, avm_addr_t start,
-			   avm_addr_t end, const struct avm_vma_attrs *attrs)
-{
-	struct avm_vma *prev = first->start < start ? NULL : avm_vma_prev(first);
-	unsigned splits = 0;
-	uint64_t avcs = 0;
-
-	/* One look past the end: the VMA above may take part in the last merge. */
-	for (struct avm_vma *vma = first; vma; prev = vma, vma = avm_vma_next(vma)) {
-		uint32_t chain = atomic_load_explicit(&vma->chain_len, memory_order_relaxed);
-
-		if (prev && prev->end == vma->start && !avm_vma_anon(prev) != !avm_vma_anon(vma))
-			avcs++;
-		if (vma->start >= end)
-			break;
-		if (vma->start < start) {
-			splits++;
-			avcs += chain;
-		}
-		if (vma->end > end) {
-			splits++;
-			avcs += chain;
-			break;
-		}
-	}
-	if (splits && !avm_vma_room(pool->mm, splits) && !boundary_moves(first, start, end, attrs))
-		return -AVM_ENOMEM;
-	return avm_pool_fill(pool, splits, avcs);
+	if (AVM_FAST && avm_vma_is_plain(vma))
+		avm_vma_free(vma->mm, vma);
+	else
+		avm_vma_release(vma);
 }

@@ -103,6 +103,13 @@ int avm_vma_modify_reserve(struct avm_pool *pool, struct avm_vma *first, avm_add
 			   avm_addr_t end, const struct avm_vma_attrs *attrs);
 
 /*
+ * Both for [start, end) within one VMA, *part, which becomes the one that holds it now. 0, or -ENOMEM with nothing
+ * changed. Only where AVM_FAST says so.
+ */
+int avm_vma_modify_part(struct avm_vma **part, avm_addr_t start, avm_addr_t end,
+			const struct avm_vma_attrs *attrs);
+
+/*
  * Another start or end of a VMA: it grows into free space, with nobody to merge with, or leaves off a part that has
  * no entries. Cannot fail.
  */
@@ -173,6 +180,12 @@ static inline avm_addr_t avm_vma_addr(const struct avm_vma *vma, uint64_t index)
 static inline bool avm_vma_is_anon(const struct avm_vma *vma)
 {
 	return !vma->file && !(vma->flags & AVM_VM_SPECIAL);
+}
+
+/* In no tree but that of the set: of no file, and nothing has been written to it. */
+static inline bool avm_vma_is_plain(const struct avm_vma *vma)
+{
+	return !vma->file && !avm_vma_anon(vma);
 }
 
 #endif

@@ -27,13 +27,13 @@ _Static_assert(sizeof(struct avm_vma_node) <= AVM_VMA_NODE_BYTES, "a node fits i
  * Ends and slots are read by lookups that hold no lock. A slot is published with release, for what
  * it points to; that an end and its slot are seen together is not promised (vma_tree.h).
  */
-static inline uint64_t avm_vma_node_end(const struct avm_vma_node *node, uint32_t i)
+static inline uint64_t avm_vma_node_end(const struct avm_vma_node *node, size_t i)
 {
 	return atomic_load_explicit(&node->end[i], memory_order_relaxed);
 }
 
 /* G-G */
-static inline void *avm_vma_node_slot(const struct avm_vma_node *node, uint32_t i)
+static inline void *avm_vma_node_slot(const struct avm_vma_node *node, size_t i)
 {
 	return atomic_load_explicit(&node->slot[i], memory_order_acquire);
 }

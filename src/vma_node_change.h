@@ -7,7 +7,7 @@
 #include "vma_node.h"
 
 /* G-G */
-static avm_small void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_t end, uint64_t gap,
+static avm_small void vnode_store(struct avm_vma_node *node, size_t i, uint64_t end, uint64_t gap,
 				  void *slot)
 {
 	atomic_store_explicit(&node->slot[i], slot, memory_order_release);
@@ -15,15 +15,14 @@ static avm_small void vnode_store(struct avm_vma_node *node, uint32_t i, uint64_
 	node->gap[i] = gap;
 }
 
-static void vnode_copy(struct avm_vma_node *to, uint32_t i, const struct avm_vma_node *from,
-		       uint32_t j)
+static void vnode_copy(struct avm_vma_node *to, size_t i, const struct avm_vma_node *from, size_t j)
 {
 	vnode_store(to, i, avm_vma_node_end(from, j), from->gap[j], avm_vma_node_slot(from, j));
 }
 
 static void vnode_set_count(struct avm_vma_node *node, uint32_t count)
 {
-	for (uint32_t i = count; i < node->count; i++)
+	for (size_t i = count; i < node->count; i++)
 		vnode_store(node, i, UINT64_MAX, 0, NULL);
 	node->count = (uint16_t)count;
 }
@@ -31,7 +30,7 @@ static void vnode_set_count(struct avm_vma_node *node, uint32_t count)
 /* Room for @n entries from @i on, to be stored. pre: there is so much. */
 static void vnode_open(struct avm_vma_node *node, uint32_t i, uint32_t n)
 {
-	for (uint32_t j = node->count; j-- > i;)
+	for (size_t j = node->count; j-- > i;)
 		vnode_copy(node, j + n, node, j);
 	node->count = (uint16_t)(node->count + n);
 }
@@ -47,7 +46,7 @@ static inline void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t 
 /* @n entries from @i on. */
 static inline void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t n)
 {
-	for (uint32_t j = i + n; j < node->count; j++)
+	for (size_t j = i + n; j < node->count; j++)
 		vnode_copy(node, j - n, node, j);
 	vnode_set_count(node, node->count - n);
 }

@@ -145,9 +145,25 @@ static avm_small avm_addr_t walk_far(struct avm_vma_tree *tree, avm_addr_t key)
  * those above are their last. Most changes are near the one before, where it is known: no descent, if it is the same leaf.
  * Returns the end of the VMA before.
  */
-static inline avm_addr_t walk(struct avm_vma_tree *tree, avm_addr_t key)
+static avm_inlined avm_addr_t walk(struct avm_vma_tree *tree, avm_addr_t key)
 {
 	return AVM_FAST && is_there(tree, key) ? way_floor(tree) : walk_far(tree, key);
+}
+
+/* The same for a VMA in the tree. Mostly the way leads to it, or to the one behind it. */
+static avm_inlined avm_addr_t walk_to(struct avm_vma_tree *tree, const struct avm_vma *vma)
+{
+	const struct avm_vma_node *leaf = tree->way.node[0];
+	uint32_t i = tree->way.index[0];
+
+	if (!AVM_FAST || !tree->way_to)
+		return walk_far(tree, vma->end - 1);
+	if (i < SLOTS && avm_vma_node_slot(leaf, i) == vma)
+		return way_floor(tree);
+	if (!i-- || avm_vma_node_slot(leaf, i) != vma)
+		return walk_far(tree, vma->end - 1);
+	tree->way.index[0] = (uint8_t)i;
+	return way_floor(tree);
 }
 
 #if AVM_FAST
@@ -293,7 +309,7 @@ static avm_cold void insert_splitting(struct avm_vma_tree *tree, struct entry *e
 }
 
 /* At the end of the way. */
-static void insert_entry(struct avm_vma_tree *tree, struct entry *e)
+static avm_inlined void insert_entry(struct avm_vma_tree *tree, struct entry *e)
 {
 	struct avm_vma_node *leaf = tree->way.node[0];
 
@@ -341,7 +357,7 @@ void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma,
 	struct avm_vma_node *leaf;
 	uint32_t i;
 
-	walk(tree, vma->end - 1);
+	walk_to(tree, vma);
 	leaf = tree->way.node[0];
 	i = tree->way.index[0]++;
 	vma->end = upper[0]->start;
@@ -443,7 +459,7 @@ static avm_cold void feed_up(struct avm_vma_tree *tree, uint64_t lost, uint64_t 
 }
 
 /* Entries have gone from the leaf of the way. @lost, @won: as of refresh_parent(). */
-static void shrunk(struct avm_vma_tree *tree, uint64_t lost, uint64_t won)
+static avm_inlined void shrunk(struct avm_vma_tree *tree, uint64_t lost, uint64_t won)
 {
 	if (AVM_FAST && avm_likely(tree->way.node[0]->count >= MIN))
 		refresh_up(tree, 0, lost, won);
@@ -454,7 +470,7 @@ static void shrunk(struct avm_vma_tree *tree, uint64_t lost, uint64_t won)
 /* The VMA in front of @vma ends at @floor now. */
 static void set_floor(struct avm_vma_tree *tree, const struct avm_vma *vma, avm_addr_t floor)
 {
-	walk(tree, vma->end - 1);
+	walk_to(tree, vma);
 
 	uint64_t *gap = &tree->way.node[0]->gap[tree->way.index[0]];
 	uint64_t lost = *gap;
@@ -467,7 +483,7 @@ void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 {
 	const struct avm_vma *next = avm_vma_tree_next(tree, vma);
 
-	avm_addr_t floor = walk(tree, vma->end - 1);
+	avm_addr_t floor = walk_to(tree, vma);
 	struct avm_vma_node *leaf = tree->way.node[0];
 	uint32_t i = tree->way.index[0];
 	uint64_t lost = leaf->gap[i], won = 0;
@@ -489,13 +505,14 @@ void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 #if AVM_FAST
 
 /* avm_vma_tree_join() where all are in one leaf. False: they are not. */
-static bool join_in_leaf(struct avm_vma_tree *tree, struct avm_vma *vma, struct avm_vma *last)
+static avm_inlined bool join_in_leaf(struct avm_vma_tree *tree, struct avm_vma *vma,
+				     struct avm_vma *last)
 {
 	struct avm_vma_node *leaf;
 	uint32_t i, n = 0;
 	uint64_t lost = 0;
 
-	walk(tree, vma->end - 1);
+	walk_to(tree, vma);
 	leaf = tree->way.node[0];
 	i = tree->way.index[0];
 	do {
@@ -542,7 +559,7 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 	if (vma->end != end)
 		next = avm_vma_tree_next(tree, vma);
 
-	avm_addr_t floor = walk(tree, vma->end - 1);
+	avm_addr_t floor = walk_to(tree, vma);
 	struct avm_vma_node *leaf = tree->way.node[0];
 	uint32_t i = tree->way.index[0];
 	uint64_t lost = leaf->gap[i];
