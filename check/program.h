@@ -168,6 +168,12 @@ bool campaign_run(const struct campaign *g, struct tally *t, struct finding *f);
 /* The execution, in a process of its own; a crash is a finding. */
 void run_apart(const struct program *pr, struct check_schedule *schedule, struct finding *f);
 /*
+ * So many executions of the program, with few switches, and with what is to fail in `like`, until one shows something. False: none
+ * does.
+ */
+bool try_apart(const struct program *pr, const struct check_schedule *like, unsigned tries,
+	       struct finding *f);
+/*
  * Of the program of `f`, with what fails in it: the first of all executions with at most so many preemptions, fewest first, that shows
  * the same failure. False: none does, or others stand before it, or there are too many to go through.
  */
