@@ -100,36 +100,48 @@ static bool shrink_ops(struct finding *f, struct op *ops, uint8_t *n, struct pro
 	return less;
 }
 
-static void rename_op(struct op *op, uint8_t from, uint8_t to)
+/* Who does it, and who comes to be by it, if anybody; NULL: the machine does. */
+static void who_is_in(struct op *op, uint8_t *who[2])
 {
-	if (op->kind < OP_SHRINK && op->p == from)
-		op->p = to;
-	if ((op->kind == OP_FORK || op->kind == OP_PROCESS) && op->arg == from)
-		op->arg = to;
+	who[0] = op->kind < OP_SHRINK ? &op->p : NULL;
+	who[1] = op->kind == OP_FORK || op->kind == OP_PROCESS ? &op->arg : NULL;
 }
 
-/* Who is called `from` in the i-th operation of the set-up, or later, is `to`. */
-static void rename_behind(struct program *pr, unsigned i, uint8_t from, uint8_t to)
+/* Who is called `from` is `to`. => is there anybody? */
+static bool rename_in(struct op *ops, unsigned n, uint8_t from, uint8_t to)
 {
-	for (; i < pr->nr_setup; i++)
-		rename_op(&pr->setup[i], from, to);
-	for (unsigned t = 0; t < pr->nr_threads; t++) {
-		for (i = 0; i < pr->nr_ops[t]; i++)
-			rename_op(&pr->ops[t][i], from, to);
+	bool any = false;
+
+	for (unsigned i = 0; i < 2 * n; i++) {
+		uint8_t *who[2];
+
+		who_is_in(&ops[i / 2], who);
+		if (!who[i % 2] || *who[i % 2] != from)
+			continue;
+		*who[i % 2] = to;
+		any = true;
 	}
+	return any;
+}
+
+/* In the i-th operation of the set-up, and later. => is there anybody? */
+static bool rename_behind(struct program *pr, unsigned i, uint8_t from, uint8_t to)
+{
+	bool any = rename_in(pr->setup + i, pr->nr_setup - i, from, to);
+
+	for (unsigned t = 0; t < pr->nr_threads; t++)
+		any |= rename_in(pr->ops[t], pr->nr_ops[t], from, to);
+	return any;
 }
 
 /* PROCS: there is none. */
-static uint8_t unused_name(const struct program *pr)
+static uint8_t unused_name(struct program pr)
 {
-	for (uint8_t p = 1; p < PROCS; p++) {
-		struct program other = *pr;
+	uint8_t p = 1;
 
-		rename_behind(&other, 0, p, PROCS);
-		if (!memcmp(&other, pr, sizeof(other)))
-			return p;
-	}
-	return PROCS;
+	while (p < PROCS && rename_behind(&pr, 0, p, p))
+		p++;
+	return p;
 }
 
 /*
@@ -143,7 +155,7 @@ static bool shrink_names(struct finding *f, struct program *pr)
 	for (unsigned i = pr->nr_setup; i-- > 0;) {
 		const struct program before = *pr;
 		const struct op op = pr->setup[i];
-		uint8_t name = unused_name(pr);
+		uint8_t name = unused_name(*pr);
 
 		if (op.kind == OP_FORK)
 			rename_behind(pr, i, op.arg, op.p);
