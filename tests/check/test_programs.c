@@ -21,8 +21,8 @@
 /* A process, by what the operations say: as if none of them failed. */
 struct who {
 	bool lives, has; /* ... something at the focus */
-	int8_t parent; /* -1: nobody's child */
-	uint8_t generation;
+	int parent; /* -1: nobody's child */
+	unsigned generation;
 };
 
 /* Whoever has been, in order; `now` has those who are there, by letter. */
@@ -43,8 +43,7 @@ static void apply(struct people *w, const struct op *op, const struct op *focus)
 		if (w->now[op->arg] >= 0)
 			return;
 		w->now[op->arg] = (int)w->n;
-		w->all[w->n++] = (struct who){ true, w->all[i].has, (int8_t)i,
-					       (uint8_t)(w->all[i].generation + 1) };
+		w->all[w->n++] = (struct who){ true, w->all[i].has, i, w->all[i].generation + 1 };
 		break;
 	case OP_EXIT:
 		w->all[i].lives = w->all[i].has = false;
@@ -200,7 +199,8 @@ static void a_seed_is_a_program(void **state)
 		const struct program a = make(seed), b = make(seed), c = make(seed + MANY);
 
 		assert_memory_equal(&a, &b, sizeof(a));
-		assert_memory_not_equal(&a.setup, &c.setup, sizeof(a) - offsetof(struct program, setup));
+		assert_memory_not_equal(&a.setup, &c.setup,
+					sizeof(a) - offsetof(struct program, setup));
 	}
 }
 
@@ -223,7 +223,8 @@ static void each_kind_is_in_many_programs_and_not_in_all(void **state)
 			with[kind] += has[kind];
 	}
 	for (unsigned kind = 0; kind < NR_OP_KINDS; kind++) {
-		if (kind != OP_WRITE && kind != OP_PROCESS) /* which is for who writes programs by hand */
+		if (kind != OP_WRITE &&
+		    kind != OP_PROCESS) /* which is for who writes programs by hand */
 			assert_in_range(with[kind], MANY / 50, MANY * 9 / 10);
 	}
 }
