@@ -436,3 +436,41 @@ bool search_apart(const struct finding *f, unsigned bound, struct finding *first
 	take_back(s, first, status);
 	return first->result.finding[0] && same_finding(first->result.finding, f->result.finding);
 }
+
+/* Few switches, as the i-th of several tries. */
+static void draw_try(const struct program *pr, const struct check_schedule *like, unsigned i,
+		     struct check_schedule *s)
+{
+	*s = (struct check_schedule){ .seed = like->seed + i,
+				      .strategy = i % 3 ? CHECK_STICKY : CHECK_PCT,
+				      .rate = 1 + i % 4,
+				      .length = like->length,
+				      .first = (uint8_t)(i % pr->nr_threads),
+				      .late = like->late,
+				      .no_races = like->no_races,
+				      .nr_failures = like->nr_failures };
+	memcpy(s->failures, like->failures, sizeof(s->failures));
+}
+
+bool try_apart(const struct program *pr, const struct check_schedule *like, unsigned tries,
+	       struct finding *f)
+{
+	struct shared *s = share();
+	int status;
+
+	s->now.program = *pr;
+	if (apart(&status)) {
+		struct check *c = check_new();
+
+		if (!c)
+			_exit(2);
+		program_open(&s->now.program, &s->now.result);
+		for (unsigned i = 0; i < tries && !s->now.result.finding[0]; i++) {
+			draw_try(pr, like, i, &s->now.schedule);
+			program_go(c, &s->now.schedule, &s->now.result, NULL, NULL);
+		}
+		_exit(0);
+	}
+	take_back(s, f, status);
+	return f->result.finding[0];
+}

@@ -4,8 +4,7 @@
  *
  * A variant is another build of this program, whose core has one of the bugs: `gallery/NAME` beside it, where `scripts/gallery
  * --build` puts it. Each is run from several seeds, and says what it has found as JSON. Those whose names begin with C are
- * controls: they look like bugs and are none. Those named in `gallery/elsewhere.txt` need no second thread, and another test looks for them:
- * the checker may miss them.
+ * controls: they look like bugs and are none.
  */
 #include "program.h"
 
@@ -38,7 +37,6 @@ struct variant {
 	struct search searches[SEEDS];
 	json_t *shrunk; /* the first that was found, made smaller */
 	char size[64]; /* ... for people */
-	bool elsewhere; /* may be missed */
 	char problem[128];
 };
 
@@ -85,23 +83,6 @@ static unsigned list(const char *directory, const char *wanted, char names[VARIA
 		closedir(d);
 	qsort(names, n, 64, compare_names);
 	return n;
-}
-
-static bool is_elsewhere(const char *directory, const char *name)
-{
-	char path[PATH_MAX + 80], line[64];
-	bool found = false;
-	FILE *in;
-
-	snprintf(path, sizeof(path), "%s/elsewhere.txt", directory);
-	in = fopen(path, "r");
-	while (in && !found && fgets(line, sizeof(line), in)) {
-		line[strcspn(line, "\n")] = '\0';
-		found = !strcmp(line, name);
-	}
-	if (in)
-		fclose(in);
-	return found;
 }
 
 static bool is_control(const struct variant *v)
@@ -226,7 +207,7 @@ static void try_variant(const char *directory, const struct gallery *g, struct v
 	}
 	if (is_control(v) && v->found)
 		snprintf(v->problem, sizeof(v->problem), "a control, and something is found");
-	else if (!is_control(v) && !v->elsewhere && v->found < v->n)
+	else if (!is_control(v) && v->found < v->n)
 		snprintf(v->problem, sizeof(v->problem), "not found from %u of %u seeds",
 			 v->n - v->found, v->n);
 }
@@ -314,12 +295,11 @@ static json_t *json_of_searches(const struct variant *v)
 
 static json_t *json_of(const struct variant *v)
 {
-	json_t *j = json_pack("{s:s, s:b, s:b, s:i, s:i, s:o, s:o, s:o, s:o}", "name", v->name,
-			      "control", is_control(v), "elsewhere", v->elsewhere, "seeds",
-			      (int)v->n, "found", (int)v->found, "detectors", count(v, "finding"),
-			      "strategies", count(v, "by"), "executions",
-			      json_of_spread(v, offsetof(struct search, executions)), "seconds",
-			      json_of_spread(v, offsetof(struct search, seconds)));
+	json_t *j = json_pack("{s:s, s:b, s:i, s:i, s:o, s:o, s:o, s:o}", "name", v->name,
+			      "control", is_control(v), "seeds", (int)v->n, "found", (int)v->found,
+			      "detectors", count(v, "finding"), "strategies", count(v, "by"),
+			      "executions", json_of_spread(v, offsetof(struct search, executions)),
+			      "seconds", json_of_spread(v, offsetof(struct search, seconds)));
 
 	json_object_set_new(j, "searches", json_of_searches(v));
 	if (v->shrunk)
@@ -356,10 +336,9 @@ static void print_row(const struct variant *v)
 	print_counts(v, "by");
 	printf(" %u/%u | %.0f (%.0f) | %.2f (%.2f) | %s | %s |\n", v->found, v->n,
 	       executions.median, executions.most, seconds.median, seconds.most, v->size,
-	       v->problem[0]   ? v->problem :
-	       is_control(v)   ? "nothing, as it should be" :
-	       v->found < v->n ? "another test looks for it" :
-				 "");
+	       v->problem[0] ? v->problem :
+	       is_control(v) ? "nothing, as it should be" :
+			       "");
 	fflush(stdout);
 }
 
@@ -385,7 +364,6 @@ static int try_all(const struct gallery *g, const char *directory, char names[VA
 	for (unsigned i = 0; i < n; i++) {
 		v = (struct variant){ 0 };
 		memcpy(v.name, names[i], sizeof(v.name));
-		v.elsewhere = is_elsewhere(directory, v.name);
 		try_variant(directory, g, &v);
 		problems += v.problem[0] != '\0';
 		controls += is_control(&v);

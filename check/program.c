@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * program.c - making and printing programs.
+ * program.c - making programs.
  */
 #include "program.h"
-
-#include <string.h>
 
 #include "anonvm/anonvm.h"
 #include "check_random.h"
@@ -23,6 +21,7 @@ static uint8_t below(struct rng *r, unsigned n)
 /* A feature is on in half of the programs: what is on all the time hides what needs it off. */
 struct features {
 	bool swap, ksm, files, moves, locks, migration, life, disk;
+	bool patches, lineage; /* shapes that a set-up has, below */
 };
 
 static bool allowed(enum op_kind kind, const struct features *f)
@@ -35,6 +34,8 @@ static bool allowed(enum op_kind kind, const struct features *f)
 	case OP_MERGEABLE:
 	case OP_KSM:
 		return f->ksm;
+	case OP_UNMERGEABLE:
+		return f->ksm && f->patches;
 	case OP_MAP_FILE:
 	case OP_TRUNCATE:
 		return f->files;
@@ -56,12 +57,12 @@ static bool allowed(enum op_kind kind, const struct features *f)
 }
 
 static const uint8_t weights[NR_OP_KINDS] = {
-	[OP_MMAP] = 8,	    [OP_MAP_FILE] = 5, [OP_MUNMAP] = 10,  [OP_MPROTECT] = 8,
-	[OP_MREMAP] = 8,    [OP_DONTNEED] = 6, [OP_FREE] = 3,	  [OP_PAGEOUT] = 8,
-	[OP_MERGEABLE] = 3, [OP_MLOCK] = 3,    [OP_MUNLOCK] = 2,  [OP_READ] = 12,
-	[OP_WRITE] = 24,    [OP_FORK] = 10,    [OP_EXIT] = 10,	  [OP_SHRINK] = 14,
-	[OP_KSM] = 8,	    [OP_COMPACT] = 8,  [OP_TRUNCATE] = 5, [OP_SWAPOFF] = 2,
-	[OP_SYNC] = 8,
+	[OP_MMAP] = 8,	    [OP_MAP_FILE] = 5,	  [OP_MUNMAP] = 10,  [OP_MPROTECT] = 8,
+	[OP_MREMAP] = 8,    [OP_DONTNEED] = 6,	  [OP_FREE] = 3,     [OP_PAGEOUT] = 8,
+	[OP_MERGEABLE] = 3, [OP_MLOCK] = 3,	  [OP_MUNLOCK] = 2,  [OP_READ] = 12,
+	[OP_WRITE] = 24,    [OP_FORK] = 10,	  [OP_EXIT] = 10,    [OP_SHRINK] = 14,
+	[OP_KSM] = 8,	    [OP_COMPACT] = 8,	  [OP_TRUNCATE] = 5, [OP_SWAPOFF] = 2,
+	[OP_SYNC] = 8,	    [OP_UNMERGEABLE] = 2,
 };
 
 static enum op_kind draw_kind(struct rng *r, const struct features *f)
@@ -124,7 +125,8 @@ static void draw_range(struct rng *r, const struct focus *at, struct op *op)
 		op->len = (uint8_t)(PAGES - op->page);
 }
 
-static struct op draw_op(struct rng *r, enum op_kind kind, const struct focus *at)
+static struct op draw_op(struct rng *r, enum op_kind kind, const struct features *f,
+			 const struct focus *at)
 {
 	struct op op = { .kind = (uint8_t)kind, .p = at->p };
 
@@ -137,6 +139,13 @@ static struct op draw_op(struct rng *r, enum op_kind kind, const struct focus *a
 	case OP_WRITE:
 		op.page = (uint8_t)(op.page + below(r, op.len));
 		op.len = 1;
+		break;
+	case OP_MMAP:
+		op.arg |= (f->patches && !below(r, 3) ? below(r, NR_ACCESSES) : ACCESS_RW) << 1;
+		break;
+	case OP_MPROTECT:
+		if (f->patches)
+			op.arg = below(r, NR_ACCESSES);
 		break;
 	case OP_MREMAP:
 		op.arg = below(r, PAGES);
@@ -159,36 +168,186 @@ static struct op draw_op(struct rng *r, enum op_kind kind, const struct focus *a
 	return op;
 }
 
+/* ---- set-ups ------------------------------------------------------------------------------------------------ */
+
+static void add(struct program *pr, struct op op)
+{
+	if (pr->nr_setup < MAX_SETUP)
+		pr->setup[pr->nr_setup++] = op;
+}
+
+/* What takes an operation back, or nearly so. What has none: a write. */
+static struct op undo(struct op op)
+{
+	uint8_t from = op.page;
+
+	switch ((enum op_kind)op.kind) {
+	case OP_MPROTECT:
+		op.arg = ACCESS_RW;
+		break;
+	case OP_MUNMAP:
+		op.kind = OP_MMAP;
+		op.arg = ACCESS_RW << 1;
+		break;
+	case OP_MREMAP:
+		op.page = op.arg + op.len > PAGES ? (uint8_t)(PAGES - op.len) : op.arg;
+		op.arg = from;
+		break;
+	case OP_MLOCK:
+		op.kind = OP_MUNLOCK;
+		break;
+	case OP_MERGEABLE:
+		op.kind = OP_UNMERGEABLE;
+		break;
+	default:
+		op.kind = OP_WRITE;
+		op.len = 1;
+		break;
+	}
+	return op;
+}
+
+/* A piece of the focus; or what lies behind it, where memory grows. */
+static void draw_piece(struct rng *r, const struct focus *at, struct op *op)
+{
+	unsigned end = at->page + at->len;
+
+	op->page = (uint8_t)(at->page + below(r, at->len));
+	op->len = (uint8_t)(1 + below(r, end - op->page));
+	if (op->kind == OP_MMAP && end < PAGES && below(r, 2)) {
+		op->page = (uint8_t)end;
+		op->len = 1;
+	}
+}
+
+/*
+ * One mapping becomes several, side by side: a piece gets another access or other advice, is mapped anew, unmapped, or moved;
+ * something is written, there or near it; and in half of the cases it is taken back, where VMAs may be one again.
+ */
+static void add_patches(struct rng *r, struct program *pr, const struct features *f,
+			const struct focus *at)
+{
+	static const uint8_t kinds[] = { OP_MPROTECT, OP_MPROTECT,  OP_MPROTECT, OP_MMAP,
+					 OP_MUNMAP,   OP_MERGEABLE, OP_MREMAP,	 OP_MLOCK };
+
+	for (unsigned n = 1 + below(r, 3); n; n--) {
+		enum op_kind kind = (enum op_kind)kinds[below(r, sizeof(kinds))];
+		struct op op = draw_op(r, allowed(kind, f) ? kind : OP_MPROTECT, f, at);
+		struct op use = draw_op(r, OP_WRITE, f, at);
+
+		op.p = use.p = at->p;
+		draw_piece(r, at, &op);
+		add(pr, op);
+		if (below(r, 2))
+			use.page = (uint8_t)(op.page + below(r, op.len));
+		if (below(r, 3))
+			add(pr, use);
+		if (below(r, 2))
+			add(pr, undo(op));
+	}
+}
+
+static uint8_t draw_living(struct rng *r, unsigned living)
+{
+	uint8_t p = below(r, PROCS);
+
+	while (!(living >> p & 1))
+		p = (uint8_t)((p + 1) % PROCS);
+	return p;
+}
+
+/* Somebody loses what came down to it: all at once, or a part of the focus. */
+static struct op draw_loss(struct rng *r, const struct features *f, const struct focus *at)
+{
+	static const uint8_t kinds[] = { OP_EXIT, OP_EXIT,   OP_EXIT,	  OP_MUNMAP,  OP_MUNMAP,
+					 OP_MMAP, OP_MREMAP, OP_DONTNEED, OP_TRUNCATE };
+	enum op_kind kind = (enum op_kind)kinds[below(r, sizeof(kinds))];
+
+	return draw_op(r, allowed(kind, f) ? kind : OP_MUNMAP, f, at);
+}
+
+/*
+ * Generations: each process is forked by one before it, mostly by the youngest, writes, and one of its elders loses something. The
+ * threads will be about one of those who are left.
+ */
+static void add_lineage(struct rng *r, struct program *pr, const struct features *f,
+			struct focus *at)
+{
+	unsigned living = 1;
+	uint8_t youngest = 0;
+
+	for (unsigned n = 2 + below(r, 3); n && living != (1u << PROCS) - 1; n--) {
+		uint8_t parent = below(r, 4) ? youngest : draw_living(r, living), child = 0;
+		struct op op;
+
+		while (living >> child & 1)
+			child++;
+		add(pr, (struct op){ OP_FORK, parent, 0, 1, child });
+		if (below(r, 2)) {
+			op = draw_op(r, OP_WRITE, f, at);
+			op.p = below(r, 2) ? parent : child;
+			add(pr, op);
+		}
+		if (below(r, 3)) {
+			op = draw_loss(r, f, at);
+			op.p = draw_living(r, living);
+			add(pr, op);
+			if (op.kind == OP_EXIT)
+				living &= ~(1u << op.p);
+		}
+		living |= 1u << child;
+		youngest = child;
+	}
+	at->p = draw_living(r, living);
+}
+
+/* Merging wants pages that are alike, and have been so a round ago: there are few of them by chance. */
+static void add_alike(struct rng *r, struct program *pr, const struct features *f,
+		      const struct focus *at)
+{
+	add(pr, (struct op){ OP_MERGEABLE, 0, at->page, at->len, 0 });
+	add(pr, draw_op(r, OP_WRITE, f, at));
+	add(pr, draw_op(r, OP_WRITE, f, at));
+	add(pr, (struct op){ .kind = OP_KSM, .len = 1 });
+}
+
 /* Memory that is there, and somebody who shares it; or memory that nobody has touched yet. */
 static void make_setup(struct rng *r, struct program *pr, const struct features *f,
-		       const struct focus *at)
+		       struct focus *at)
 {
-	unsigned n = 2 + below(r, below(r, 2) ? 4 : MAX_SETUP - 2);
+	unsigned n = 2 + below(r, below(r, 2) ? 4 : 14);
+	bool first = f->patches && below(r, 2);
+	struct focus root = *at;
 
-	pr->setup[0] = (struct op){ OP_MMAP, 0, at->page, at->len, 0 };
-	pr->nr_setup = 1;
+	add(pr, (struct op){ OP_MMAP, 0, at->page, at->len, ACCESS_RW << 1 });
 	if (f->ksm && below(r, 4)) {
-		/* Merging wants pages that are alike, and have been so a round ago: there are few of them by chance. */
-		pr->setup[pr->nr_setup++] = (struct op){ OP_MERGEABLE, 0, at->page, at->len, 0 };
-		pr->setup[pr->nr_setup++] = draw_op(r, OP_WRITE, at);
-		pr->setup[pr->nr_setup++] = draw_op(r, OP_WRITE, at);
-		pr->setup[pr->nr_setup++] = (struct op){ .kind = OP_KSM, .len = 1 };
+		add_alike(r, pr, f, at);
 		n += 4;
 	}
 	if (f->files && below(r, 2))
-		pr->setup[pr->nr_setup++] = (struct op){ OP_MAP_FILE, 0, 8, 4, below(r, 2) };
+		add(pr, (struct op){ OP_MAP_FILE, 0, 8, 4, below(r, 2) });
+	if (first) {
+		root.p = 0;
+		add_patches(r, pr, f, &root);
+	}
 	if (below(r, 3))
-		pr->setup[pr->nr_setup++] = draw_op(r, OP_WRITE, at);
-	if (at->p || !below(r, 3))
-		pr->setup[pr->nr_setup++] = (struct op){ OP_FORK, 0, 0, 1, 1 };
+		add(pr, draw_op(r, OP_WRITE, f, at));
+	if (f->lineage)
+		add_lineage(r, pr, f, at);
+	else if (at->p || !below(r, 3))
+		add(pr, (struct op){ OP_FORK, 0, 0, 1, 1 });
+	if (f->patches && !first)
+		add_patches(r, pr, f, at);
 	while (pr->nr_setup < n && pr->nr_setup < MAX_SETUP) {
-		struct op op = draw_op(r, draw_kind(r, f), at);
+		struct op op = draw_op(r, draw_kind(r, f), f, at);
 
-		if (op.kind == OP_EXIT && !op.p)
+		if (op.kind == OP_EXIT && op.p == (f->lineage ? at->p : 0))
 			continue;
-		pr->setup[pr->nr_setup++] = op;
+		add(pr, op);
 	}
 }
+
+/* ---- threads ------------------------------------------------------------------------------------------------ */
 
 /* Who works on pages, from their side, and who takes away what they belong to: the first two threads, in half of the programs. */
 static enum op_kind draw_first(struct rng *r, const struct features *f, unsigned thread)
@@ -213,17 +372,22 @@ static void make_thread(struct rng *r, struct program *pr, unsigned t, const str
 	pr->nr_ops[t] = s->ops ? s->ops : (uint8_t)(1 + below(r, 3));
 	for (unsigned i = 0; i < pr->nr_ops[t]; i++)
 		pr->ops[t][i] =
-			draw_op(r, paired && i == 0 ? draw_first(r, f, t) : draw_kind(r, f), at);
+			draw_op(r, paired && i == 0 ? draw_first(r, f, t) : draw_kind(r, f), f, at);
 }
 
 void program_make(struct program *pr, uint64_t seed, const struct settings *s)
 {
 	struct rng r = { seed };
 	uint64_t bits = check_random(&r.state);
-	const struct features f = { bits & 1,  bits & 2,  bits & 4,   bits & 8,
-				    bits & 16, bits & 32, bits & 192, (bits & 4) && (bits & 256) };
-	const struct focus at = draw_focus(&r);
+	const struct features f = { bits & 1,	 bits & 2,
+				    bits & 4,	 bits & 8,
+				    bits & 16,	 bits & 32,
+				    bits & 192,	 (bits & 4) && (bits & 256),
+				    bits & 2048, (bits & 192) && (bits & 4096) };
+	struct focus at = draw_focus(&r);
 
+	if (f.patches && at.len < 2)
+		at.len = 2;
 	*pr = (struct program){ .seed = seed, .frames = (uint8_t)(32 + below(&r, 40)) };
 	pr->family = below(&r, 3) ? AVM_FAMILY_REUSE :
 		     below(&r, 2) ? AVM_FAMILY_CHAIN :
@@ -243,156 +407,4 @@ unsigned program_size(const struct program *pr)
 	for (unsigned t = 0; t < pr->nr_threads; t++)
 		n += pr->nr_ops[t];
 	return n;
-}
-
-/* ---- printing ---------------------------------------------------------------------------------------------- */
-
-static const char *const names[NR_OP_KINDS] = {
-	[OP_MMAP] = "mmap",	    [OP_MAP_FILE] = "map-file", [OP_MUNMAP] = "munmap",
-	[OP_MPROTECT] = "mprotect", [OP_MREMAP] = "mremap",	[OP_DONTNEED] = "dontneed",
-	[OP_FREE] = "free",	    [OP_PAGEOUT] = "pageout",	[OP_MERGEABLE] = "mergeable",
-	[OP_MLOCK] = "mlock",	    [OP_MUNLOCK] = "munlock",	[OP_READ] = "read",
-	[OP_WRITE] = "write",	    [OP_FORK] = "fork",		[OP_EXIT] = "exit",
-	[OP_SHRINK] = "reclaim",    [OP_KSM] = "ksm",		[OP_COMPACT] = "compact",
-	[OP_TRUNCATE] = "truncate", [OP_SWAPOFF] = "swapoff",	[OP_SYNC] = "sync",
-	[OP_PROCESS] = "process",
-};
-
-void op_print(const struct op *op, FILE *out)
-{
-	char p = (char)('A' + op->p);
-
-	switch ((enum op_kind)op->kind) {
-	case OP_MMAP:
-	case OP_MAP_FILE:
-		fprintf(out, "%c: %s %u %u %s", p, names[op->kind], op->page, op->len,
-			op->arg & 1 ? "shared" : "private");
-		if (op->arg > 1)
-			fprintf(out, " %u", op->arg / 2u);
-		break;
-	case OP_MPROTECT:
-		fprintf(out, "%c: mprotect %u %u %s", p, op->page, op->len, op->arg ? "rw" : "r");
-		break;
-	case OP_MREMAP:
-		fprintf(out, "%c: mremap %u %u to %u", p, op->page, op->len, op->arg);
-		break;
-	case OP_READ:
-	case OP_WRITE:
-		fprintf(out, "%c: %s %u", p, names[op->kind], op->page);
-		break;
-	case OP_FORK:
-		fprintf(out, "fork %c %c", p, 'A' + op->arg);
-		break;
-	case OP_EXIT:
-		fprintf(out, "exit %c", p);
-		break;
-	case OP_PROCESS:
-		fprintf(out, "process %c", 'A' + op->arg);
-		break;
-	case OP_SHRINK:
-	case OP_TRUNCATE:
-		fprintf(out, "%s %u", names[op->kind], op->arg);
-		break;
-	case OP_COMPACT:
-		fprintf(out, "compact %u", op->page);
-		break;
-	case OP_KSM:
-	case OP_SWAPOFF:
-	case OP_SYNC:
-		fprintf(out, "%s", names[op->kind]);
-		break;
-	default:
-		fprintf(out, "%c: %s %u %u", p, names[op->kind], op->page, op->len);
-		break;
-	}
-}
-
-void program_print(const struct program *pr, FILE *out)
-{
-	static const char *const families[] = { "reuse", "chain", "flat" };
-
-	fprintf(out, "machine frames %u slots %u %s%s\n", pr->frames, pr->slots,
-		families[pr->family % 3], pr->disk ? " disk" : "");
-	for (unsigned i = 0; i < pr->nr_setup; i++) {
-		fprintf(out, "  ");
-		op_print(&pr->setup[i], out);
-		fprintf(out, "\n");
-	}
-	for (unsigned t = 0; t < pr->nr_threads; t++) {
-		fprintf(out, "thread T%u\n", t);
-		for (unsigned i = 0; i < pr->nr_ops[t]; i++) {
-			fprintf(out, "  ");
-			op_print(&pr->ops[t][i], out);
-			fprintf(out, "\n");
-		}
-	}
-}
-
-/* ---- reading ------------------------------------------------------------------------------------------------- */
-
-static bool parse_word(const char *word, struct op *op)
-{
-	for (unsigned i = 0; i < NR_OP_KINDS; i++) {
-		if (!strcmp(word, names[i])) {
-			op->kind = (uint8_t)i;
-			return true;
-		}
-	}
-	return false;
-}
-
-/* "A: WORD PAGE LEN MORE" */
-static bool parse_memory(const char *text, struct op *op)
-{
-	unsigned page = 0, len = 1, to = 0;
-	char p, word[16], more[16] = "";
-	int n = sscanf(text, " %c: %15s %u %u %15s %u", &p, word, &page, &len, more, &to);
-
-	if (n < 3 || p < 'A' || p >= (char)('A' + PROCS) || !parse_word(word, op) ||
-	    page >= PAGES || !len || len > PAGES - page || to >= PAGES)
-		return false;
-	op->p = (uint8_t)(p - 'A');
-	op->page = (uint8_t)page;
-	op->len = (uint8_t)len;
-	op->arg = !strcmp(more, "shared") || !strcmp(more, "rw");
-	if (op->kind == OP_MREMAP)
-		op->arg = (uint8_t)to;
-	else if (op->kind == OP_MAP_FILE)
-		op->arg |= (uint8_t)(to << 1);
-	return true;
-}
-
-bool op_parse(const char *text, struct op *op)
-{
-	char word[16], a = 0, b = 0;
-	unsigned n = 0;
-
-	*op = (struct op){ .len = 1 };
-	if (parse_memory(text, op))
-		return true;
-	if (sscanf(text, " fork %c %c", &a, &b) == 2 && a >= 'A' && a < (char)('A' + PROCS) &&
-	    b >= 'A' && b < (char)('A' + PROCS)) {
-		op->kind = OP_FORK;
-		op->p = (uint8_t)(a - 'A');
-		op->arg = (uint8_t)(b - 'A');
-		return true;
-	}
-	if (sscanf(text, " process %c", &a) == 1 && a >= 'A' && a < (char)('A' + PROCS)) {
-		op->kind = OP_PROCESS;
-		op->arg = (uint8_t)(a - 'A');
-		return true;
-	}
-	if (sscanf(text, " exit %c", &a) == 1 && a >= 'A' && a < (char)('A' + PROCS)) {
-		op->kind = OP_EXIT;
-		op->p = (uint8_t)(a - 'A');
-		return true;
-	}
-	if (sscanf(text, " %15s %u", word, &n) < 1 || !parse_word(word, op) ||
-	    op->kind < OP_SHRINK || n > 200)
-		return false;
-	if (op->kind == OP_COMPACT)
-		op->page = (uint8_t)(n % PAGES);
-	else
-		op->arg = (uint8_t)n;
-	return true;
 }

@@ -16,19 +16,20 @@
 
 #define PROCS 4u
 #define PAGES 16u
-#define MAX_SETUP 16u
+#define MAX_SETUP 24u
 #define MAX_OPS 6u /* of a thread */
 
 enum op_kind {
-	OP_MMAP, /* anonymous, private or shared (arg) */
+	OP_MMAP, /* anonymous; arg: shared; from bit 1 on: enum access */
 	OP_MAP_FILE, /* arg: shared; from bit 1 on: its first page in the file, which from 8 on is another file */
 	OP_MUNMAP,
-	OP_MPROTECT, /* arg: writable */
+	OP_MPROTECT, /* arg: enum access */
 	OP_MREMAP, /* arg: page it goes to */
 	OP_DONTNEED,
 	OP_FREE,
 	OP_PAGEOUT,
 	OP_MERGEABLE,
+	OP_UNMERGEABLE,
 	OP_MLOCK,
 	OP_MUNLOCK,
 	OP_READ,
@@ -43,6 +44,14 @@ enum op_kind {
 	OP_SYNC, /* both files */
 	OP_PROCESS, /* arg: one that is nobody's child */
 	NR_OP_KINDS,
+};
+
+enum access {
+	ACCESS_R,
+	ACCESS_RW,
+	ACCESS_NONE,
+	ACCESS_RWX,
+	NR_ACCESSES
 };
 
 struct sim;
@@ -158,6 +167,12 @@ bool campaign_run(const struct campaign *g, struct tally *t, struct finding *f);
 
 /* The execution, in a process of its own; a crash is a finding. */
 void run_apart(const struct program *pr, struct check_schedule *schedule, struct finding *f);
+/*
+ * So many executions of the program, with few switches, and with what is to fail in `like`, until one shows something. False: none
+ * does.
+ */
+bool try_apart(const struct program *pr, const struct check_schedule *like, unsigned tries,
+	       struct finding *f);
 /*
  * Of the program of `f`, with what fails in it: the first of all executions with at most so many preemptions, fewest first, that shows
  * the same failure. False: none does, or others stand before it, or there are too many to go through.

@@ -177,12 +177,19 @@ static void look_at_file(struct world *w)
 
 /* ---- operations ------------------------------------------------------------------------------------------------------------ */
 
+static const uint8_t prots[NR_ACCESSES] = {
+	[ACCESS_R] = AVM_PROT_READ,
+	[ACCESS_RW] = AVM_PROT_READ | AVM_PROT_WRITE,
+	[ACCESS_NONE] = 0,
+	[ACCESS_RWX] = AVM_PROT_READ | AVM_PROT_WRITE | AVM_PROT_EXEC,
+};
+
 static void do_map(struct world *w, struct avm_mm *mm, const struct op *op)
 {
 	const struct avm_mmap m = {
 		.addr = BASE + op->page * PAGE,
 		.len = op->len * PAGE,
-		.prot = AVM_PROT_READ | AVM_PROT_WRITE,
+		.prot = prots[op->kind == OP_MMAP ? op->arg >> 1 & 3 : ACCESS_RW],
 		.flags = (op->arg & 1 ? AVM_MAP_SHARED : AVM_MAP_PRIVATE) | AVM_MAP_FIXED |
 			 (op->kind == OP_MMAP ? AVM_MAP_ANONYMOUS : 0),
 		.file = op->kind == OP_MMAP ? NULL : w->files[op->arg >> 4 & 1],
@@ -208,7 +215,7 @@ static void do_memory(struct world *w, struct sim_proc *p, const struct op *op)
 		avm_munmap(mm, addr, len);
 		break;
 	case OP_MPROTECT:
-		avm_mprotect(mm, addr, len, AVM_PROT_READ | (op->arg ? AVM_PROT_WRITE : 0));
+		avm_mprotect(mm, addr, len, prots[op->arg & 3]);
 		break;
 	case OP_MREMAP:
 		avm_mremap(mm, addr, len, len, AVM_MREMAP_MAYMOVE | AVM_MREMAP_FIXED,
@@ -226,6 +233,9 @@ static void do_memory(struct world *w, struct sim_proc *p, const struct op *op)
 		break;
 	case OP_MERGEABLE:
 		avm_madvise(mm, addr, len, AVM_MADV_MERGEABLE);
+		break;
+	case OP_UNMERGEABLE:
+		avm_madvise(mm, addr, len, AVM_MADV_UNMERGEABLE);
 		break;
 	case OP_MLOCK:
 		avm_mlock(mm, addr, len, 0);

@@ -7,7 +7,10 @@
 
 #include "program.h"
 
-#define TRIES 60u /* schedules for a smaller program */
+#define TRIES 150u /* schedules for a smaller program */
+#define MANY_TRIES 3000u /* ... for fewer switches */
+#define ROUNDS 3u /* of so many tries, if something else is found */
+#define MOST_FAILURES 24u /* things of a thread, of which each fails */
 #define FEW 2u /* preemptions: so many are tried in all places */
 
 /* Numbers and addresses differ from one execution to the next; and what follows a semicolon tells where, not what. */
@@ -27,6 +30,30 @@ bool same_finding(const char *a, const char *b)
 	}
 }
 
+static bool is_same(struct finding *f, const struct finding *again)
+{
+	if (!again->result.finding[0] || !same_finding(again->result.finding, f->result.finding))
+		return false;
+	*f = *again;
+	return true;
+}
+
+/* The caches of a CPU are not those of another, nor what they were: the same thing is another one to fail. */
+static bool fails_with_another(struct finding *f, const struct program *pr)
+{
+	struct check_schedule s = f->schedule;
+	struct finding again;
+
+	s.strategy = CHECK_REPLAY;
+	for (uint32_t at = 1; s.nr_failures == 1 && at <= MOST_FAILURES; at++) {
+		s.failures[0].at = at;
+		run_apart(pr, &s, &again);
+		if (is_same(f, &again))
+			return true;
+	}
+	return false;
+}
+
 /* With the switches that are there; then with others. */
 static bool still_fails(struct finding *f, const struct program *pr)
 {
@@ -34,28 +61,19 @@ static bool still_fails(struct finding *f, const struct program *pr)
 	struct finding again;
 
 	s.strategy = CHECK_REPLAY;
-	for (unsigned i = 0; i < TRIES; i++) {
-		run_apart(pr, &s, &again);
-		if (again.result.finding[0] &&
-		    same_finding(again.result.finding, f->result.finding)) {
-			*f = again;
-			return true;
+	run_apart(pr, &s, &again);
+	if (is_same(f, &again))
+		return true;
+	if (pr->nr_threads > 1) {
+		s.length = again.result.points;
+		for (unsigned i = 0; i < ROUNDS; i++, s.seed += TRIES) {
+			if (!try_apart(pr, &s, TRIES, &again))
+				break;
+			if (is_same(f, &again))
+				return true;
 		}
-		if (i == 0 && pr->nr_threads < 2)
-			return false;
-		s = (struct check_schedule){
-			.seed = f->schedule.seed + i,
-			.strategy = i % 3 ? CHECK_STICKY : CHECK_PCT,
-			.rate = 1 + i % 4,
-			.length = again.result.points,
-			.first = (uint8_t)(i % pr->nr_threads),
-			.late = f->schedule.late,
-			.no_races = f->schedule.no_races,
-			.nr_failures = f->schedule.nr_failures,
-		};
-		memcpy(s.failures, f->schedule.failures, sizeof(s.failures));
 	}
-	return false;
+	return fails_with_another(f, pr);
 }
 
 /* ---- operations ------------------------------------------------------------------------------------------------------- */
@@ -74,6 +92,78 @@ static bool shrink_ops(struct finding *f, struct op *ops, uint8_t *n, struct pro
 		const struct program before = *pr;
 
 		leave_out(ops, n, i);
+		if (still_fails(f, pr))
+			less = true;
+		else
+			*pr = before;
+	}
+	return less;
+}
+
+/* Who does it, and who comes to be by it, if anybody; NULL: the machine does. */
+static void who_is_in(struct op *op, uint8_t *who[2])
+{
+	who[0] = op->kind < OP_SHRINK ? &op->p : NULL;
+	who[1] = op->kind == OP_FORK || op->kind == OP_PROCESS ? &op->arg : NULL;
+}
+
+/* Who is called `from` is `to`. => is there anybody? */
+static bool rename_in(struct op *ops, unsigned n, uint8_t from, uint8_t to)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < 2 * n; i++) {
+		uint8_t *who[2];
+
+		who_is_in(&ops[i / 2], who);
+		if (!who[i % 2] || *who[i % 2] != from)
+			continue;
+		*who[i % 2] = to;
+		any = true;
+	}
+	return any;
+}
+
+/* In the i-th operation of the set-up, and later. => is there anybody? */
+static bool rename_behind(struct program *pr, unsigned i, uint8_t from, uint8_t to)
+{
+	bool any = rename_in(pr->setup + i, pr->nr_setup - i, from, to);
+
+	for (unsigned t = 0; t < pr->nr_threads; t++)
+		any |= rename_in(pr->ops[t], pr->nr_ops[t], from, to);
+	return any;
+}
+
+/* PROCS: there is none. */
+static uint8_t unused_name(struct program pr)
+{
+	uint8_t p = 1;
+
+	while (p < PROCS && rename_behind(&pr, 0, p, p))
+		p++;
+	return p;
+}
+
+/*
+ * What cannot just be left out: a fork, whose parent does what the child did; and an exit that only makes room for another of that
+ * name, who gets a name of its own.
+ */
+static bool shrink_names(struct finding *f, struct program *pr)
+{
+	bool less = false;
+
+	for (unsigned i = pr->nr_setup; i-- > 0;) {
+		const struct program before = *pr;
+		const struct op op = pr->setup[i];
+		uint8_t name = unused_name(*pr);
+
+		if (op.kind == OP_FORK)
+			rename_behind(pr, i, op.arg, op.p);
+		else if (op.kind == OP_EXIT && name < PROCS)
+			rename_behind(pr, i, op.p, name);
+		else
+			continue;
+		leave_out(pr->setup, &pr->nr_setup, i);
 		if (still_fails(f, pr))
 			less = true;
 		else
@@ -166,10 +256,7 @@ static bool is_same_with(struct finding *f, struct check_schedule *s)
 
 	s->strategy = CHECK_REPLAY;
 	run_apart(&f->program, s, &again);
-	if (!again.result.finding[0] || !same_finding(again.result.finding, f->result.finding))
-		return false;
-	*f = again;
-	return true;
+	return is_same(f, &again);
 }
 
 /* Without it; or else once, and not from there on. */
@@ -219,16 +306,35 @@ static void shrink_switches(struct finding *f)
 	}
 }
 
+/* Where there are too many to go through them all: many, with few switches. */
+static bool try_fewer(struct finding *f, unsigned preemptions)
+{
+	struct check_schedule s = f->schedule;
+	struct finding again;
+
+	s.length = f->result.points;
+	for (unsigned i = 0; i < ROUNDS * ROUNDS; i++, s.seed += MANY_TRIES) {
+		if (!try_apart(&f->program, &s, MANY_TRIES, &again))
+			return false;
+		if (count_preemptions(&again.schedule) < preemptions && is_same(f, &again))
+			return true;
+	}
+	return false;
+}
+
 /* What can be left out was; now with the fewest preemptions there are, as everything with fewer is gone through. */
 static bool find_fewer(struct finding *f)
 {
 	unsigned preemptions = count_preemptions(&f->schedule);
 	struct finding first;
 
-	if (!preemptions || !search_apart(f, preemptions <= FEW ? preemptions - 1 : FEW, &first))
+	if (!preemptions)
 		return false;
-	*f = first;
-	return true;
+	if (search_apart(f, preemptions <= FEW ? preemptions - 1 : FEW, &first)) {
+		*f = first;
+		return true;
+	}
+	return preemptions > FEW && try_fewer(f, preemptions);
 }
 
 /* False: nothing. */
@@ -240,6 +346,7 @@ static bool shrink_program(struct finding *f, struct program *pr)
 	for (unsigned t = 0; t < pr->nr_threads; t++)
 		less = shrink_ops(f, pr->ops[t], &pr->nr_ops[t], pr) || less;
 	less = shrink_ops(f, pr->setup, &pr->nr_setup, pr) || less;
+	less = shrink_names(f, pr) || less;
 	return shrink_machine(f, pr) || less;
 }
 

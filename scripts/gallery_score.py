@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""How fast each bug of the gallery is found, and how small: `scripts/gallery --score`.
+"""How fast each bug of the gallery is found, and how small: `scripts/gallery --score`. Each by the checker, and what one thread can
+meet by the test that its patch names, too.
 
 From each seed one search, which ends with what it finds first. What is measured is kept in DIR/score.json under the digest of the
 program that was run, so that a score that was stopped goes on where it was, and one of another core begins anew."""
@@ -93,8 +94,8 @@ def ask(clean, name, more):
     return json.loads(out)["variants"][0]
 
 
-def search_races(clean, name, strategy, seed, limit, keep=None):
-    """By the checker. With `keep`, a file, what is found is made smaller."""
+def search_by_checker(clean, name, strategy, seed, limit, keep=None):
+    """With `keep`, a file, what is found is made smaller."""
     more = ["--keep", keep] if keep else ["--no-shrink"]
     said = ask(clean, name, ["--seed", str(seed), "--strategy", strategy, *limit, *more])
     found = said["searches"][0]
@@ -122,7 +123,7 @@ def search_one_thread(program, seed, seconds, keep):
 # ---- is what was kept the same again? -------------------------------------------------------------------------------------------
 
 
-def replay_races(program, clean, kept):
+def replay_finding(program, clean, kept):
     """=> what the bug does, what the core as it is does"""
     code, out, _, _ = run([program, "--replay", kept], 60)
     with_bug = "the same" if code == 1 and out.startswith("found again") else "**otherwise**" if code == 1 else "**nothing**"
@@ -196,7 +197,7 @@ class Score:
             if seconds > AIM_SECONDS:
                 self.bad.append(f"{bug.name} takes {seconds:.1f} s")
 
-    def races(self, bug):
+    def checker(self, bug):
         program, clean = self.tree.make("check"), self.tree.clean("check")
         self.tree.place(program, bug)
         key = digest(program, clean)
@@ -205,7 +206,7 @@ class Score:
         runs = {}
         for strategy in STRATEGIES:
             runs[strategy] = [self.store.get([bug.name, key, strategy, seed],
-                                             lambda s=strategy, n=seed: search_races(clean, bug.name, s, n, limit))
+                                             lambda s=strategy, n=seed: search_by_checker(clean, bug.name, s, n, limit))
                               for seed in self.seeds()]
         found = runs[STRATEGIES[0]]
         self.note(bug, found)
@@ -217,12 +218,12 @@ class Score:
         for seed in self.seeds()[:self.args.shrink]:
             file = f"{kept}.{seed}"
             small = self.store.get([bug.name, key, "shrunk", seed],
-                                   lambda n=seed, f=file: search_races(clean, bug.name, STRATEGIES[0], n, limit, f))
+                                   lambda n=seed, f=file: search_by_checker(clean, bug.name, STRATEGIES[0], n, limit, f))
             sizes.add(size_of(small["shrunk"]))
             if is_large(small["shrunk"]):
                 self.bad.append(f"{bug.name} is made no smaller than {size_of(small['shrunk'])}, from seed {seed}")
             again.add(self.store.get([bug.name, key, digest(clean), "replay", seed],
-                                     lambda f=file, c=clean: " / ".join(replay_races(program, c, f))))
+                                     lambda f=file, c=clean: " / ".join(replay_finding(program, c, f))))
         self.bad += [f"{bug.name} is replayed: {a}" for a in again if "*" in a]
         return [often(detector(r["finding"]) for r in found if r["found"]), often(r["by"] for r in found if r["found"]),
                 *figures(found), ", ".join(sorted(sizes)), "; ".join(sorted(again)), *figures(runs["walk"])[1:]]
@@ -245,24 +246,24 @@ class Score:
 
 
 HEADS = {
-    "races": ["bug", "what tells it", "switches by", "found", "executions", "seconds", "made smaller", "replayed",
+    "checker": ["bug", "what tells it", "switches by", "found", "executions", "seconds", "made smaller", "replayed",
               "walk: executions", "seconds"],
     "one_thread": ["bug", "what tells it", "test", "found", "operations", "seconds", "made smaller", "replayed"],
     "controls": ["control", "executions", "seconds", "found"],
 }
 
 
-def kind_of(bug):
-    return "controls" if bug.control else "races" if bug.test == "check" else "one_thread"
+def is_of(kind, bug):
+    return kind == "controls" if bug.control else kind == "checker" or (kind == "one_thread" and bug.test != "check")
 
 
 def score_all(tree, bugs, args, broken):
     """`broken`: what the tree raises when a bug cannot be tried. => how many are wrong"""
     score = Score(tree, args)
-    for what in sorted({"check" if b.test == "check" else b.test for b in bugs} | {"anonvm"}):
+    for what in sorted({b.test for b in bugs} | {"anonvm", "check"}):
         tree.clean(what)
-    for kind in "races", "one_thread", "controls":
-        some = [b for b in bugs if kind_of(b) == kind]
+    for kind in "checker", "one_thread", "controls":
+        some = [b for b in bugs if is_of(kind, b)]
         if not some:
             continue
         print("| " + " | ".join(HEADS[kind]) + " |\n|" + "---|" * len(HEADS[kind]))
@@ -270,7 +271,7 @@ def score_all(tree, bugs, args, broken):
             try:
                 bug.apply(tree.source)
                 try:
-                    row = score.one_thread(bug) if kind == "one_thread" else score.races(bug)
+                    row = score.one_thread(bug) if kind == "one_thread" else score.checker(bug)
                 finally:
                     bug.apply(tree.source, "-R")
             except (broken, Unusable) as e:

@@ -49,6 +49,10 @@ static bool move_piece(struct avm_ptc *src, struct avm_ptc *dst, avm_addr_t end)
 	return moved;
 }
 
+/*
+ * A table that was not there when the target's were made has been made since by a fault in a VMA beside the source, which is
+ * locked: nothing in it is the source's, and the target may have none.
+ */
 static avm_small void move_table(struct avm_ptc *src, avm_addr_t shift)
 {
 	struct avm_mm *mm = src->mm;
@@ -56,9 +60,11 @@ static avm_small void move_table(struct avm_ptc *src, avm_addr_t shift)
 
 	while (src->addr < src->stop) {
 		avm_addr_t start = src->addr, end = piece_end(src, shift);
-		bool reserved = avm_ptc_at(&dst, mm, start + shift);
 
-		AVM_BUG_ON(mm->machine, !reserved);
+		if (!avm_ptc_at(&dst, mm, start + shift)) {
+			AVM_ASSERT(mm->machine, avm_pte_empty(avm_ptc_get(src)));
+			return;
+		}
 		avm_ptc_lock_two(src, &dst);
 		/* Before the locks go: a store through an old translation must not follow a look at the new. */
 		if (move_piece(src, &dst, end))

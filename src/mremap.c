@@ -210,7 +210,7 @@ static int reserve(const struct request *q, struct avm_pool *pool, struct avm_vm
 	if (!room_for_move(q) || avm_commit_instead(mm, promise, given_back))
 		return -AVM_ENOMEM;
 	if (!reserve_objects(q, pool, src)) {
-		avm_vma_lock(src); /* no fault makes a table that would have to move */
+		avm_vma_lock(src); /* no fault makes an entry that would have to move */
 		if (!avm_move_reserve(mm, q->addr, q->new_addr, q->kept))
 			return 0;
 		avm_tables_trim(mm, q->new_addr, q->new_end);

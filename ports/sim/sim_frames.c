@@ -144,13 +144,26 @@ static bool page_is_locked(const struct sim *s, avm_pfn_t pfn)
 	return i < s->frames.count && (atomic_load(&s->pages[i].flags) & AVM_PG_LOCKED);
 }
 
+/*
+ * Does somebody make a copy of his own of a page of a file? Others, who map it shared, may write to it all the while. Where a page
+ * moves both are locked, and nobody may.
+ */
+static bool may_be_written(const struct sim *s, avm_pfn_t to, avm_pfn_t from)
+{
+	uint64_t i = from - SIM_FIRST_PFN;
+
+	return i < s->frames.count && !(atomic_load(&s->pages[i].mapping) & AVM_MAPPING_ANON) &&
+	       !page_is_locked(s, to);
+}
+
 void avm_port_frame_copy(struct avm *m, avm_pfn_t to, avm_pfn_t from)
 {
 	struct sim *s = sim_around(m);
 
 	if (page_is_locked(s, from))
 		sim_interrupt(s, SIM_AT_FRAME_COPY);
-	sim_check_protected(s, from, SIM_NO_SLOT, "while its frame is copied");
+	if (!may_be_written(s, to, from))
+		sim_check_protected(s, from, SIM_NO_SLOT, "while its frame is copied");
 	sim_shared_read(contents(s, to), contents(s, from), s->frames.content);
 }
 
