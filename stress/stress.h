@@ -207,6 +207,21 @@ static inline unsigned below(struct worker *t, unsigned n)
 
 void perform(struct worker *t);
 
+static inline unsigned owner_of(const struct world *w, unsigned area)
+{
+	return area % w->options->threads;
+}
+
+/* ---- accesses, and what they may see (access.c) --------------------------------------------------------------------- */
+
+/* The word of thread `of`. */
+void load(struct worker *t, struct space *p, unsigned area, unsigned page, unsigned of);
+void store(struct worker *t, struct space *p, unsigned area, unsigned page);
+/* As a debugger does, or a read of a device. */
+void copy(struct worker *t, struct space *p, unsigned area, unsigned page);
+void sweep(struct worker *t, struct space *p, unsigned area);
+void pin(struct worker *t, struct space *p, unsigned area, unsigned page);
+
 /* Everything at rest: contents of present pages by their frames. => nobody else runs */
 void look_at_contents(struct world *w, struct worker *t, unsigned loads_in);
 

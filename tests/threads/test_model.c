@@ -25,7 +25,7 @@ static void close_rig(struct rig *r)
 }
 
 /* `stable`: the owner was not at it. */
-static uint64_t store(struct rig *r, bool stable)
+static uint64_t put(struct rig *r, bool stable)
 {
 	uint64_t value = word_begin(r->w, r->o, 0, 0);
 
@@ -61,8 +61,8 @@ static void what_was_stored_is_read(void **state)
 	(void)state;
 	open_rig(&r);
 	assert_true(may_be(&r, 0));
-	old = store(&r, true);
-	now = store(&r, true);
+	old = put(&r, true);
+	now = put(&r, true);
 	assert_true(may_be(&r, now));
 	assert_false(may_be(&r, old));
 	assert_false(may_be(&r, 0));
@@ -76,12 +76,12 @@ static void what_is_emptied_is_zero(void **state)
 
 	(void)state;
 	open_rig(&r);
-	old = store(&r, true);
+	old = put(&r, true);
 	begin(&r);
 	end(&r, true);
 	assert_false(may_be(&r, old));
 	assert_true(may_be(&r, 0));
-	old = store(&r, true);
+	old = put(&r, true);
 	assert_false(may_be(&r, 0));
 	close_rig(&r);
 }
@@ -93,14 +93,14 @@ static void what_is_freed_may_go_at_any_time_until_it_is_written(void **state)
 
 	(void)state;
 	open_rig(&r);
-	value = store(&r, true);
+	value = put(&r, true);
 	begin(&r);
 	end(&r, false);
 	assert_true(may_be(&r, value));
 	assert_true(may_be(&r, value));
 	assert_true(may_be(&r, 0));
 	assert_false(may_be(&r, value)); /* and does not come back */
-	value = store(&r, true);
+	value = put(&r, true);
 	assert_false(may_be(&r, 0));
 	close_rig(&r);
 }
@@ -114,7 +114,7 @@ static void what_is_stored_while_it_is_freed_may_go_as_well(void **state)
 	(void)state;
 	open_rig(&r);
 	begin(&r);
-	value = store(&r, false);
+	value = put(&r, false);
 	end(&r, false);
 	assert_true(may_be(&r, value));
 	assert_true(may_be(&r, 0));
@@ -131,7 +131,7 @@ static void what_is_stored_while_it_is_emptied_is_known_when_it_is_read(void **s
 	(void)state;
 	open_rig(&r);
 	begin(&r);
-	value = store(&r, false);
+	value = put(&r, false);
 	end(&r, true);
 	assert_true(may_be(&r, value));
 	assert_false(may_be(&r, 0));
