@@ -30,6 +30,7 @@ static void unlock(struct avm *m)
 
 struct avm_page *avm_merged_find(struct avm *m, uint64_t hash)
 {
+	struct avm_page *page = NULL;
 	struct avm_hashed *h;
 
 	lock(m);
@@ -37,8 +38,11 @@ struct avm_page *avm_merged_find(struct avm *m, uint64_t hash)
 	/* One without references is being freed, and waits for this lock to leave the tree. */
 	while (h && (avm_page_test(h->page, AVM_PG_POISONED) || !avm_page_tryget(h->page)))
 		h = avm_hash_tree_iter_next(h, hash, hash);
+	/* Under the lock: what is being moved may be another page's from here on, and the reference is on this one. */
+	if (h)
+		page = h->page;
 	unlock(m);
-	return h ? h->page : NULL;
+	return page;
 }
 
 /* Release: a walker that holds the page alone may be on the list (G-M). */
