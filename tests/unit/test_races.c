@@ -6,6 +6,7 @@
 #include "anon_vma.h"
 #include "fault.h"
 #include "ksm.h"
+#include "merged.h"
 #include "ops.h"
 #include "page.h"
 #include "rmap.h"
@@ -408,6 +409,48 @@ static void a_pin_that_comes_and_goes_keeps_a_page_from_being_given_up(void **st
 	world_close(&r.w);
 }
 
+/* ---- R13.2, R15: what is merged is nobody's to give up ------------------------------------------------------- */
+
+static uintptr_t merged_mapping;
+
+/* The last step of merging, a moment before the page lock was got: from here on it is a merged page. */
+static void make_known(struct rival *r)
+{
+	atomic_store(&r->page->mapping, merged_mapping);
+}
+
+/* All but that. */
+static void make_merged_but_for_that(struct rival *r)
+{
+	uintptr_t mapping = atomic_load(&r->page->mapping);
+
+	avm_page_lock(r->w.m, r->page);
+	assert_int_equal(avm_merged_make(r->w.m, r->page, 1, r->av), 1);
+	avm_page_unlock(r->w.m, r->page);
+	merged_mapping = atomic_exchange(&r->page->mapping, mapping);
+}
+
+static void whether_a_page_is_merged_is_asked_under_its_lock(void **state)
+{
+	struct sim_proc *child;
+	struct rival r;
+
+	(void)state;
+	rival_open(&r, AVM_LOCK_EV_TRY, AVM_LOCK_PAGE, make_known);
+	/* The entry is read-only, and the page not exclusive. */
+	assert_int_equal(sim_proc_fork(r.w.a, &child), 0);
+	sim_proc_exit(child);
+	make_merged_but_for_that(&r);
+	rival_starts(&r);
+	assert_int_equal(avm_madvise(r.w.mm, AT(0), PAGE, AVM_MADV_FREE), 0);
+	rival_ends(&r);
+	assert_true(avm_page_is_merged(r.page));
+	assert_false(avm_page_test(r.page, AVM_PG_LAZYFREE));
+	assert_true(avm_page_test(r.page, AVM_PG_DIRTY));
+	assert_int_equal(load(r.w.a, AT(0)), 0x40);
+	world_close(&r.w);
+}
+
 /* ---- R15, R12: read-only in the tables is not yet read-only -------------------------------------------------- */
 
 static struct sim_proc *merging;
@@ -475,6 +518,7 @@ int main(void)
 		cmocka_unit_test(a_move_flushes_before_it_drops_the_locks),
 		cmocka_unit_test(a_hole_keeps_nothing_that_comes_from_swap_meanwhile),
 		cmocka_unit_test(a_pin_that_comes_and_goes_keeps_a_page_from_being_given_up),
+		cmocka_unit_test(whether_a_page_is_merged_is_asked_under_its_lock),
 		cmocka_unit_test(a_page_is_merged_when_nobody_can_write_to_it_any_more),
 	};
 
