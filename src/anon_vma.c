@@ -485,12 +485,12 @@ void avm_family_place(struct avm_page *page, struct avm_vma *vma, avm_addr_t add
 	struct avm_anon_vma *av = avm_vma_anon(vma);
 
 	if (how == AVM_PLACE_EXCLUSIVE) {
-		/* Most are born with it. */
-		if (!AVM_FAST || !avm_page_test(page, AVM_PG_EXCLUSIVE))
-			avm_page_set(page, AVM_PG_EXCLUSIVE);
+		/* Most are born so. */
+		if (!AVM_FAST || !avm_page_is_exclusive(page))
+			avm_page_set_exclusive(page);
 	} else {
 		av = avm_family_root(av);
-		avm_page_clear(page, AVM_PG_EXCLUSIVE);
+		avm_page_clear_exclusive(page);
 	}
 	/* G-B */
 	atomic_store_explicit(&page->index, vma->pgoff + ((addr - vma->start) >> AVM_PAGE_SHIFT),

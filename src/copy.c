@@ -60,7 +60,7 @@ static inline struct avm_page *page_of(const struct copy *k, avm_pfn_t pfn)
 static void share_file_page(struct copy *k, struct avm_page *page)
 {
 	avm_page_get(page);
-	avm_rmap_add_file(page, 1, k->child);
+	avm_rmap_add_file(page, k->child);
 	k->rss[avm_page_rss(page)]++;
 }
 
@@ -90,7 +90,7 @@ static inline void share_page(struct copy *k, struct avm_page *page)
 /* R5.6: pin and parent must go on seeing the same page. Pins are taken under the table's lock. */
 static inline bool stays_alone(const struct avm_page *page)
 {
-	return avm_unlikely(avm_page_pinned(page)) && avm_page_test(page, AVM_PG_EXCLUSIVE);
+	return avm_unlikely(avm_page_pinned(page)) && avm_page_is_exclusive(page);
 }
 
 /* The child gets a copy of its own, now instead of at the first write. => both tables locked; there is a spare. */
@@ -103,7 +103,7 @@ avm_noinline static avm_pte_t copy_early(struct copy *k, const struct avm_page *
 	k->spare = NULL;
 	avm_port_frame_copy(k->machine, copy->pfn, page->pfn);
 	avm_family_place(copy, k->child, addr, AVM_PLACE_EXCLUSIVE);
-	avm_rmap_add_anon(copy, 1, k->child, addr);
+	avm_rmap_add_new(copy, k->child, addr);
 	avm_lru_add(k->machine, copy);
 	avm_count(k->machine, AVM_EV_EARLY_COPY, 1);
 	return (k->child->flags & AVM_VM_WRITE) ? avm_pte_mkwrite(pte) : pte;
@@ -205,8 +205,7 @@ static inline struct avm_page *common_page(const struct avm_region *r, avm_pte_t
 	    !avm_pte_dirty(pte) || avm_pte_special(pte) || pfn >= r->count)
 		return NULL;
 	page = &r->pages[pfn];
-	if (!avm_page_is_anon(page) || !avm_page_test(page, AVM_PG_EXCLUSIVE) ||
-	    avm_page_pinned(page))
+	if (!avm_page_is_anon(page) || !avm_page_is_exclusive(page) || avm_page_pinned(page))
 		return NULL;
 	return page;
 }
@@ -227,11 +226,11 @@ static inline bool copy_line(struct copy *k, uint64_t i)
 		if (!pages[j])
 			return false;
 	}
-	avm_rmap_share_exclusive(pages, LINE);
 #pragma GCC unroll 8
 	for (unsigned j = 0; j < LINE; j++) {
 		avm_pte_t pte = avm_pte_wrprotect(avm_ptc_get_at(&from, i + j));
 
+		avm_rmap_share_anon(pages[j]);
 		avm_ptc_change(&from, i + j, pte);
 		avm_ptc_fill(&to, i + j, avm_pte_mkold(pte));
 	}

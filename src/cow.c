@@ -65,14 +65,14 @@ static bool sole_owner(struct avm_fault_ctx *f, struct avm_page *page)
 	struct avm *m = f->mm->machine;
 	bool mine;
 
-	if (avm_page_test(page, AVM_PG_EXCLUSIVE))
+	if (avm_page_is_exclusive(page))
 		return true;
 	/* What another maps cannot be had; this costs less to ask. */
 	if (AVM_FAST && avm_page_mapcount(page) > 1)
 		return false;
 	if (!avm_page_trylock(m, page))
 		return false;
-	mine = avm_rmap_take_over(page, f->vma, f->addr, 0);
+	mine = avm_rmap_take_over(page, f->vma, f->addr);
 	avm_page_unlock(m, page);
 	return mine;
 }
@@ -94,7 +94,8 @@ static void replace(struct avm_fault_ctx *f, struct avm_page *old, struct avm_pa
 	}
 	if (old) {
 		avm_rmap_locked(f->vma, old, false);
-		avm_rmap_remove(old, 1, f->vma);
+		if (avm_page_unmapped(f->mm->machine, old))
+			avm_page_put_one(f->mm->machine, old); /* the caller has another */
 	}
 	map_new(f, page);
 }
@@ -123,7 +124,6 @@ static bool install(struct avm_fault_ctx *f, struct avm_page *old, struct avm_pa
 /*
  * `old` is what the entry maps, held by the caller; NULL for the zero page and for a bare frame,
  * which have no counts. `source`: what to copy; AVM_PFN_NONE: zeroes. => table not locked; sleeps.
- * With AVM_FAULT_COW the reference of the mapping is left to the caller, beside his own.
  */
 static unsigned copy(struct avm_fault_ctx *f, struct avm_page *old, avm_pfn_t source)
 {
@@ -169,6 +169,6 @@ unsigned avm_fault_write_protected(struct avm_fault_ctx *f)
 	bits = copy(f, old, pfn);
 	if ((bits & AVM_FAULT_COW) && merged)
 		avm_count(m, AVM_EV_KSM_BROKEN, 1);
-	avm_page_put_refs(m, old, bits & AVM_FAULT_COW ? 2 : 1);
+	avm_page_put(m, old);
 	return bits;
 }

@@ -188,7 +188,7 @@ static const struct {
 	{ AVM_PG_LOCKED, "locked" },
 	{ AVM_PG_WAITERS, "waiters" },
 	{ AVM_PG_INUSE, "inuse" },
-	{ AVM_PG_EXCLUSIVE, "exclusive" },
+	{ AVM_MAPCOUNT_EXCLUSIVE, "exclusive" },
 	{ AVM_PG_DIRTY, "dirty" },
 	{ AVM_PG_UPTODATE, "uptodate" },
 	{ AVM_PG_LRU, "lru" },
@@ -205,9 +205,14 @@ static const struct {
 	{ AVM_PG_SWAPBACKED, "swapbacked" },
 };
 
-static void put_page_flags(struct avm_text *t, uint32_t flags)
+static void put_page_flags(struct avm_text *t, const struct avm_page *page, uint32_t which)
 {
+	uint32_t flags = avm_page_flags(page) & which;
 	char before = ' ';
+
+	/* No flag is there, and a reader has no use for another name for one of its kind. */
+	if (avm_page_is_exclusive(page))
+		flags |= AVM_MAPCOUNT_EXCLUSIVE;
 
 	if (!flags)
 		avm_text_str(t, " free");
@@ -267,8 +272,7 @@ static void put_entry(struct avm_text *t, const struct avm_pte_info *info)
 	}
 	if (!info->page)
 		return;
-	put_page_flags(t, avm_page_flags(info->page) &
-				  (AVM_PG_EXCLUSIVE | AVM_PG_DIRTY | AVM_PG_INUSE));
+	put_page_flags(t, info->page, AVM_PG_DIRTY | AVM_PG_INUSE);
 	avm_text_field(t, "mapcount", avm_page_mapcount(info->page));
 	put_mapping(t, info->page);
 }
@@ -378,7 +382,7 @@ void avm_dump_page(struct avm *m, struct avm_page *page, struct avm_sink *sink)
 	begin(&d, sink);
 	avm_text_str(&d.t, "pfn ");
 	avm_text_hex(&d.t, page->pfn, 1);
-	put_page_flags(&d.t, flags);
+	put_page_flags(&d.t, page, AVM_PG_FLAGS);
 	avm_text_field(&d.t, "refs", avm_page_refs(page));
 	avm_text_field(&d.t, "mapcount", avm_page_mapcount(page));
 	if (flags & AVM_PG_TABLE)

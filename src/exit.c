@@ -35,6 +35,7 @@ void avm_mm_empty(struct avm_mm *mm)
 		avm_mlock_release(vma, vma->start, vma->end);
 		avm_zap_range(&g, vma, vma->start, vma->end, AVM_ZAP_ALL);
 	}
+	avm_gather_settle(&g);
 	avm_list_for_each_entry_safe(vma, next, &mm->vmas.list, struct avm_vma, link)
 		release_vma(mm, vma);
 	avm_vma_free_spares(mm);

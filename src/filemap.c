@@ -43,7 +43,7 @@ static avm_pte_t clean_entry(const struct avm_vma *vma, const struct avm_page *p
 /* Takes over the reference. => table locked, the entry is empty; page locked. */
 static void map_cached(struct avm_vma *vma, struct avm_ptc *c, struct avm_page *page, avm_pte_t p)
 {
-	avm_rmap_add_file(page, 1, vma);
+	avm_rmap_add_file(page, vma);
 	avm_rss_add(vma->mm, avm_page_rss(page), 1);
 	avm_rmap_locked(vma, page, true);
 	avm_ptc_set(c, p);

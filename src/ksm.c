@@ -144,7 +144,7 @@ void avm_ksm_forget(struct avm *m)
 /* Does nobody hold the page but who maps it, the swap cache, and we, once? => page locked. */
 static bool only_mapped(const struct avm_page *page)
 {
-	return avm_page_refs(page) == avm_page_mapcount(page) + avm_page_in_swap(page) + 1 &&
+	return avm_page_refs(page) == 1u + avm_page_in_swap(page) + !!avm_page_mapcount(page) &&
 	       !avm_page_pinned(page);
 }
 
@@ -168,7 +168,7 @@ static bool protect_entry(struct avm_rmap_walk *w)
 		return false;
 	ok = avm_rmap_tell(w) && !avm_page_pinned(w->page);
 	if (ok) {
-		avm_page_clear(w->page, AVM_PG_EXCLUSIVE);
+		avm_page_clear_exclusive(w->page);
 		avm_ptc_set(&w->c, avm_pte_wrprotect(avm_ptc_revoke(&w->c)));
 	}
 	avm_rmap_told(w);
@@ -189,7 +189,8 @@ static struct avm_anon_vma *protect(struct avm *m, struct avm_page *page)
 		return NULL;
 	while (ok && avm_rmap_next(&w))
 		ok = protect_entry(&w);
-	if (ok && w.mapped) {
+	/* All of them: who has cleared his entry a moment ago may still have the translation. */
+	if (ok && w.mapped && w.mapped == avm_page_mapcount(page)) {
 		av = w.anon_vma;
 		avm_anon_vma_get(av);
 	}
@@ -230,9 +231,9 @@ static void replace(const struct merge *k, avm_pte_t pte)
 
 	avm_rmap_locked(k->vma, k->page, false);
 	avm_rmap_locked(k->vma, k->merged, true);
-	avm_rmap_remove(k->page, 1, k->vma);
-	avm_page_get(k->merged);
-	avm_rmap_add_anon(k->merged, 1, k->vma, k->c->addr);
+	if (avm_page_unmapped(k->vma->mm->machine, k->page))
+		avm_page_put_one(k->vma->mm->machine, k->page); /* the caller has another */
+	avm_rmap_add_anon(k->merged, k->vma, k->c->addr);
 	avm_ptc_set(k->c, avm_pte_young(pte) ? merged : avm_pte_mkold(merged));
 }
 
@@ -273,7 +274,6 @@ static int merge_locked(const struct merge *k)
 	if (!done)
 		return changed(m);
 	avm_count(m, AVM_EV_KSM_MERGED, 1);
-	avm_page_put(m, k->page); /* the entry's; the caller has one */
 	if (!avm_page_mapcount(k->page))
 		avm_swapcache_drop_idle(m, k->page);
 	return 1;

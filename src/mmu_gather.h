@@ -19,7 +19,7 @@ struct avm_gather {
 	avm_addr_t start, end; /* range to flush; empty when start >= end */
 	unsigned nr;
 	bool open; /* it has had something to free: counted in machine->gathers_open */
-	struct avm_page *pages[AVM_GATHER_BATCH]; /* each holds a reference to be dropped */
+	struct avm_page *pages[AVM_GATHER_BATCH]; /* of an entry that has been cleared, each */
 	struct avm_list tables; /* unlinked page tables, by page->lru */
 };
 
@@ -35,8 +35,9 @@ static inline void avm_gather_flush_page(struct avm_gather *g, avm_addr_t addr, 
 }
 
 /*
- * Hands over the reference that a cleared entry held. True: the batch is full, and the caller must call
- * avm_gather_flush() after it has dropped the table lock, before the next page.
+ * An entry has been cleared that mapped the page. Of an anonymous page mapcount falls when it is flushed; of a page of a
+ * file the caller has seen to that, and the reference of the entry is handed over. True: the batch is full, and the caller
+ * must call avm_gather_flush() after it has dropped the table lock, before the next page.
  */
 bool avm_gather_page(struct avm_gather *g, struct avm_page *page);
 void avm_gather_table(struct avm_gather *g, struct avm_page *table);
@@ -46,6 +47,13 @@ void avm_gather_flush_tlb(struct avm_gather *g);
 
 /* Flushes the range and frees what was gathered; the gather goes on. No spin lock held. */
 void avm_gather_flush(struct avm_gather *g);
+
+/* The same, before VMAs leave their families: while a page counts as mapped, its family is alive (R6). */
+static inline void avm_gather_settle(struct avm_gather *g)
+{
+	if (g->nr)
+		avm_gather_flush(g);
+}
 
 /* The same, and ends. */
 void avm_gather_finish(struct avm_gather *g);

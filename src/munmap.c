@@ -78,6 +78,7 @@ static avm_inlined void unmap_one(struct avm_vma *vma, avm_addr_t start, avm_add
 	avm_vma_lock(vma);
 	avm_mlock_release(vma, from, to);
 	avm_zap_range(&g, vma, from, to, AVM_ZAP_ALL);
+	avm_gather_settle(&g);
 	if (from > vma->start)
 		floor = from;
 	if (to < vma->end)
@@ -110,6 +111,7 @@ static avm_noinline void unmap_vmas(struct avm_mm *mm, struct avm_vma *first, av
 		avm_mlock_release(vma, from, to);
 		avm_zap_range(&g, vma, from, to, AVM_ZAP_ALL);
 	}
+	avm_gather_settle(&g);
 	prev = first->start < start ? first : avm_vma_prev(first);
 	for (vma = first; vma && vma->start < end; vma = next) {
 		next = avm_vma_next(vma);

@@ -74,7 +74,7 @@ static void describe(const struct avm *m, avm_addr_t addr, avm_pte_t pte, struct
 	if (!info->special)
 		info->page = avm_page_of(m, info->pfn);
 	info->zero = info->page && avm_page_test(info->page, AVM_PG_ZERO);
-	info->exclusive = info->page && avm_page_test(info->page, AVM_PG_EXCLUSIVE);
+	info->exclusive = info->page && avm_page_is_exclusive(info->page);
 }
 
 void avm_pte_at(struct avm_mm *mm, avm_addr_t addr, struct avm_pte_info *info)

@@ -97,7 +97,13 @@ struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use)
 
 struct avm_page *avm_page_alloc_exclusive(struct avm *m)
 {
-	return page_new(m, AVM_FRAME_USER, AVM_PG_INUSE | AVM_PG_EXCLUSIVE | AVM_PG_SWAPBACKED);
+	struct avm_page *page = page_new(m, AVM_FRAME_USER, AVM_PG_INUSE | AVM_PG_SWAPBACKED);
+
+	/* What nobody maps, nobody asks. */
+	if (page)
+		atomic_store_explicit(&page->mapcount, AVM_MAPCOUNT_EXCLUSIVE,
+				      memory_order_relaxed);
+	return page;
 }
 
 struct avm_page *avm_page_pop(struct avm_list *list)
@@ -141,8 +147,26 @@ static void page_free(struct avm *m, struct avm_page *page)
 	avm_local_add(&cpu->frames_used, -UINT64_C(1));
 	give_up_mapping(m, page);
 	page->u.swap = 0;
+	atomic_store_explicit(&page->mapcount, 0, memory_order_relaxed);
 	atomic_store_explicit(&page->flags, 0, memory_order_relaxed);
 	avm_port_frame_free(m, page->pfn);
+}
+
+bool avm_page_unmapped(struct avm *m, struct avm_page *page)
+{
+	uint32_t before = atomic_load_explicit(&page->mapcount, memory_order_relaxed);
+	/* Asked while it is mapped: an anonymous page may be gone a moment after. */
+	bool has_own = !avm_page_is_anon(page);
+
+	/* Nobody else can change it: see avm_page_is_exclusive(). */
+	if (AVM_FAST && before == (AVM_MAPCOUNT_EXCLUSIVE | 1))
+		atomic_store_explicit(&page->mapcount, AVM_MAPCOUNT_EXCLUSIVE,
+				      memory_order_release);
+	else
+		before = atomic_fetch_sub_explicit(&page->mapcount, 1, memory_order_release);
+	before &= AVM_MAPCOUNT;
+	AVM_BUG_ON(m, !before);
+	return has_own || before == 1;
 }
 
 void avm_page_retire(struct avm *m, struct avm_page *page)
@@ -165,15 +189,10 @@ void avm_page_put_one(struct avm *m, struct avm_page *page)
 
 void avm_page_put(struct avm *m, struct avm_page *page)
 {
-	avm_page_put_refs(m, page, 1);
-}
+	uint32_t refs = atomic_fetch_sub_explicit(&page->refcount, 1, memory_order_release);
 
-void avm_page_put_refs(struct avm *m, struct avm_page *page, uint32_t n)
-{
-	uint32_t refs = atomic_fetch_sub_explicit(&page->refcount, n, memory_order_release);
-
-	AVM_BUG_ON(m, refs < n);
-	if (refs > n)
+	AVM_BUG_ON(m, !refs);
+	if (refs > 1)
 		return;
 	/* Everything the other holders did to the page comes before its end (G-E). */
 	atomic_thread_fence(memory_order_acquire);

@@ -34,30 +34,11 @@ AVM_ONE_STEP void avm_page_get(struct avm_page *page)
 	atomic_fetch_add_explicit(&page->refcount, 1, memory_order_relaxed);
 }
 
-/*
- * One more reference, and no longer exclusive: what fork does to most pages, in one atomic operation where the host
- * has it (a quarter of the cost of fork). No bit is borrowed from a neighbour, since AVM_PG_EXCLUSIVE is set.
- * => AVM_PG_EXCLUSIVE is set, and the lock of the one entry that maps the page is held.
- */
-static inline void avm_page_get_shared(struct avm_page *page)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && ATOMIC_LLONG_LOCK_FREE == 2
-	atomic_fetch_add_explicit(&page->flags_refcount, (1ull << 32) - AVM_PG_EXCLUSIVE,
-				  memory_order_relaxed);
-#else
-	atomic_fetch_and_explicit(&page->flags, ~(uint32_t)AVM_PG_EXCLUSIVE, memory_order_relaxed);
-	avm_page_get(page);
-#endif
-}
-
 /* Not from zero: false when the page is being freed. */
 bool avm_page_tryget(struct avm_page *page);
 
 /* The last one takes the page off the LRU, clears its mapping (R5.5) and gives the frame to the port. */
 void avm_page_put(struct avm *m, struct avm_page *page);
-
-/* `n` references at once. */
-void avm_page_put_refs(struct avm *m, struct avm_page *page, uint32_t n);
 
 /*
  * The frame has gone bad: it is never free again, and the machine keeps the caller's reference. => page locked, not
@@ -106,7 +87,25 @@ AVM_ONE_STEP uint32_t avm_page_refs(const struct avm_page *page)
 
 AVM_ONE_STEP uint32_t avm_page_mapcount(const struct avm_page *page)
 {
-	return atomic_load_explicit(&page->mapcount, memory_order_acquire);
+	return atomic_load_explicit(&page->mapcount, memory_order_acquire) & AVM_MAPCOUNT;
+}
+
+/* R5.6. Set and cleared by who holds the lock of the table of the only entry, or has the page to himself. */
+AVM_ONE_STEP bool avm_page_is_exclusive(const struct avm_page *page)
+{
+	return atomic_load_explicit(&page->mapcount, memory_order_relaxed) & AVM_MAPCOUNT_EXCLUSIVE;
+}
+
+AVM_ONE_STEP void avm_page_set_exclusive(struct avm_page *page)
+{
+	atomic_fetch_or_explicit(&page->mapcount, AVM_MAPCOUNT_EXCLUSIVE, memory_order_relaxed);
+}
+
+/* True: it was. */
+AVM_ONE_STEP bool avm_page_clear_exclusive(struct avm_page *page)
+{
+	return atomic_fetch_and_explicit(&page->mapcount, AVM_MAPCOUNT, memory_order_relaxed) &
+	       AVM_MAPCOUNT_EXCLUSIVE;
 }
 
 /* Acquire: what was done through a pin, and the flags that say so, come before "none" (avm_unpin, G-P). */
@@ -131,6 +130,13 @@ AVM_ONE_STEP struct avm_file *avm_page_file(const struct avm_page *page)
 {
 	return (struct avm_file *)atomic_load_explicit(&page->mapping, memory_order_relaxed);
 }
+
+/*
+ * An entry has been cleared, and no translation is left of it: mapcount falls. mapping stays (R5.5). True: a reference is
+ * the caller's to drop, that of this entry of a page of a file, or what the entries of an anonymous page have had together,
+ * of which this was the last.
+ */
+bool avm_page_unmapped(struct avm *m, struct avm_page *page);
 
 /* Takes the first page off a list by page->lru that is the caller's; NULL: it is empty. */
 struct avm_page *avm_page_pop(struct avm_list *list);

@@ -31,7 +31,7 @@ static struct avm_page *page_to_pin(const struct avm_vma *vma, avm_pte_t pte,
 
 	if (!page || (access == AVM_ACCESS_WRITE && !avm_pte_write(pte)))
 		return NULL;
-	if (!(vma->flags & AVM_VM_SHARED) && !avm_page_test(page, AVM_PG_EXCLUSIVE))
+	if (!(vma->flags & AVM_VM_SHARED) && !avm_page_is_exclusive(page))
 		return NULL;
 	return page;
 }

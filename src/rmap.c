@@ -39,17 +39,6 @@ bool avm_rmap_placed(const struct avm_page *page, const struct avm_vma *vma, avm
 }
 #endif
 
-void avm_rmap_remove(struct avm_page *page, uint64_t n, struct avm_vma *vma)
-{
-	for (uint64_t i = 0; i < n; i++) {
-		uint32_t before =
-			atomic_fetch_sub_explicit(&page[i].mapcount, 1, memory_order_release);
-
-		AVM_BUG_ON(vma->mm->machine, !before);
-		(void)before;
-	}
-}
-
 void avm_rmap_mark_locked(struct avm_vma *vma, struct avm_page *page, bool maps)
 {
 	if ((vma->flags & AVM_VM_LOCKED) && avm_page_test(page, AVM_PG_UNEVICTABLE) != maps)
@@ -63,16 +52,15 @@ enum avm_rss avm_page_rss(const struct avm_page *page)
 	return avm_page_test(page, AVM_PG_SHMEM) ? AVM_RSS_SHMEM : AVM_RSS_FILE;
 }
 
-bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr, uint32_t held)
+bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr)
 {
 	struct avm *m = vma->mm->machine;
 
 	avm_assert_page_locked(m, page);
-	/* Every mapping holds a reference, and so does whoever could map it anew from a cache. */
-	if (avm_page_is_merged(page) || !avm_swapcache_drop_idle(m, page) ||
-	    avm_page_refs(page) != 1 + held)
+	/* The count of entries first: who copies the page holds it before he unmaps it. A cache holds it, too. */
+	if (avm_page_is_merged(page) || avm_page_mapcount(page) != 1 ||
+	    !avm_swapcache_drop_idle(m, page) || avm_page_refs(page) != 1)
 		return false;
-	AVM_ASSERT(m, avm_page_mapcount(page) == 1);
 	avm_family_place(page, vma, addr, AVM_PLACE_EXCLUSIVE);
 	return true;
 }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rmap.h - from a page to every (VMA, address, entry) that maps it (R7), and the counts that go with mapping.
- *
- * Functions that add and remove take n consecutive pages at consecutive addresses; n is 1 in most calls today.
  */
 #ifndef AVM_RMAP_H
 #define AVM_RMAP_H
@@ -15,77 +13,60 @@
 /* Does a walk from the page come to this address of the VMA? (V20, at the moment of mapping; gallery 10) */
 bool avm_rmap_placed(const struct avm_page *page, const struct avm_vma *vma, avm_addr_t addr);
 
-/* Release: whoever sees the count risen sees the mapping that was set before (R6, gallery 10; G-A). */
-AVM_ONE_STEP void avm_rmap_raise(struct avm_page *page)
+/*
+ * Returns what the word was. Release: whoever sees the count risen sees the mapping that was set before (R6, gallery 10;
+ * G-A).
+ */
+AVM_ONE_STEP uint32_t avm_rmap_raise(struct avm_page *page)
 {
-	atomic_fetch_add_explicit(&page->mapcount, 1, memory_order_release);
+	return atomic_fetch_add_explicit(&page->mapcount, 1, memory_order_release);
 }
 
 /*
- * An entry that maps an anonymous page is about to be written: mapcount rises. The page has been placed
- * (avm_family_place) before. => table lock of the entry.
+ * An entry that maps an anonymous page is about to be written: mapcount rises. The page has been placed (avm_family_place)
+ * before; the caller holds it, and goes on to. => table lock of the entry; page locked.
  */
-AVM_ONE_STEP void avm_rmap_add_anon(struct avm_page *page, uint64_t n, struct avm_vma *vma,
-				    avm_addr_t addr)
+static inline void avm_rmap_add_anon(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr)
 {
-	(void)addr;
-	for (uint64_t i = 0; i < n; i++) {
-		AVM_ASSERT(vma->mm->machine,
-			   avm_rmap_placed(&page[i], vma, addr + (i << AVM_PAGE_SHIFT)));
-		avm_rmap_raise(&page[i]);
-	}
+	AVM_ASSERT(vma->mm->machine, avm_rmap_placed(page, vma, addr));
+	(void)vma, (void)addr;
+	/* The first brings the reference that all entries have together. */
+	if (!(avm_rmap_raise(page) & AVM_MAPCOUNT))
+		avm_page_get(page);
 }
 
-/* The same for one page that nobody but the caller knows: not a count to be raised, but the first (G-A). */
+/*
+ * The same for a page that nobody but the caller knows: not a count to be raised, but the first (G-A); and his reference
+ * becomes that of the entries. The page is his alone, so it is exclusive.
+ */
 static inline void avm_rmap_add_new(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr)
 {
-	AVM_ASSERT(vma->mm->machine, !avm_page_mapcount(page) && avm_rmap_placed(page, vma, addr));
-	if (AVM_FAST)
-		atomic_store_explicit(&page->mapcount, 1, memory_order_release);
-	else
-		avm_rmap_add_anon(page, 1, vma, addr);
+	AVM_ASSERT(vma->mm->machine, !avm_page_mapcount(page) && avm_rmap_placed(page, vma, addr) &&
+					     avm_page_is_exclusive(page));
+	(void)vma, (void)addr;
+	atomic_store_explicit(&page->mapcount, AVM_MAPCOUNT_EXCLUSIVE | 1, memory_order_release);
 }
 
 /*
- * The same at fork, for n pages that the parent maps, with the reference of the child's entry: ends their being exclusive
- * (R5.6). Release, too (G-A). => table locks of both entries; AVM_PG_EXCLUSIVE is set.
+ * The same at fork, for a page that the parent maps: ends its being exclusive (R5.6). Where it is that, one entry maps it,
+ * the lock of which is held, and nobody else changes the count: no atomic operation, which would be half of what fork takes
+ * for a page. Release, too (G-A). => table locks of both entries.
  */
-static inline void avm_rmap_share_exclusive(struct avm_page *const *pages, unsigned n)
-{
-#pragma GCC unroll 8
-	for (unsigned i = 0; i < n; i++)
-		avm_page_get_shared(pages[i]);
-#pragma GCC unroll 8
-	for (unsigned i = 0; i < n; i++) {
-		/* One entry maps it, and its lock is held: nobody else changes the count. */
-		uint32_t mapped = atomic_load_explicit(&pages[i]->mapcount, memory_order_relaxed);
-
-		atomic_store_explicit(&pages[i]->mapcount, mapped + 1, memory_order_release);
-	}
-}
-
-/* The same for one page that may be exclusive, or not. */
 static inline void avm_rmap_share_anon(struct avm_page *page)
 {
-	if (avm_page_test(page, AVM_PG_EXCLUSIVE)) {
-		avm_rmap_share_exclusive(&page, 1);
-		return;
-	}
-	avm_page_get(page);
+	if (avm_page_is_exclusive(page))
+		atomic_store_explicit(&page->mapcount, 2, memory_order_release);
+	else
+		avm_rmap_raise(page);
+}
+
+/* The same for a page-cache page: the entry has a reference of its own, the caller's. */
+AVM_ONE_STEP void avm_rmap_add_file(struct avm_page *page, struct avm_vma *vma)
+{
+	AVM_ASSERT(vma->mm->machine, !avm_page_is_anon(page));
+	(void)vma;
 	avm_rmap_raise(page);
 }
-
-/* The same for a page-cache page. */
-AVM_ONE_STEP void avm_rmap_add_file(struct avm_page *page, uint64_t n, struct avm_vma *vma)
-{
-	for (uint64_t i = 0; i < n; i++) {
-		AVM_ASSERT(vma->mm->machine, !avm_page_is_anon(&page[i]));
-		avm_rmap_raise(&page[i]);
-	}
-}
-
-/* An entry has been cleared: mapcount falls. mapping stays (R5.5). => table lock. */
-void avm_rmap_remove(struct avm_page *page, uint64_t n, struct avm_vma *vma);
 
 /*
  * R13.4: pages of locked VMAs are unevictable. This one comes to map the page, or (`maps` false) maps it no longer. => table
@@ -103,11 +84,10 @@ static inline void avm_rmap_locked(struct avm_vma *vma, struct avm_page *page, b
 enum avm_rss avm_page_rss(const struct avm_page *page);
 
 /*
- * R5.4: page locked, anonymous, mapped at addr by `vma`: is that its only user, apart from the caller, who holds
- * `held` references of his own? Takes the page over if so: mapping to vma's own anon_vma, exclusive. False:
- * somebody else may see it; nothing has changed. => the lock of the table with the entry.
+ * R5.4: page locked, anonymous, mapped at addr by `vma`: is that its only user? Takes the page over if so: mapping to
+ * vma's own anon_vma, exclusive. False: somebody else may see it. => the lock of the table with the entry.
  */
-bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr, uint32_t held);
+bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr);
 
 /*
  * One reverse walk. begin locks the family (or the file) for read; next stops at each entry that maps the page,

@@ -69,13 +69,12 @@ static bool known_exclusive(const struct swapin *in)
 	       avm_page_refs(in->page) == 2;
 }
 
-/* The counts and the entry of a page that has been placed (mapping before mapcount, R6). => table locked. */
-static void map_placed(const struct swapin *in, struct avm_page *page, bool exclusive)
+/* The entry of a page that has been placed, and counted (mapping before mapcount, R6). => table locked. */
+static void map_counted(const struct swapin *in, struct avm_page *page, bool exclusive)
 {
 	struct avm_vma *vma = in->vma;
 	avm_pte_t pte = avm_pte_for(page, vma);
 
-	avm_rmap_add_anon(page, 1, vma, in->c->addr);
 	avm_rss_add(vma->mm, AVM_RSS_SWAP, -1);
 	avm_rss_add(vma->mm, AVM_RSS_ANON, 1);
 	if (exclusive && (vma->flags & AVM_VM_WRITE))
@@ -84,7 +83,7 @@ static void map_placed(const struct swapin *in, struct avm_page *page, bool excl
 	avm_rmap_locked(vma, page, true);
 }
 
-/* R5.3. The entry's count goes; the entry has a reference on the page instead. => table locked. */
+/* R5.3. The entry's count of the slot goes; it is one of the page's now. => table locked. */
 static void map_cached(const struct swapin *in)
 {
 	struct avm *m = in->vma->mm->machine;
@@ -95,8 +94,8 @@ static void map_cached(const struct swapin *in)
 		avm_family_place(page, in->vma, in->c->addr, AVM_PLACE_EXCLUSIVE);
 	else if (!atomic_load_explicit(&page->mapping, memory_order_relaxed))
 		avm_family_place(page, in->vma, in->c->addr, AVM_PLACE_SHARED);
-	avm_page_get(page);
-	map_placed(in, page, exclusive);
+	avm_rmap_add_anon(page, in->vma, in->c->addr);
+	map_counted(in, page, exclusive);
 	avm_slot_put(m, page->u.swap);
 	/* What is about to be written has no use for its slot; nor has what will stay. */
 	if (in->access == AVM_ACCESS_WRITE || (in->vma->flags & AVM_VM_LOCKED) || scarce(m))
@@ -110,7 +109,8 @@ static void map_copy(const struct swapin *in, struct avm_page *copy)
 
 	avm_page_set(copy, AVM_PG_DIRTY);
 	avm_family_place(copy, in->vma, in->c->addr, AVM_PLACE_EXCLUSIVE);
-	map_placed(in, copy, true);
+	avm_rmap_add_new(copy, in->vma, in->c->addr);
+	map_counted(in, copy, true);
 	avm_lru_add(m, copy);
 	avm_slot_put(m, in->page->u.swap);
 	avm_swapcache_drop_idle(m, in->page); /* only we can: it is locked */

@@ -86,12 +86,12 @@ static bool unmap_entry(const struct unmap *u, struct avm_rmap_walk *w)
 		avm_ptc_set(&w->c, pte);
 		return false;
 	}
-	exclusive = avm_page_is_anon(u->page) && avm_page_clear(u->page, AVM_PG_EXCLUSIVE);
+	exclusive = avm_page_is_anon(u->page) && avm_page_clear_exclusive(u->page);
 	entry = replacement(u, w->c.mm, avm_pte_write(pte), exclusive);
 	if (!avm_pte_empty(entry))
 		avm_ptc_set(&w->c, entry);
-	avm_rmap_remove(u->page, 1, w->vma);
-	avm_page_put_one(u->machine, u->page); /* the entry's; the caller has one */
+	if (avm_page_unmapped(u->machine, u->page))
+		avm_page_put_one(u->machine, u->page); /* the caller has another */
 	return true;
 }
 
@@ -173,13 +173,13 @@ static avm_noinline void give_entry(struct avm_rmap_walk *w, struct avm_page *to
 	avm_pte_t entry = avm_ptc_get(&w->c);
 	avm_pte_t pte = avm_pte_make(to->pfn, vm_flags);
 
-	avm_page_get(to);
 	if (avm_page_is_anon(to)) {
 		if (avm_pte_entry_exclusive(entry))
-			avm_page_set(to, AVM_PG_EXCLUSIVE);
-		avm_rmap_add_anon(to, 1, vma, w->c.addr);
+			avm_page_set_exclusive(to);
+		avm_rmap_add_anon(to, vma, w->c.addr);
 	} else {
-		avm_rmap_add_file(to, 1, vma);
+		avm_page_get(to);
+		avm_rmap_add_file(to, vma);
 	}
 	if (may_write(vm_flags, to, entry))
 		pte = avm_pte_mkwrite((vm_flags & AVM_VM_SHARED) ? avm_pte_mkdirty(pte) : pte);

@@ -339,7 +339,8 @@ static void check_free(struct avm_verify *v, const struct avm_page *page)
 	if (avm_page_flags(page))
 		complain(v, 26, "a free frame has flags", page);
 	check_count(v, 26, "references of a free frame", page, avm_page_refs(page), 0);
-	check_count(v, 26, "mapcount of a free frame", page, avm_page_mapcount(page), 0);
+	check_count(v, 26, "mapcount of a free frame", page,
+		    atomic_load_explicit(&page->mapcount, memory_order_relaxed), 0);
 	if (atomic_load_explicit(&page->mapping, memory_order_relaxed))
 		complain(v, 26, "a free frame has a mapping", page);
 }
@@ -386,6 +387,12 @@ static bool is_cached(struct avm_verify *v, const struct avm_page *page, uint32_
 	return false;
 }
 
+/* References: entries of an anonymous page have one together, of a page of a file one each. */
+static uint32_t held_by_entries(const struct avm_page *page, uint32_t mapped)
+{
+	return avm_page_is_anon(page) ? !!mapped : mapped;
+}
+
 static void check_user(struct avm_verify *v, const struct avm_page *page, uint32_t note)
 {
 	uint32_t flags = avm_page_flags(page);
@@ -405,8 +412,8 @@ static void check_user(struct avm_verify *v, const struct avm_page *page, uint32
 		complain(v, 25, "a page is unevictable, and no locked mapping has it", page);
 	if (flags & (AVM_PG_LOCKED | AVM_PG_WAITERS))
 		complain(v, 41, "a page is locked", page);
-	if ((flags & AVM_PG_EXCLUSIVE) && (!avm_page_is_anon(page) || mapped > 1 ||
-					   (in_swap && avm_verify_slot_names(v, page->u.swap))))
+	if (avm_page_is_exclusive(page) && (!avm_page_is_anon(page) || mapped > 1 ||
+					    (in_swap && avm_verify_slot_names(v, page->u.swap))))
 		complain(v, 23, "a page is exclusive and can be seen by several", page);
 	if (avm_page_is_anon(page) && mapped && (note & AVM_NOTE_CLEAN) && !in_swap &&
 	    !(flags & (AVM_PG_DIRTY | AVM_PG_LAZYFREE)))
@@ -418,7 +425,7 @@ static void check_user(struct avm_verify *v, const struct avm_page *page, uint32
 		complain(v, 27, "a merged page, whose entries are clean, may be given up", page);
 	check_count(v, 21, "mapcount", page, avm_page_mapcount(page), mapped);
 	check_count(v, 21, "references", page, avm_page_refs(page),
-		    (uint64_t)mapped + cached + in_swap + isolated + pins);
+		    (uint64_t)held_by_entries(page, mapped) + cached + in_swap + isolated + pins);
 	/* Merged and in the cache alone it is met here only. */
 	if (avm_page_is_merged(page))
 		avm_verify_merged_node(v, page);
@@ -501,7 +508,7 @@ static void check_own(struct avm_verify *v)
 				continue;
 			if (avm_page_mapcount(page) < mapped)
 				complain(v, 21, "a page is mapped more often than it says", page);
-			if (avm_page_refs(page) < mapped)
+			if (avm_page_refs(page) < held_by_entries(page, mapped))
 				complain(v, 21, "a page has fewer references than mappings", page);
 			if (!avm_page_is_merged(page))
 				check_walk(v, page, mapped);

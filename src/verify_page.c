@@ -94,7 +94,7 @@ static void check_writable(struct scan *s, avm_addr_t addr, const struct avm_pag
 	if (!avm_page_is_anon(page))
 		complain(s, 23, "a page of a file is writable through a private mapping", addr,
 			 page);
-	else if (!avm_page_test(page, AVM_PG_EXCLUSIVE))
+	else if (!avm_page_is_exclusive(page))
 		complain(s, 23, "a writable private page is not exclusive", addr, page);
 }
 

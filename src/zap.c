@@ -94,8 +94,10 @@ static void zap_table(struct zap *z, struct avm_ptc *c)
 	if (z->dirty)
 		avm_gather_flush_tlb(z->g);
 	z->dirty = false;
-	for (unsigned i = first; i < z->g->nr; i++)
-		avm_rmap_remove(z->g->pages[i], 1, z->vma);
+	for (unsigned i = first; i < z->g->nr; i++) {
+		if (!avm_page_is_anon(z->g->pages[i]))
+			avm_page_unmapped(c->mm->machine, z->g->pages[i]);
+	}
 	avm_ptc_unlock(c);
 }
 

@@ -334,7 +334,7 @@ static void show_page(struct diff_core *c, const struct avm_pte_info *info, uint
 	p->state = info->page->mapping & AVM_MAPPING_ANON ? DIFF_ANON : DIFF_FILE;
 	avm_port_frame_read(sim_machine(c->sim), info->pfn, 0, &p->value, sizeof(p->value));
 	p->counted = what & DIFF_AUDIT_COUNTS && c->can->counts;
-	p->mapcount = p->counted ? info->page->mapcount : 0;
+	p->mapcount = p->counted ? info->page->mapcount & AVM_MAPCOUNT : 0;
 }
 
 void diff_core_audit(struct diff_core *c, unsigned p, uint32_t what, struct diff_audit *a)

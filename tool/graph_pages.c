@@ -92,7 +92,7 @@ static enum graph_state entry_state(const struct graph *g, const struct graph_en
 	}
 	if (av == GRAPH_NONE)
 		return file_state(g, e);
-	exclusive = atomic_load(&e->page->flags) & AVM_PG_EXCLUSIVE;
+	exclusive = atomic_load(&e->page->mapcount) & AVM_MAPCOUNT_EXCLUSIVE;
 	return anon_state(g, e, av, exclusive ? GRAPH_EXCLUSIVE : GRAPH_ANON);
 }
 
@@ -109,7 +109,7 @@ static void judge(struct graph *g, struct graph_item *item)
 	const struct avm_anon_vma *av = e->page ? avm_page_anon_vma(e->page) : NULL;
 
 	item->av = av ? graph_av_of(g, av) : GRAPH_NONE;
-	item->mapcount = e->page ? atomic_load(&e->page->mapcount) : 0;
+	item->mapcount = e->page ? atomic_load(&e->page->mapcount) & AVM_MAPCOUNT : 0;
 	item->state = GRAPH_POISON;
 	for (size_t i = 0; i < item->nr; i++) {
 		enum graph_state state = entry_state(g, &e[i], item->av);

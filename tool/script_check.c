@@ -201,20 +201,21 @@ void op_page(struct run *run, const struct script_line *line, struct outcome *ou
 	struct avm_vma *v = page ? vma_at(run, p, addr) : NULL;
 	const struct avm_anon_vma *av;
 	uintptr_t mapping;
-	uint32_t flags;
+	uint32_t flags, mapcount;
 
 	(void)out;
 	if (!v)
 		return;
 	flags = atomic_load(&page->flags);
+	mapcount = atomic_load(&page->mapcount);
 	mapping = atomic_load(&page->mapping);
 	av = avm_page_anon_vma(page);
 
 	const struct check checks[] = {
 		{ "anon", mapping & AVM_MAPPING_ANON },
 		{ "file", mapping && !(mapping & AVM_MAPPING_FLAGS) },
-		{ "exclusive", flags & AVM_PG_EXCLUSIVE },
-		{ "shared", !(flags & AVM_PG_EXCLUSIVE) },
+		{ "exclusive", mapcount & AVM_MAPCOUNT_EXCLUSIVE },
+		{ "shared", !(mapcount & AVM_MAPCOUNT_EXCLUSIVE) },
 		{ "dirty", flags & AVM_PG_DIRTY },
 		{ "clean", !(flags & AVM_PG_DIRTY) },
 		{ "unevictable", flags & AVM_PG_UNEVICTABLE },
@@ -231,7 +232,7 @@ void op_page(struct run *run, const struct script_line *line, struct outcome *ou
 	};
 
 	check_words(run, line, checks);
-	check_number(run, line, "mapcount", atomic_load(&page->mapcount));
+	check_number(run, line, "mapcount", mapcount & AVM_MAPCOUNT);
 	check_number(run, line, "refcount", atomic_load(&page->refcount));
 	check_number(run, line, "pins", atomic_load(&page->pins));
 }

@@ -55,8 +55,8 @@ static void sum_page(const struct avm_pte_info *pte, struct vma_sums *sums)
 	if (!pte->page)
 		return;
 	sums->anon += (atomic_load(&pte->page->mapping) & AVM_MAPPING_ANON) != 0;
-	sums->shared += atomic_load(&pte->page->mapcount) > 1;
-	sums->exclusive += (atomic_load(&pte->page->flags) & AVM_PG_EXCLUSIVE) != 0;
+	sums->shared += (atomic_load(&pte->page->mapcount) & AVM_MAPCOUNT) > 1;
+	sums->exclusive += pte->exclusive;
 }
 
 static void show_bytes(FILE *f, const char *name, uint64_t bytes)

@@ -14,7 +14,6 @@ enum avm_page_flag {
 	AVM_PG_LOCKED = 1 << 0, /* the page lock; order 3 of docs/locking.md */
 	AVM_PG_WAITERS = 1 << 1, /* somebody sleeps on the page lock */
 	AVM_PG_INUSE = 1 << 2, /* the frame is allocated; clear in a free frame */
-	AVM_PG_EXCLUSIVE = 1 << 3, /* R5.6: only one process can see this anonymous page */
 	AVM_PG_DIRTY = 1 << 4, /* differs from what stands behind it */
 	AVM_PG_UPTODATE = 1 << 5, /* a page-cache page that has been read */
 	AVM_PG_LRU = 1 << 6, /* on one of the LRU lists */
@@ -40,21 +39,23 @@ enum avm_page_flag {
 #define AVM_MAPPING_MERGED 2ul
 #define AVM_MAPPING_FLAGS (AVM_MAPPING_ANON | AVM_MAPPING_MERGED)
 
+/* In page->mapcount: R5.6, only one process can see this anonymous page; and how many entries map it. */
+#define AVM_MAPCOUNT_EXCLUSIVE (1u << 31)
+#define AVM_MAPCOUNT (AVM_MAPCOUNT_EXCLUSIVE - 1)
+
 /*
- * =>  refcount: mappings + page cache + swap cache + pins + whoever holds the page for a moment.
- * =>  mapcount: PTEs that map the page (V21); changed under the lock of that PTE's table.
+ * =>  refcount: page cache + swap cache + pins + whoever holds the page for a moment, and mappings: one for each entry that
+ *     maps a page of a file; all entries of an anonymous page hold one together, which the first brings and the last drops.
+ * =>  mapcount: PTEs that map the page (V21). It rises under the lock of that PTE's table, and falls when no translation by
+ *     that PTE is left (of a page of a file under the table's lock). The only one to map an exclusive page is the only one
+ *     to change it: a plain store will do.
  * =>  mapping, index: set before the page is visible to others, or under the page lock; mapping is cleared
  *     only when the page is freed (R5.5), so it may be trusted only while the page is mapped or locked.
  */
 struct avm_page {
-	union {
-		struct {
-			_Atomic uint32_t flags; /* enum avm_page_flag */
-			_Atomic uint32_t refcount;
-		};
-		_Atomic uint64_t flags_refcount; /* both in one step: avm_page_get_shared() alone */
-	};
-	_Atomic uint32_t mapcount;
+	_Atomic uint32_t flags; /* enum avm_page_flag */
+	_Atomic uint32_t refcount;
+	_Atomic uint32_t mapcount; /* and AVM_MAPCOUNT_EXCLUSIVE */
 	union {
 		struct avm_spinlock table_lock; /* page table: covers its entries */
 		_Atomic uint32_t

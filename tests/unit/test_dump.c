@@ -209,7 +209,7 @@ static void a_family_is_told_with_all_its_members(void **state)
 	capture_init(&c);
 	avm_dump_page(w.m, page_at(w.mm, 0x20000000), &c.sink);
 	assert_string_equal(c.text,
-			    "pfn 6 inuse,lru,swapbacked refs 2 mapcount 2 anon_vma 2 index 20000\n"
+			    "pfn 6 inuse,lru,swapbacked refs 1 mapcount 2 anon_vma 2 index 20000\n"
 			    "  mapped by mm 1 at 20000000 in 20000000-20004000\n"
 			    "  mapped by mm 3 at 20000000 in 20000000-20004000\n"
 			    "  walk visited 2 mapped 2\n");

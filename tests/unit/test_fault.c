@@ -99,7 +99,7 @@ static void first_write_maps_an_exclusive_zeroed_page(void **state)
 	assert_int_equal(fault_write(w.mm, a + PAGE + 5), AVM_FAULT_MINOR);
 	info = pte(w.mm, a + PAGE);
 	assert_true(info.write && info.young && info.dirty && !info.zero && !info.exec);
-	assert_true(has_flag(info.page, AVM_PG_EXCLUSIVE));
+	assert_true(is_exclusive(info.page));
 	assert_true(has_flag(info.page, AVM_PG_LRU));
 	assert_int_equal(avm_page_mapcount(info.page), 1);
 	assert_int_equal(avm_page_refs(info.page), 1);

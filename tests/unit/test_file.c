@@ -333,7 +333,7 @@ static void a_private_write_copies_and_the_file_stays(void **state)
 	store(f.w.a, f.a, 99);
 	assert_int_equal(load(f.w.a, f.a + 1), 1);
 	assert_true(pte(f.mm, f.a).write);
-	assert_true(has_flag(page_at(f.mm, f.a), AVM_PG_EXCLUSIVE));
+	assert_true(is_exclusive(page_at(f.mm, f.a)));
 	assert_int_equal(rss(f.mm, AVM_RSS_ANON), 3);
 	assert_int_equal(rss(f.mm, AVM_RSS_FILE), 0);
 	assert_int_equal(event(&f.w, AVM_EV_COW_COPY), 3);
@@ -354,7 +354,7 @@ static void a_shared_write_tells_the_file_and_makes_dirty(void **state)
 	page = page_at(f.mm, f.a);
 	assert_true(pte(f.mm, f.a).write && pte(f.mm, f.a).dirty);
 	assert_true(has_flag(page, AVM_PG_DIRTY));
-	assert_false(has_flag(page, AVM_PG_EXCLUSIVE) || has_flag(page, AVM_PG_LOCKED));
+	assert_false(is_exclusive(page) || has_flag(page, AVM_PG_LOCKED));
 	assert_int_equal(f.tf->mkwrites, 1);
 	/* Read first: clean and read-only until the write. */
 	assert_int_equal(load(f.w.a, f.a + PAGE), 2);

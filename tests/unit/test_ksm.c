@@ -349,8 +349,7 @@ static void locked_held_and_pinned_pages_stay(void **state)
 		assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
 		assert_int_equal(event(&w, AVM_EV_RACE_KSM_CHANGED), 2 * (i + 1));
 		if (i)
-			assert_true(has_flag(page, AVM_PG_EXCLUSIVE) &&
-				    pte(sim_mm(b), AT(0)).write);
+			assert_true(is_exclusive(page) && pte(sim_mm(b), AT(0)).write);
 		world_check(&w);
 		avm_page_put(w.m, page);
 		atomic_store(&page->pins, 0);
@@ -901,7 +900,7 @@ static void a_pinned_candidate_stays_writable_where_it_is(void **state)
 	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
 	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
 	assert_int_equal(event(&w, AVM_EV_RACE_KSM_CHANGED), 1);
-	assert_true(has_flag(page, AVM_PG_EXCLUSIVE) && pte(w.mm, AT(0)).write);
+	assert_true(is_exclusive(page) && pte(w.mm, AT(0)).write);
 	store(w.a, AT(0), 6);
 	assert_ptr_equal(page, page_of(w.a, 0));
 	avm_unpin(w.m, &page, 1, AVM_UNPIN_CLEAN);
@@ -1196,9 +1195,9 @@ static void verify_sees_what_is_wrong_with_merged_pages(void **state)
 	seen->root = &node->hashed.node;
 	expect_violation("V40: a link of a tree by hash leads to nothing that belongs there");
 	*seen = tree;
-	atomic_fetch_or(&page->flags, AVM_PG_EXCLUSIVE);
+	atomic_fetch_or(&page->mapcount, AVM_MAPCOUNT_EXCLUSIVE);
 	expect_violation("V23: a page is exclusive and can be seen by several");
-	atomic_fetch_and(&page->flags, ~(uint32_t)AVM_PG_EXCLUSIVE);
+	atomic_fetch_and(&page->mapcount, AVM_MAPCOUNT);
 	close_world();
 }
 

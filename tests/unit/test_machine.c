@@ -142,10 +142,12 @@ static void a_page_lives_as_long_as_somebody_holds_it(void **state)
 	assert_int_equal(sim_frames_used(w.s), used + 1);
 	atomic_store(&page->mapping, (uintptr_t)&w | AVM_MAPPING_ANON);
 	atomic_store(&page->index, 5);
-	avm_page_set(page, AVM_PG_DIRTY | AVM_PG_EXCLUSIVE);
+	avm_page_set(page, AVM_PG_DIRTY);
+	avm_page_set_exclusive(page);
 	avm_page_put(w.m, page);
 	assert_int_equal(sim_frames_used(w.s), used);
 	assert_int_equal(avm_page_flags(page), 0);
+	assert_int_equal(atomic_load(&page->mapcount), 0);
 	assert_int_equal(atomic_load(&page->mapping), 0);
 	assert_int_equal(atomic_load(&page->index), 0);
 	assert_false(avm_page_tryget(page));

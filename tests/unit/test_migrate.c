@@ -32,7 +32,7 @@ static void an_anonymous_page_keeps_its_content_and_its_owner(void **state)
 	map(&w, 0, 1, RW);
 	mark(&w, 0, 1);
 	moves(&w, w.a, AT(0));
-	assert_true(has_flag(page_at(w.mm, AT(0)), AVM_PG_EXCLUSIVE));
+	assert_true(is_exclusive(page_at(w.mm, AT(0))));
 	assert_true(has_flag(page_at(w.mm, AT(0)), AVM_PG_LRU));
 	assert_true(has_flag(page_at(w.mm, AT(0)), AVM_PG_DIRTY));
 	/* Writable as before: no fault. */
@@ -61,7 +61,7 @@ static void a_page_of_three_processes_is_moved_for_all(void **state)
 	assert_ptr_equal(page_at(sim_mm(b), AT(0)), page);
 	assert_ptr_equal(page_at(sim_mm(c), AT(0)), page);
 	assert_int_equal(atomic_load(&page->mapcount), 3);
-	assert_false(has_flag(page, AVM_PG_EXCLUSIVE));
+	assert_false(is_exclusive(page));
 	store(b, AT(0), 7);
 	assert_int_equal(load(w.a, AT(0)), 0x40);
 	assert_int_equal(load(b, AT(0)), 7);
@@ -341,7 +341,7 @@ static void a_page_that_somebody_holds_is_put_back(void **state)
 	avm_page_get(page);
 	stays(&k.w, page, -AVM_EBUSY);
 	assert_ptr_equal(page_at(k.w.mm, AT(0)), page);
-	assert_true(has_flag(page, AVM_PG_EXCLUSIVE));
+	assert_true(is_exclusive(page));
 	assert_false(sim_would_fault(k.w.a, AT(0), AVM_ACCESS_WRITE, NULL));
 	avm_page_put(k.w.m, page);
 	world_check(&k.w);
@@ -431,7 +431,7 @@ static void a_fork_in_the_middle_shares_the_page(void **state)
 	middle_page(&k);
 	assert_int_equal(with_middle(&k, avm_migrate, k.page->pfn), 0);
 	assert_ptr_equal(page_at(sim_mm(k.b), AT(0)), page_at(k.w.mm, AT(0)));
-	assert_false(has_flag(page_at(k.w.mm, AT(0)), AVM_PG_EXCLUSIVE));
+	assert_false(is_exclusive(page_at(k.w.mm, AT(0))));
 	assert_true(sim_would_fault(k.w.a, AT(0), AVM_ACCESS_WRITE, NULL));
 	store(k.w.a, AT(0), 1);
 	assert_int_equal(load(k.b, AT(0)), 0x40);

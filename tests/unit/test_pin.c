@@ -50,7 +50,7 @@ static void absent_memory_is_faulted_in(void **state)
 	assert_int_equal(avm_pin(w.mm, AT(0), 4, AVM_ACCESS_READ, pages), 4);
 	for (unsigned i = 0; i < 4; i++) {
 		assert_ptr_equal(page_at(w.mm, AT(i)), pages[i]);
-		assert_true(has_flag(pages[i], AVM_PG_EXCLUSIVE));
+		assert_true(is_exclusive(pages[i]));
 	}
 	assert_int_equal(event(&w, AVM_EV_PINNED), 4);
 	world_check(&w);
@@ -336,8 +336,8 @@ static void fork_copies_pinned_pages_early(void **state)
 	assert_ptr_equal(page_at(w.mm, AT(0)), page_at(sim_mm(b), AT(0)));
 	for (unsigned i = 1; i < 5; i += 2) {
 		assert_ptr_not_equal(page_at(w.mm, AT(i)), page_at(sim_mm(b), AT(i)));
-		assert_true(has_flag(page_at(w.mm, AT(i)), AVM_PG_EXCLUSIVE));
-		assert_true(has_flag(page_at(sim_mm(b), AT(i)), AVM_PG_EXCLUSIVE));
+		assert_true(is_exclusive(page_at(w.mm, AT(i))));
+		assert_true(is_exclusive(page_at(sim_mm(b), AT(i))));
 		assert_false(sim_would_fault(w.a, AT(i), AVM_ACCESS_WRITE, NULL));
 		assert_false(sim_would_fault(b, AT(i), AVM_ACCESS_WRITE, NULL));
 		assert_int_equal(load(b, AT(i)), 0x40 + i);

@@ -168,7 +168,7 @@ static void an_exclusive_page_comes_back_exclusive(void **state)
 	assert_true(has_flag(page, AVM_PG_SWAPCACHE));
 	goes_bad(&k.w, page);
 	assert_int_equal(load(k.w.a, AT(0)), 0x40);
-	assert_true(has_flag(page_at(k.w.mm, AT(0)), AVM_PG_EXCLUSIVE));
+	assert_true(is_exclusive(page_at(k.w.mm, AT(0))));
 	world_close(&k.w);
 }
 

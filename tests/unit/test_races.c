@@ -123,7 +123,7 @@ static void expect_nobody(void (*act)(struct rival *r))
 	rival_ends(&r);
 	assert_int_equal(event(&r.w, AVM_EV_RACE_UNMAPPED), 1);
 	assert_int_equal(atomic_load(&root->lock.word), 0);
-	atomic_store(&r.page->mapcount, 1);
+	atomic_store(&r.page->mapcount, AVM_MAPCOUNT_EXCLUSIVE | 1);
 	atomic_store(&r.page->mapping, mapping);
 	atomic_store(&r.av->root, root);
 	assert_int_equal(avm_family_resolve(r.w.m, r.page, AVM_RESOLVE_WAIT, &out), 0);

@@ -179,13 +179,13 @@ static void fork_shares_private_pages_read_only(void **state)
 	a = map_anon(w.mm, 4, RW);
 	store(w.a, a, 1);
 	page = page_at(w.mm, a);
-	assert_true(has_flag(page, AVM_PG_EXCLUSIVE));
+	assert_true(is_exclusive(page));
 	assert_int_equal(avm_page_refs(page), 1);
 	assert_int_equal(sim_proc_fork(w.a, &b), 0);
-	assert_false(has_flag(page, AVM_PG_EXCLUSIVE));
+	assert_false(is_exclusive(page));
 	assert_true(has_flag(page, AVM_PG_INUSE));
 	assert_int_equal(avm_page_mapcount(page), 2);
-	assert_int_equal(avm_page_refs(page), 2);
+	assert_int_equal(avm_page_refs(page), 1);
 	assert_ptr_equal(page_at(sim_mm(b), a), page);
 	assert_false(pte(w.mm, a).write);
 	assert_false(pte(sim_mm(b), a).write);

@@ -81,7 +81,7 @@ static void a_page_read_back_is_exclusive_and_can_be_written_without_a_copy(void
 	avm_shrink_all(w.m);
 	assert_int_equal(sim_store(w.a, HERE(0), &c, 1, &faults), 0);
 	assert_int_equal(faults, AVM_FAULT_MAJOR);
-	assert_true(has_flag(page_at(w.mm, HERE(0)), AVM_PG_EXCLUSIVE));
+	assert_true(is_exclusive(page_at(w.mm, HERE(0))));
 	assert_int_equal(slots_used(), 0); /* its content is another by now */
 	world_close(&w);
 }
@@ -169,7 +169,7 @@ static void a_shared_page_brought_back_by_the_child_is_on_the_root(void **state)
 	assert_int_equal(swap->slots[pte(w.mm, HERE(0)).entry].count, 2);
 	assert_int_equal(load(b, HERE(0)), 'a');
 	page = page_at(sim_mm(b), HERE(0));
-	assert_false(has_flag(page, AVM_PG_EXCLUSIVE));
+	assert_false(is_exclusive(page));
 	assert_int_equal(load(w.a, HERE(0)), 'a');
 	assert_ptr_equal(page_at(w.mm, HERE(0)), page);
 	sim_proc_exit(b);

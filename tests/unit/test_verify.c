@@ -864,12 +864,12 @@ static void v23_writable_and_shared(void **state)
 	PLANT(f, *file, avm_pte_mkwrite(*file));
 	expect_and_undo(f, "V23: a page of a file is writable through a private mapping");
 	assert_true(avm_pte_write(*mine));
-	PLANT(f, page->flags, atomic_load(&page->flags) & ~(uint32_t)AVM_PG_EXCLUSIVE);
+	PLANT(f, page->mapcount, 1);
 	expect_only(f, "V23");
 	PLANT(f, vma_at(f->r.mc, f->r.anon)->flags, AVM_VM_READ);
 	expect_and_undo(f, "V23");
 	page = page_at(f->r.mc, addr);
-	PLANT(f, page->flags, atomic_load(&page->flags) | AVM_PG_EXCLUSIVE);
+	PLANT(f, page->mapcount, atomic_load(&page->mapcount) | AVM_MAPCOUNT_EXCLUSIVE);
 	expect_only(f, "V23");
 }
 
@@ -1070,6 +1070,8 @@ static void v26_free_frames(void **state)
 	PLANT(f, page->refcount, 1);
 	expect_only(f, "V26");
 	PLANT(f, page->mapcount, 1);
+	expect_only(f, "V26");
+	PLANT(f, page->mapcount, AVM_MAPCOUNT_EXCLUSIVE);
 	expect_only(f, "V26");
 	PLANT_PTR(f, page->mapping, garbage + 1);
 	expect_only(f, "V26");

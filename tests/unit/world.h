@@ -138,6 +138,11 @@ static inline bool has_flag(const struct avm_page *page, enum avm_page_flag flag
 	return atomic_load(&page->flags) & flag;
 }
 
+static inline bool is_exclusive(const struct avm_page *page)
+{
+	return atomic_load(&page->mapcount) & AVM_MAPCOUNT_EXCLUSIVE;
+}
+
 static inline uint64_t rss(struct avm_mm *mm, enum avm_rss which)
 {
 	return avm_mm_rss(mm, which);
