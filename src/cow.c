@@ -33,11 +33,16 @@ static void map_new(struct avm_fault_ctx *f, struct avm_page *page)
 	struct avm *m = f->mm->machine;
 	avm_pte_t p = avm_pte_for(page, f->vma);
 
-	/* mapping before mapcount (R6); the walk that sees the count then finds the family. */
+	/* mapping before mapcount (R6), and both before somebody else can hold the page; a walk then finds the family. */
 	avm_family_place(page, f->vma, f->addr, AVM_PLACE_EXCLUSIVE);
 	avm_rmap_add_new(page, f->vma, f->addr);
 	avm_rmap_locked(f->vma, page, true);
-	avm_lru_add(m, page);
+	if (AVM_FAST) {
+		avm_lru_add_new(m, page);
+		avm_page_first_ref(page);
+	} else {
+		avm_lru_add(m, page);
+	}
 	avm_ptc_set(&f->c, avm_pte_written(p, f->vma));
 }
 
@@ -78,6 +83,20 @@ static bool sole_owner(struct avm_fault_ctx *f, struct avm_page *page)
 }
 
 /*
+ * No MMU has the translation any more. What stood in the entry last is of no interest: it is read-only, so the MMU can
+ * have set no more than that it was used.
+ */
+static void take_away(struct avm_fault_ctx *f)
+{
+	if (!AVM_FAST) {
+		avm_ptc_revoke(&f->c);
+		return;
+	}
+	avm_ptc_set(&f->c, AVM_PTE_EMPTY);
+	avm_tlb_flush(f->mm, f->addr, f->addr + AVM_PAGE_SIZE);
+}
+
+/*
  * The old page loses this mapping, `page` gets it. => table locked, the entry is as seen. Whoever
  * still has the old translation must lose it before the new page can be written: flush in between
  * (R12).
@@ -86,7 +105,7 @@ static void replace(struct avm_fault_ctx *f, struct avm_page *old, struct avm_pa
 {
 	enum avm_rss kind = old ? avm_page_rss(old) : AVM_NR_RSS;
 
-	avm_ptc_revoke(&f->c);
+	take_away(f);
 	if (kind != AVM_RSS_ANON) {
 		if (old)
 			avm_rss_add(f->mm, kind, -1);
@@ -101,11 +120,10 @@ static void replace(struct avm_fault_ctx *f, struct avm_page *old, struct avm_pa
 }
 
 /*
- * Puts the private copy in the place of what was seen. Takes over the reference on `page`. Sleeps.
+ * Puts the private copy in the place of what was seen. `page` is not the caller's any more. Sleeps.
  */
 static bool install(struct avm_fault_ctx *f, struct avm_page *old, struct avm_page *page)
 {
-	struct avm *m = f->mm->machine;
 	avm_addr_t end = f->addr + AVM_PAGE_SIZE;
 	bool same;
 
@@ -117,7 +135,7 @@ static bool install(struct avm_fault_ctx *f, struct avm_page *old, struct avm_pa
 	}
 	avm_notify_end(f->mm, f->addr, end);
 	if (!same)
-		avm_page_put(m, page);
+		avm_fault_drop_new(f->mm->machine, page);
 	return same;
 }
 
@@ -144,13 +162,24 @@ static unsigned copy(struct avm_fault_ctx *f, struct avm_page *old, avm_pfn_t so
 	return zeroed ? AVM_FAULT_MINOR : AVM_FAULT_MINOR | AVM_FAULT_COW;
 }
 
+/* => the caller has got a reference on what the entry maps, which goes. */
+static unsigned copy_held(struct avm_fault_ctx *f, struct avm_page *old)
+{
+	struct avm *m = f->mm->machine;
+	bool merged = avm_page_is_merged(old);
+	unsigned bits = copy(f, old, old->pfn);
+
+	if ((bits & AVM_FAULT_COW) && merged)
+		avm_count(m, AVM_EV_KSM_BROKEN, 1);
+	avm_page_put(m, old);
+	return bits;
+}
+
 unsigned avm_fault_write_protected(struct avm_fault_ctx *f)
 {
 	struct avm *m = f->mm->machine;
 	avm_pfn_t pfn = avm_pte_pfn(f->seen);
 	struct avm_page *old = avm_page_of(m, pfn);
-	bool merged;
-	unsigned bits;
 
 	if (avm_pte_special(f->seen)) {
 		avm_ptc_unlock(&f->c);
@@ -165,10 +194,44 @@ unsigned avm_fault_write_protected(struct avm_fault_ctx *f)
 		return reuse(f);
 	avm_page_get(old);
 	avm_ptc_unlock(&f->c);
-	merged = avm_page_is_merged(old);
-	bits = copy(f, old, pfn);
-	if ((bits & AVM_FAULT_COW) && merged)
-		avm_count(m, AVM_EV_KSM_BROKEN, 1);
-	avm_page_put(m, old);
-	return bits;
+	return copy_held(f, old);
 }
+
+#if AVM_FAST
+
+/* Does a write have to copy it, whoever asks? It is a file's, or another entry maps it beside ours. */
+static bool is_shared(const struct avm_page *page)
+{
+	return !avm_page_is_anon(page) || avm_page_mapcount(page) > 1;
+}
+
+/*
+ * What the entry maps, held, if it is to be copied; NULL: the table's lock has to say. All that is known of the page at first
+ * is that the entry named it: it may have been freed since, and be anybody's. So first a reference, and then the entry again
+ * (G-W): if that is as it was, this is the page that it maps, and stays so; whether it is still mapped there install() asks.
+ * From here on it cannot become exclusive, since it is held (R5.4). => table not locked.
+ */
+static struct avm_page *hold_shared(struct avm_fault_ctx *f)
+{
+	struct avm *m = f->mm->machine;
+	struct avm_page *page = avm_page_of(m, avm_pte_pfn(f->seen));
+
+	if (avm_pte_special(f->seen) || page == m->zero_page || !is_shared(page) ||
+	    !avm_page_tryget(page))
+		return NULL;
+	if (avm_likely(avm_ptc_get_acquire(&f->c) == f->seen && is_shared(page)))
+		return page;
+	avm_page_put(m, page);
+	return NULL;
+}
+
+bool avm_fault_write_shared(struct avm_fault_ctx *f, unsigned *bits)
+{
+	struct avm_page *old = hold_shared(f);
+
+	if (old)
+		*bits = copy_held(f, old);
+	return old;
+}
+
+#endif

@@ -65,7 +65,7 @@ static unsigned zero_fill(struct avm_fault_ctx *f)
 		return AVM_FAULT_OOM;
 	avm_port_frame_clear(m, page->pfn);
 	if (!avm_fault_lock_seen(f)) {
-		avm_page_put(m, page);
+		avm_fault_drop_new(m, page);
 		return lost_race();
 	}
 	avm_fault_map_new(f, page);
@@ -102,6 +102,11 @@ static unsigned touch(struct avm_fault_ctx *f)
 
 static unsigned fault_present(struct avm_fault_ctx *f)
 {
+	unsigned bits;
+
+	if (AVM_FAST && f->access == AVM_ACCESS_WRITE && !avm_pte_write(f->seen) &&
+	    !(f->vma->flags & AVM_VM_SHARED) && avm_fault_write_shared(f, &bits))
+		return bits;
 	if (!avm_fault_lock_seen(f))
 		return lost_race();
 	if (f->access != AVM_ACCESS_WRITE || avm_pte_write(f->seen))

@@ -6,6 +6,7 @@
 #define AVM_FAULT_INTERNAL_H
 
 #include "anonvm/fault.h"
+#include "page.h"
 #include "pgtable.h"
 
 enum avm_force {
@@ -72,14 +73,28 @@ static inline avm_pte_t avm_pte_written(avm_pte_t p, const struct avm_vma *vma)
 unsigned avm_fault_write_protected(struct avm_fault_ctx *f);
 
 /*
+ * The same without the lock, where it is plain that the page has to be copied, as most are: true, and what came of it. Only
+ * where AVM_FAST says so. => table not locked; sleeps.
+ */
+bool avm_fault_write_shared(struct avm_fault_ctx *f, unsigned *bits);
+
+/*
  * A page for the private copy, with the family that avm_fault_map_new() will put it in; NULL: no
  * memory. => no file, family or spin lock held; sleeps.
  */
 struct avm_page *avm_fault_new_page(struct avm_fault_ctx *f);
 
+/* The same page, which is not wanted after all. => no lock that avm_page_put() may not be called under. */
+static inline void avm_fault_drop_new(struct avm *m, struct avm_page *page)
+{
+	if (AVM_FAST)
+		avm_page_first_ref(page);
+	avm_page_put(m, page);
+}
+
 /*
- * Maps a new anonymous page, written, in the place of an empty entry (R5.2). Takes over the
- * reference.
+ * Maps a new anonymous page, written, in the place of an empty entry (R5.2). Its reference is the
+ * entry's.
  * => family prepared; table locked.
  */
 void avm_fault_map_new(struct avm_fault_ctx *f, struct avm_page *page);

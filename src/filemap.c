@@ -221,7 +221,7 @@ static unsigned copy_absent(struct avm_fault_ctx *f)
 	read = avm_file_get_page(f->vma->file, avm_vma_index(f->vma, f->addr), AVM_GET_READ,
 				 &cached);
 	if (read < 0) {
-		avm_page_put(m, page);
+		avm_fault_drop_new(m, page);
 		return error_bits(read);
 	}
 	avm_port_frame_copy(m, page->pfn, cached->pfn);
@@ -232,7 +232,7 @@ static unsigned copy_absent(struct avm_fault_ctx *f)
 	}
 	avm_file_done_page(f->vma->file, cached);
 	if (!same) {
-		avm_page_put(m, page);
+		avm_fault_drop_new(m, page);
 		return done_bits(read, true);
 	}
 	avm_count(m, AVM_EV_COW_COPY, 1);

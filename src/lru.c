@@ -86,6 +86,25 @@ void avm_lru_add(struct avm *m, struct avm_page *page)
 	unlock(m, cpu);
 }
 
+#if AVM_FAST
+
+void avm_lru_add_new(struct avm *m, struct avm_page *page)
+{
+	uint32_t flags = atomic_load_explicit(&page->flags, memory_order_relaxed);
+	unsigned id = avm_page_cpu(page);
+	struct avm_cpu *cpu = &m->cpus[id];
+	enum avm_lru lru = list_of(page);
+
+	AVM_ASSERT(m, !avm_page_refs(page));
+	lock(m, id);
+	avm_list_add(&page->lru, &cpu->lru[lru]);
+	cpu->lru_count[lru]++;
+	atomic_store_explicit(&page->flags, flags | AVM_PG_LRU, memory_order_relaxed);
+	unlock(m, id);
+}
+
+#endif
+
 void avm_lru_del(struct avm *m, struct avm_page *page)
 {
 	unsigned cpu = avm_page_cpu(page);
@@ -171,7 +190,7 @@ static uint64_t isolate_some(struct avm *m, unsigned cpu, enum avm_lru lru, uint
 	while (n--) {
 		struct avm_page *page = avm_list_last(list, struct avm_page, lru);
 
-		/* One without references is being freed, and waits for this lock. */
+		/* One without references is being freed, and waits for this lock; or it is about to get its first. */
 		if (!avm_page_tryget(page)) {
 			avm_list_move(&page->lru, list);
 			continue;

@@ -19,6 +19,9 @@ void avm_lru_init(struct avm *m);
 /* Puts a page on the inactive list of its kind (`anon` or file; UNEVICTABLE flag wins). Takes lru_lock. */
 void avm_lru_add(struct avm *m, struct avm_page *page);
 
+/* The same for an anonymous page that has no reference yet, and so nobody who changes its flags beside us. */
+void avm_lru_add_new(struct avm *m, struct avm_page *page);
+
 /* Takes a page off whatever list it is on; nothing when on none. */
 void avm_lru_del(struct avm *m, struct avm_page *page);
 

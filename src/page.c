@@ -85,24 +85,28 @@ static struct avm_page *page_new(struct avm *m, enum avm_frame_use use, uint32_t
 	/* Without a reference it is nobody's, and nobody changes a flag beside us. */
 	atomic_store_explicit(&page->flags, flags, memory_order_relaxed);
 	avm_local_add(&cpu->frames_used, 1);
-	/* A stale reader that gets a reference from here on sees a page that is whole (G-D). */
-	atomic_store_explicit(&page->refcount, 1, memory_order_release);
 	return page;
 }
 
 struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use)
 {
-	return page_new(m, use, AVM_PG_INUSE);
+	struct avm_page *page = page_new(m, use, AVM_PG_INUSE);
+
+	if (page)
+		avm_page_first_ref(page);
+	return page;
 }
 
 struct avm_page *avm_page_alloc_exclusive(struct avm *m)
 {
 	struct avm_page *page = page_new(m, AVM_FRAME_USER, AVM_PG_INUSE | AVM_PG_SWAPBACKED);
 
-	/* What nobody maps, nobody asks. */
-	if (page)
+	if (page) {
 		atomic_store_explicit(&page->mapcount, AVM_MAPCOUNT_EXCLUSIVE,
 				      memory_order_relaxed);
+		if (!AVM_FAST)
+			avm_page_first_ref(page);
+	}
 	return page;
 }
 
@@ -115,7 +119,7 @@ struct avm_page *avm_page_pop(struct avm_list *list)
 	return page;
 }
 
-/* Acquire, if there is one (G-D). */
+/* Acquire, if there is one (G-D, G-W). */
 bool avm_page_tryget(struct avm_page *page)
 {
 	return avm_ref_tryget(&page->refcount);
@@ -166,7 +170,11 @@ bool avm_page_unmapped(struct avm *m, struct avm_page *page)
 		before = atomic_fetch_sub_explicit(&page->mapcount, 1, memory_order_release);
 	before &= AVM_MAPCOUNT;
 	AVM_BUG_ON(m, !before);
-	return has_own || before == 1;
+	if (before > 1)
+		return has_own;
+	/* What the others did by their entries comes before the end that the caller brings about (G-E). */
+	atomic_thread_fence(memory_order_acquire);
+	return true;
 }
 
 void avm_page_retire(struct avm *m, struct avm_page *page)
@@ -194,7 +202,7 @@ void avm_page_put(struct avm *m, struct avm_page *page)
 	AVM_BUG_ON(m, !refs);
 	if (refs > 1)
 		return;
-	/* Everything the other holders did to the page comes before its end (G-E). */
+	/* Everything the other holders did to the page comes before its end (G-E); who had an entry has emptied it (G-W). */
 	atomic_thread_fence(memory_order_acquire);
 	page_free(m, page);
 }

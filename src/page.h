@@ -25,9 +25,16 @@ struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use);
 
 /*
  * The same for a page that will be one process's alone (R5.6): it has that flag from birth, and its kind. Neither costs
- * anything then.
+ * anything then. Where AVM_FAST says so it comes without a reference, and gets it from avm_page_first_ref() when it is
+ * mapped: until then nobody else can get one, from however stale a pointer, and its flags are changed by plain stores.
  */
 struct avm_page *avm_page_alloc_exclusive(struct avm *m);
+
+/* A stale reader that gets a reference from here on sees a page that is whole (G-D). */
+AVM_ONE_STEP void avm_page_first_ref(struct avm_page *page)
+{
+	atomic_store_explicit(&page->refcount, 1, memory_order_release);
+}
 
 AVM_ONE_STEP void avm_page_get(struct avm_page *page)
 {

@@ -128,6 +128,15 @@ static inline avm_pte_t avm_ptc_get(const struct avm_ptc *c)
 	return avm_arch_pte_load(c->pte);
 }
 
+/* For who looks without the lock: what was in the page when the entry was set is there now (G-X). */
+static inline avm_pte_t avm_ptc_get_acquire(const struct avm_ptc *c)
+{
+	avm_pte_t pte = avm_ptc_get(c);
+
+	atomic_thread_fence(memory_order_acquire);
+	return pte;
+}
+
 /* The page that an entry maps; NULL: it maps none, or a bare frame. */
 struct avm_page *avm_pte_page(const struct avm *m, avm_pte_t pte);
 struct avm_page *avm_ptc_page(const struct avm_ptc *c);

@@ -229,7 +229,7 @@ void sim_entry_changed(struct avm_mm *mm, avm_addr_t addr, avm_pte_t now);
 
 /*
  * Writes one entry of the table of `mm` for `addr`. The MMU reads it without a lock: what is in the page by now has to be
- * there for who finds the entry. An arch over foreign page tables (memory inside a Linux process) grants the translation
+ * there for who finds the entry (G-X). An arch over foreign page tables (memory inside a Linux process) grants the translation
  * here, under the table's lock.
  */
 static inline void avm_arch_pte_store(struct avm_mm *mm, avm_addr_t addr, avm_pte_t *slot,

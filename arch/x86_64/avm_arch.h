@@ -211,13 +211,13 @@ static inline avm_pte_t avm_arch_pte_load(const avm_pte_t *slot)
 	return atomic_load_explicit((const _Atomic avm_pte_t *)slot, memory_order_relaxed);
 }
 
-/* Writes one entry of the table of `mm` for `addr`; the CPU may walk it at any time. */
+/* Writes one entry of the table of `mm` for `addr`; the CPU may walk it at any time. Release, which costs nothing: G-X. */
 static inline void avm_arch_pte_store(struct avm_mm *mm, avm_addr_t addr, avm_pte_t *slot,
 				      avm_pte_t p)
 {
 	(void)mm;
 	(void)addr;
-	atomic_store_explicit((_Atomic avm_pte_t *)slot, p, memory_order_relaxed);
+	atomic_store_explicit((_Atomic avm_pte_t *)slot, p, memory_order_release);
 }
 
 /* Reads and clears in one step, so that no accessed or dirty bit set by the MMU meanwhile is lost. */
