@@ -113,8 +113,9 @@ static void replace(struct avm_fault_ctx *f, struct avm_page *old, struct avm_pa
 	}
 	if (old) {
 		avm_rmap_locked(f->vma, old, false);
-		if (avm_page_unmapped(f->mm->machine, old))
-			avm_page_put_one(f->mm->machine, old); /* the caller has another */
+		/* An anonymous page the caller leaves with his own reference (R5.7). */
+		if (kind != AVM_RSS_ANON && avm_page_unmapped(f->mm->machine, old))
+			avm_page_put_one(f->mm->machine, old);
 	}
 	map_new(f, page);
 }
@@ -171,7 +172,10 @@ static unsigned copy_held(struct avm_fault_ctx *f, struct avm_page *old)
 
 	if ((bits & AVM_FAULT_COW) && merged)
 		avm_count(m, AVM_EV_KSM_BROKEN, 1);
-	avm_page_put(m, old);
+	if ((bits & AVM_FAULT_COW) && avm_page_is_anon(old))
+		avm_page_leave(m, old);
+	else
+		avm_page_put(m, old);
 	return bits;
 }
 

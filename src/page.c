@@ -207,6 +207,25 @@ void avm_page_put(struct avm *m, struct avm_page *page)
 	page_free(m, page);
 }
 
+void avm_page_leave(struct avm *m, struct avm_page *page)
+{
+#if AVM_FAST && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && ATOMIC_LLONG_LOCK_FREE == 2
+	/* Neither borrows from the other: both are there. Most often others map the page, and that was all. */
+	uint64_t before = atomic_fetch_sub_explicit(&page->counts, (UINT64_C(1) << 32) + 1,
+						    memory_order_release);
+	uint32_t refs = (uint32_t)before, mapped = before >> 32 & AVM_MAPCOUNT;
+
+	AVM_BUG_ON(m, !mapped || refs < 2);
+	if (mapped > 1)
+		return;
+	atomic_thread_fence(memory_order_acquire); /* G-E */
+#else
+	if (avm_page_unmapped(m, page))
+		avm_page_put_one(m, page);
+#endif
+	avm_page_put(m, page);
+}
+
 struct avm_page *avm_page_of(const struct avm *m, avm_pfn_t pfn)
 {
 	for (const struct avm_region *r = avm_regions(m); r; r = r->next) {

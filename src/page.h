@@ -145,6 +145,12 @@ AVM_ONE_STEP struct avm_file *avm_page_file(const struct avm_page *page)
  */
 bool avm_page_unmapped(struct avm *m, struct avm_page *page);
 
+/*
+ * avm_page_unmapped() and avm_page_put() of who holds the anonymous page besides, in one atomic operation where the host has
+ * it: what most copies end with.
+ */
+void avm_page_leave(struct avm *m, struct avm_page *page);
+
 /* Takes the first page off a list by page->lru that is the caller's; NULL: it is empty. */
 struct avm_page *avm_page_pop(struct avm_list *list);
 

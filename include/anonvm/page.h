@@ -53,9 +53,14 @@ enum avm_page_flag {
  *     only when the page is freed (R5.5), so it may be trusted only while the page is mapped or locked.
  */
 struct avm_page {
+	union {
+		struct {
+			_Atomic uint32_t refcount;
+			_Atomic uint32_t mapcount; /* and AVM_MAPCOUNT_EXCLUSIVE */
+		};
+		_Atomic uint64_t counts; /* both in one step: avm_page_leave() alone */
+	};
 	_Atomic uint32_t flags; /* enum avm_page_flag */
-	_Atomic uint32_t refcount;
-	_Atomic uint32_t mapcount; /* and AVM_MAPCOUNT_EXCLUSIVE */
 	union {
 		struct avm_spinlock table_lock; /* page table: covers its entries */
 		_Atomic uint32_t

@@ -111,7 +111,10 @@ static inline void sim_unlock(const struct sim_mutex *mutex)
 /* Contents that programs may be at. */
 static inline void sim_shared_read(void *to, const void *from, size_t len)
 {
-	memcpy(to, from, len);
+	if (len == sizeof(uint64_t)) /* a stamp: not worth a call */
+		memcpy(to, from, sizeof(uint64_t));
+	else
+		memcpy(to, from, len);
 }
 
 static inline void sim_shared_write(void *to, const void *from, size_t len)
