@@ -41,8 +41,7 @@ static bool forced_write_ok(const struct way *w, avm_pte_t p)
 {
 	const struct avm_page *page = avm_page_of(w->mm->machine, avm_pte_pfn(p));
 
-	return w->force == AVM_FORCE_YES && !avm_pte_special(p) && avm_page_is_anon(page) &&
-	       avm_page_is_exclusive(page);
+	return w->force == AVM_FORCE_YES && !avm_pte_special(p) && avm_page_is_exclusive(page);
 }
 
 /* Does the entry as it stands allow the access? The VMA does. => table locked. */

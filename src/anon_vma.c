@@ -484,14 +484,8 @@ void avm_family_place(struct avm_page *page, struct avm_vma *vma, avm_addr_t add
 {
 	struct avm_anon_vma *av = avm_vma_anon(vma);
 
-	if (how == AVM_PLACE_EXCLUSIVE) {
-		/* Most are born so. */
-		if (!AVM_FAST || !avm_page_is_exclusive(page))
-			avm_page_set_exclusive(page);
-	} else {
+	if (how == AVM_PLACE_SHARED)
 		av = avm_family_root(av);
-		avm_page_clear_exclusive(page);
-	}
 	/* G-B */
 	atomic_store_explicit(&page->index, vma->pgoff + ((addr - vma->start) >> AVM_PAGE_SHIFT),
 			      memory_order_relaxed);
@@ -502,7 +496,7 @@ void avm_family_place(struct avm_page *page, struct avm_vma *vma, avm_addr_t add
 /* What R6 asks twice, before the lock and under it: the count first (G-A). */
 AVM_ONE_STEP bool still_mapped_by(const struct avm_page *page, uintptr_t mapping)
 {
-	return avm_page_mapcount(page) &&
+	return avm_page_mapped(page) &&
 	       atomic_load_explicit(&page->mapping, memory_order_relaxed) == mapping;
 }
 
@@ -553,7 +547,7 @@ int avm_family_resolve(struct avm *m, struct avm_page *page, enum avm_resolve_mo
 	struct avm_anon_vma *root;
 	int err = -AVM_ENOENT;
 
-	if ((mapping & AVM_MAPPING_FLAGS) != AVM_MAPPING_ANON || !avm_page_mapcount(page))
+	if ((mapping & AVM_MAPPING_FLAGS) != AVM_MAPPING_ANON || !avm_page_mapped(page))
 		goto out;
 	root = avm_family_root(av);
 	if (avm_rw_try_read(m, &root->lock, AVM_LOCK_FAMILY)) {

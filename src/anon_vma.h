@@ -165,7 +165,7 @@ void avm_family_drop(struct avm_vma *gone, struct avm_avc_pool *pool);
 /* ---- pages ----------------------------------------------------------------------------------------- */
 
 enum avm_placement {
-	AVM_PLACE_EXCLUSIVE, /* R5.2: on the VMA's own anon_vma; the page is exclusive */
+	AVM_PLACE_OWN, /* R5.2: on the VMA's own anon_vma: nobody else sees the page */
 	AVM_PLACE_SHARED, /* R5.3: on the root, the last one to go */
 };
 

@@ -102,7 +102,7 @@ avm_noinline static avm_pte_t copy_early(struct copy *k, const struct avm_page *
 
 	k->spare = NULL;
 	avm_port_frame_copy(k->machine, copy->pfn, page->pfn);
-	avm_family_place(copy, k->child, addr, AVM_PLACE_EXCLUSIVE);
+	avm_family_place(copy, k->child, addr, AVM_PLACE_OWN);
 	avm_rmap_add_new(copy, k->child, addr);
 	avm_lru_add(k->machine, copy);
 	avm_count(k->machine, AVM_EV_EARLY_COPY, 1);
@@ -205,7 +205,7 @@ static inline struct avm_page *common_page(const struct avm_region *r, avm_pte_t
 	    !avm_pte_dirty(pte) || avm_pte_special(pte) || pfn >= r->count)
 		return NULL;
 	page = &r->pages[pfn];
-	if (!avm_page_is_anon(page) || !avm_page_is_exclusive(page) || avm_page_pinned(page))
+	if (!avm_page_is_exclusive(page) || avm_page_pinned(page))
 		return NULL;
 	return page;
 }

@@ -34,7 +34,7 @@ static void map_new(struct avm_fault_ctx *f, struct avm_page *page)
 	avm_pte_t p = avm_pte_for(page, f->vma);
 
 	/* mapping before mapcount (R6), and both before somebody else can hold the page; a walk then finds the family. */
-	avm_family_place(page, f->vma, f->addr, AVM_PLACE_EXCLUSIVE);
+	avm_family_place(page, f->vma, f->addr, AVM_PLACE_OWN);
 	avm_rmap_add_new(page, f->vma, f->addr);
 	avm_rmap_locked(f->vma, page, true);
 	if (AVM_FAST) {
@@ -114,8 +114,8 @@ static void replace(struct avm_fault_ctx *f, struct avm_page *old, struct avm_pa
 	if (old) {
 		avm_rmap_locked(f->vma, old, false);
 		/* An anonymous page the caller leaves with his own reference (R5.7). */
-		if (kind != AVM_RSS_ANON && avm_page_unmapped(f->mm->machine, old))
-			avm_page_put_one(f->mm->machine, old);
+		if (!AVM_FAST || kind != AVM_RSS_ANON)
+			avm_page_unmap_held(f->mm->machine, old);
 	}
 	map_new(f, page);
 }
@@ -172,7 +172,7 @@ static unsigned copy_held(struct avm_fault_ctx *f, struct avm_page *old)
 
 	if ((bits & AVM_FAULT_COW) && merged)
 		avm_count(m, AVM_EV_KSM_BROKEN, 1);
-	if ((bits & AVM_FAULT_COW) && avm_page_is_anon(old))
+	if (AVM_FAST && (bits & AVM_FAULT_COW) && avm_page_is_anon(old))
 		avm_page_leave(m, old);
 	else
 		avm_page_put(m, old);

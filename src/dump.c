@@ -207,12 +207,11 @@ static const struct {
 
 static void put_page_flags(struct avm_text *t, const struct avm_page *page, uint32_t which)
 {
-	uint32_t flags = avm_page_flags(page) & which;
+	/* That it is exclusive lies elsewhere, where no flag is. */
+	uint32_t flags = (avm_page_flags(page) & which) |
+			 (atomic_load_explicit(&page->mapcount, memory_order_relaxed) &
+			  AVM_MAPCOUNT_EXCLUSIVE);
 	char before = ' ';
-
-	/* No flag is there, and a reader has no use for another name for one of its kind. */
-	if (avm_page_is_exclusive(page))
-		flags |= AVM_MAPCOUNT_EXCLUSIVE;
 
 	if (!flags)
 		avm_text_str(t, " free");
@@ -387,9 +386,9 @@ void avm_dump_page(struct avm *m, struct avm_page *page, struct avm_sink *sink)
 	avm_text_field(&d.t, "mapcount", avm_page_mapcount(page));
 	if (flags & AVM_PG_TABLE)
 		put_table(&d.t, page);
-	else if (avm_page_mapcount(page) || !avm_page_is_anon(page))
+	else if (avm_page_mapped(page) || !avm_page_is_anon(page))
 		put_mapping(&d.t, page);
 	emit(&d);
-	if (avm_page_mapcount(page))
+	if (avm_page_mapped(page))
 		dump_mappers(&d, m, page);
 }

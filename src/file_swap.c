@@ -48,7 +48,7 @@ bool avm_file_swap_out(struct avm_file *f, struct avm_page *page)
 	struct avm *m = f->machine;
 	uint64_t index = atomic_load_explicit(&page->index, memory_order_relaxed);
 
-	AVM_ASSERT(m, f->shmem && avm_page_file(page) == f && !avm_page_mapcount(page));
+	AVM_ASSERT(m, f->shmem && avm_page_file(page) == f && !avm_page_mapped(page));
 	if (!avm_swapcache_add(m, page))
 		return false;
 	avm_slot_dup(m, page->u.swap); /* the file's count beside the cache's */

@@ -144,7 +144,7 @@ void avm_ksm_forget(struct avm *m)
 /* Does nobody hold the page but who maps it, the swap cache, and we, once? => page locked. */
 static bool only_mapped(const struct avm_page *page)
 {
-	return avm_page_refs(page) == 1u + avm_page_in_swap(page) + !!avm_page_mapcount(page) &&
+	return avm_page_refs(page) == 1u + avm_page_in_swap(page) + avm_page_mapped(page) &&
 	       !avm_page_pinned(page);
 }
 
@@ -168,7 +168,8 @@ static bool protect_entry(struct avm_rmap_walk *w)
 		return false;
 	ok = avm_rmap_tell(w) && !avm_page_pinned(w->page);
 	if (ok) {
-		avm_page_clear_exclusive(w->page);
+		if (avm_page_is_exclusive(w->page))
+			atomic_store_explicit(&w->page->mapcount, 1, memory_order_relaxed);
 		avm_ptc_set(&w->c, avm_pte_wrprotect(avm_ptc_revoke(&w->c)));
 	}
 	avm_rmap_told(w);
@@ -231,9 +232,8 @@ static void replace(const struct merge *k, avm_pte_t pte)
 
 	avm_rmap_locked(k->vma, k->page, false);
 	avm_rmap_locked(k->vma, k->merged, true);
-	if (avm_page_unmapped(k->vma->mm->machine, k->page))
-		avm_page_put_one(k->vma->mm->machine, k->page); /* the caller has another */
-	avm_rmap_add_anon(k->merged, k->vma, k->c->addr);
+	avm_page_unmap_held(k->vma->mm->machine, k->page);
+	avm_rmap_add(k->merged, k->vma, k->c->addr);
 	avm_ptc_set(k->c, avm_pte_young(pte) ? merged : avm_pte_mkold(merged));
 }
 
@@ -274,7 +274,7 @@ static int merge_locked(const struct merge *k)
 	if (!done)
 		return changed(m);
 	avm_count(m, AVM_EV_KSM_MERGED, 1);
-	if (!avm_page_mapcount(k->page))
+	if (!avm_page_mapped(k->page))
 		avm_swapcache_drop_idle(m, k->page);
 	return 1;
 }

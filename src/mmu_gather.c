@@ -57,16 +57,16 @@ void avm_gather_flush_tlb(struct avm_gather *g)
 }
 
 /*
- * Of an anonymous page mapcount falls here and not before: until the flush somebody could still see it by the old
- * translation, and who has it to himself may write to it. What only the swap cache would keep, in a slot that nobody names, goes at once: whoever ends should not leave its
+ * mapcount falls here and not before: until the flush somebody could still see the page by the old translation, and who
+ * has it to himself may write to it. What only the swap cache would keep, in a slot that nobody names, goes at once: whoever ends should not leave its
  * memory behind. One that is locked is left to reclaim.
  */
 static void put_unmapped(struct avm *m, struct avm_page *page)
 {
-	if (avm_page_is_anon(page) && !avm_page_unmapped(m, page))
+	if (!avm_page_unmapped(m, page))
 		return;
-	if (avm_page_in_swap(page) && !avm_page_mapcount(page) && avm_page_trylock(m, page)) {
-		if (!avm_page_mapcount(page))
+	if (avm_page_in_swap(page) && !avm_page_mapped(page) && avm_page_trylock(m, page)) {
+		if (!avm_page_mapped(page))
 			avm_swapcache_drop_idle(m, page);
 		avm_page_unlock(m, page);
 	}

@@ -10,6 +10,7 @@
 
 #include "anonvm/mm.h"
 #include "anonvm/page.h"
+#include "error.h"
 
 #define AVM_GATHER_BATCH 32
 
@@ -35,9 +36,8 @@ static inline void avm_gather_flush_page(struct avm_gather *g, avm_addr_t addr, 
 }
 
 /*
- * An entry has been cleared that mapped the page. Of an anonymous page mapcount falls when it is flushed; of a page of a
- * file the caller has seen to that, and the reference of the entry is handed over. True: the batch is full, and the caller
- * must call avm_gather_flush() after it has dropped the table lock, before the next page.
+ * An entry has been cleared that mapped the page, whose mapcount falls when it is flushed (R5.7). True: the batch is full, and
+ * the caller must call avm_gather_flush() after it has dropped the table lock, before the next page.
  */
 bool avm_gather_page(struct avm_gather *g, struct avm_page *page);
 void avm_gather_table(struct avm_gather *g, struct avm_page *table);
@@ -51,7 +51,7 @@ void avm_gather_flush(struct avm_gather *g);
 /* The same, before VMAs leave their families: while a page counts as mapped, its family is alive (R6). */
 static inline void avm_gather_settle(struct avm_gather *g)
 {
-	if (g->nr)
+	if (!AVM_FAST || g->nr)
 		avm_gather_flush(g);
 }
 

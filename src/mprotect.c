@@ -95,7 +95,7 @@ static bool writable_at_once(const struct avm_vma *vma, avm_pte_t pte)
 	page = avm_page_of(vma->mm->machine, avm_pte_pfn(pte));
 	if (vma->flags & AVM_VM_SHARED)
 		return vma->file->shmem || avm_pte_dirty(pte);
-	return avm_page_is_anon(page) && avm_page_is_exclusive(page);
+	return avm_page_is_exclusive(page);
 }
 
 /* A page that is being moved comes back as its entry says: not writable, if write has been taken away meanwhile. */

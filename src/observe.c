@@ -233,7 +233,7 @@ static int lock_mappers(struct avm *m, struct avm_rmap_iter *it)
 
 	if (avm_page_is_merged(page)) {
 		it->kind = WALK_ANON;
-		it->item = avm_page_mapcount(page) ? avm_merged_items(avm_page_merged(page)) : NULL;
+		it->item = avm_page_mapped(page) ? avm_merged_items(avm_page_merged(page)) : NULL;
 		return it->item ? lock_item(m, it) : -AVM_ENOENT;
 	}
 	if (avm_page_is_anon(page)) {
@@ -243,7 +243,7 @@ static int lock_mappers(struct avm *m, struct avm_rmap_iter *it)
 		return err;
 	}
 	file = avm_page_file(page);
-	if (!file || !avm_page_mapcount(page) || avm_page_test(page, AVM_PG_TABLE))
+	if (!file || !avm_page_mapped(page) || avm_page_test(page, AVM_PG_TABLE))
 		return -AVM_ENOENT;
 	avm_mappings_lock_read(file);
 	it->kind = WALK_FILE;

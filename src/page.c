@@ -56,7 +56,8 @@ static void watch_level(struct avm *m, const struct avm_cpu *cpu)
 	avm_word_wake(m, &m->pressure);
 }
 
-static struct avm_page *page_new(struct avm *m, enum avm_frame_use use, uint32_t flags)
+static struct avm_page *page_new(struct avm *m, enum avm_frame_use use, uint32_t flags,
+				 uint32_t refs)
 {
 	struct avm_page *page;
 	struct avm_cpu *cpu;
@@ -85,29 +86,19 @@ static struct avm_page *page_new(struct avm *m, enum avm_frame_use use, uint32_t
 	/* Without a reference it is nobody's, and nobody changes a flag beside us. */
 	atomic_store_explicit(&page->flags, flags, memory_order_relaxed);
 	avm_local_add(&cpu->frames_used, 1);
+	/* A stale reader that gets a reference from here on sees a page that is whole (G-D). */
+	atomic_store_explicit(&page->refcount, refs, memory_order_release);
 	return page;
 }
 
 struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use)
 {
-	struct avm_page *page = page_new(m, use, AVM_PG_INUSE);
-
-	if (page)
-		avm_page_first_ref(page);
-	return page;
+	return page_new(m, use, AVM_PG_INUSE, 1);
 }
 
 struct avm_page *avm_page_alloc_exclusive(struct avm *m)
 {
-	struct avm_page *page = page_new(m, AVM_FRAME_USER, AVM_PG_INUSE | AVM_PG_SWAPBACKED);
-
-	if (page) {
-		atomic_store_explicit(&page->mapcount, AVM_MAPCOUNT_EXCLUSIVE,
-				      memory_order_relaxed);
-		if (!AVM_FAST)
-			avm_page_first_ref(page);
-	}
-	return page;
+	return page_new(m, AVM_FRAME_USER, AVM_PG_INUSE | AVM_PG_SWAPBACKED, !AVM_FAST);
 }
 
 struct avm_page *avm_page_pop(struct avm_list *list)
@@ -143,7 +134,7 @@ static void page_free(struct avm *m, struct avm_page *page)
 
 	AVM_BUG_ON(m, !(flags & AVM_PG_INUSE));
 	AVM_BUG_ON(m, flags & (AVM_PG_LOCKED | AVM_PG_ISOLATED | AVM_PG_POISONED));
-	AVM_BUG_ON(m, avm_page_mapcount(page));
+	AVM_BUG_ON(m, avm_page_mapped(page));
 	AVM_BUG_ON(m, atomic_load_explicit(&page->pins, memory_order_relaxed)); /* or table_lock */
 	avm_lru_del(m, page);
 	if (flags & AVM_PG_TABLE)
@@ -151,24 +142,20 @@ static void page_free(struct avm *m, struct avm_page *page)
 	avm_local_add(&cpu->frames_used, -UINT64_C(1));
 	give_up_mapping(m, page);
 	page->u.swap = 0;
-	atomic_store_explicit(&page->mapcount, 0, memory_order_relaxed);
 	atomic_store_explicit(&page->flags, 0, memory_order_relaxed);
 	avm_port_frame_free(m, page->pfn);
 }
 
 bool avm_page_unmapped(struct avm *m, struct avm_page *page)
 {
-	uint32_t before = atomic_load_explicit(&page->mapcount, memory_order_relaxed);
 	/* Asked while it is mapped: an anonymous page may be gone a moment after. */
 	bool has_own = !avm_page_is_anon(page);
+	uint32_t before = 1;
 
-	/* Nobody else can change it: see avm_page_is_exclusive(). */
-	if (AVM_FAST && before == (AVM_MAPCOUNT_EXCLUSIVE | 1))
-		atomic_store_explicit(&page->mapcount, AVM_MAPCOUNT_EXCLUSIVE,
-				      memory_order_release);
+	if (avm_page_is_exclusive(page))
+		atomic_store_explicit(&page->mapcount, 0, memory_order_release);
 	else
 		before = atomic_fetch_sub_explicit(&page->mapcount, 1, memory_order_release);
-	before &= AVM_MAPCOUNT;
 	AVM_BUG_ON(m, !before);
 	if (before > 1)
 		return has_own;
@@ -195,6 +182,12 @@ void avm_page_put_one(struct avm *m, struct avm_page *page)
 	AVM_BUG_ON(m, refs < 2);
 }
 
+void avm_page_unmap_held(struct avm *m, struct avm_page *page)
+{
+	if (avm_page_unmapped(m, page))
+		avm_page_put_one(m, page);
+}
+
 void avm_page_put(struct avm *m, struct avm_page *page)
 {
 	uint32_t refs = atomic_fetch_sub_explicit(&page->refcount, 1, memory_order_release);
@@ -207,24 +200,27 @@ void avm_page_put(struct avm *m, struct avm_page *page)
 	page_free(m, page);
 }
 
+#if AVM_FAST
+
 void avm_page_leave(struct avm *m, struct avm_page *page)
 {
-#if AVM_FAST && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && ATOMIC_LLONG_LOCK_FREE == 2
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && ATOMIC_LLONG_LOCK_FREE == 2
 	/* Neither borrows from the other: both are there. Most often others map the page, and that was all. */
 	uint64_t before = atomic_fetch_sub_explicit(&page->counts, (UINT64_C(1) << 32) + 1,
 						    memory_order_release);
-	uint32_t refs = (uint32_t)before, mapped = before >> 32 & AVM_MAPCOUNT;
+	uint32_t refs = (uint32_t)before, mapped = (uint32_t)(before >> 32);
 
 	AVM_BUG_ON(m, !mapped || refs < 2);
 	if (mapped > 1)
 		return;
 	atomic_thread_fence(memory_order_acquire); /* G-E */
 #else
-	if (avm_page_unmapped(m, page))
-		avm_page_put_one(m, page);
+	avm_page_unmap_held(m, page);
 #endif
 	avm_page_put(m, page);
 }
+
+#endif
 
 struct avm_page *avm_page_of(const struct avm *m, avm_pfn_t pfn)
 {

@@ -24,13 +24,12 @@ static inline struct avm_region *avm_regions(const struct avm *m)
 struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use);
 
 /*
- * The same for a page that will be one process's alone (R5.6): it has that flag from birth, and its kind. Neither costs
- * anything then. Where AVM_FAST says so it comes without a reference, and gets it from avm_page_first_ref() when it is
+ * The same for a page that will be one process's alone: its kind is known from birth. Where AVM_FAST says so it comes without a reference, and gets it from avm_page_first_ref() when it is
  * mapped: until then nobody else can get one, from however stale a pointer, and its flags are changed by plain stores.
  */
 struct avm_page *avm_page_alloc_exclusive(struct avm *m);
 
-/* A stale reader that gets a reference from here on sees a page that is whole (G-D). */
+/* G-D */
 AVM_ONE_STEP void avm_page_first_ref(struct avm_page *page)
 {
 	atomic_store_explicit(&page->refcount, 1, memory_order_release);
@@ -97,7 +96,22 @@ AVM_ONE_STEP uint32_t avm_page_mapcount(const struct avm_page *page)
 	return atomic_load_explicit(&page->mapcount, memory_order_acquire) & AVM_MAPCOUNT;
 }
 
-/* R5.6. Set and cleared by who holds the lock of the table of the only entry, or has the page to himself. */
+/* Does any entry map it? (Nothing is exclusive that is not mapped.) */
+AVM_ONE_STEP bool avm_page_mapped(const struct avm_page *page)
+{
+	return atomic_load_explicit(&page->mapcount, memory_order_acquire);
+}
+
+/* By one entry alone? Shifted out: whether it is exclusive. */
+AVM_ONE_STEP bool avm_page_mapped_once(const struct avm_page *page)
+{
+	return atomic_load_explicit(&page->mapcount, memory_order_acquire) << 1 == 2;
+}
+
+/*
+ * R5.6: anonymous, mapped by one entry, and to be seen by nobody else. It begins and ends, as the count changes, by plain
+ * stores of who holds the lock of that entry's table, or has emptied the entry.
+ */
 AVM_ONE_STEP bool avm_page_is_exclusive(const struct avm_page *page)
 {
 	return atomic_load_explicit(&page->mapcount, memory_order_relaxed) & AVM_MAPCOUNT_EXCLUSIVE;
@@ -105,14 +119,7 @@ AVM_ONE_STEP bool avm_page_is_exclusive(const struct avm_page *page)
 
 AVM_ONE_STEP void avm_page_set_exclusive(struct avm_page *page)
 {
-	atomic_fetch_or_explicit(&page->mapcount, AVM_MAPCOUNT_EXCLUSIVE, memory_order_relaxed);
-}
-
-/* True: it was. */
-AVM_ONE_STEP bool avm_page_clear_exclusive(struct avm_page *page)
-{
-	return atomic_fetch_and_explicit(&page->mapcount, AVM_MAPCOUNT, memory_order_relaxed) &
-	       AVM_MAPCOUNT_EXCLUSIVE;
+	atomic_store_explicit(&page->mapcount, AVM_MAPCOUNT_EXCLUSIVE | 1, memory_order_release);
 }
 
 /* Acquire: what was done through a pin, and the flags that say so, come before "none" (avm_unpin, G-P). */
@@ -145,9 +152,12 @@ AVM_ONE_STEP struct avm_file *avm_page_file(const struct avm_page *page)
  */
 bool avm_page_unmapped(struct avm *m, struct avm_page *page);
 
+/* The same, with that reference dropped, for who has another on the page. */
+void avm_page_unmap_held(struct avm *m, struct avm_page *page);
+
 /*
  * avm_page_unmapped() and avm_page_put() of who holds the anonymous page besides, in one atomic operation where the host has
- * it: what most copies end with.
+ * it: what most copies end with. Only where AVM_FAST says so.
  */
 void avm_page_leave(struct avm *m, struct avm_page *page);
 

@@ -35,7 +35,7 @@ static bool may_be_freed(const struct avm_page *page)
 {
 	const uint32_t wanted = AVM_PG_DIRTY | AVM_PG_SWAPCACHE | AVM_PG_UNEVICTABLE;
 
-	return avm_page_mapcount(page) == 1 || !(avm_page_flags(page) & wanted);
+	return avm_page_mapped_once(page) || !(avm_page_flags(page) & wanted);
 }
 
 /*
@@ -85,7 +85,7 @@ static void collect(struct avm_ptc *c, struct avm_list *out)
 	struct avm_page *page = page_behind(c);
 
 	/* What others map as well, they may want. */
-	if (!page || avm_page_mapcount(page) != 1 || avm_page_test(page, AVM_PG_UNEVICTABLE))
+	if (!page || !avm_page_mapped_once(page) || avm_page_test(page, AVM_PG_UNEVICTABLE))
 		return;
 	/* No flush: a translation that stays cached hides an access or two. */
 	if (avm_pte_young(pte))

@@ -112,7 +112,7 @@ static bool evict(struct avm *m, struct avm_page *page)
 /* Nobody has the page any more but us: its owner has freed it meanwhile. => page locked. */
 static bool is_orphan(const struct avm_page *page)
 {
-	if (avm_page_mapcount(page) || avm_page_in_swap(page))
+	if (avm_page_mapped(page) || avm_page_in_swap(page))
 		return false;
 	return avm_page_is_anon(page) ? avm_page_refs(page) == 1 : !avm_page_file(page);
 }
@@ -148,14 +148,14 @@ static avm_noinline enum fate shrink_locked(struct shrink *s, struct avm_page *p
 
 	if (avm_page_pinned(page))
 		return FATE_INACTIVE;
-	if (avm_page_in_swap(page) && !avm_page_mapcount(page))
+	if (avm_page_in_swap(page) && !avm_page_mapped(page))
 		avm_swapcache_drop_idle(m, page);
 	if (is_orphan(page)) {
 		avm_count(m, AVM_EV_RACE_ISOLATED, 1);
 		return FATE_FREED;
 	}
 	/* Off the map, and held by whoever is freeing it. */
-	if (avm_page_is_anon(page) && !avm_page_mapcount(page) && !avm_page_in_swap(page))
+	if (avm_page_is_anon(page) && !avm_page_mapped(page) && !avm_page_in_swap(page))
 		return FATE_INACTIVE;
 	if (avm_page_test(page, AVM_PG_UNEVICTABLE))
 		return FATE_INACTIVE;

@@ -39,6 +39,14 @@ bool avm_rmap_placed(const struct avm_page *page, const struct avm_vma *vma, avm
 }
 #endif
 
+void avm_rmap_add(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr)
+{
+	AVM_ASSERT(vma->mm->machine, !avm_page_is_anon(page) || avm_rmap_placed(page, vma, addr));
+	(void)vma, (void)addr;
+	if (!avm_rmap_raise(page) || !avm_page_is_anon(page))
+		avm_page_get(page);
+}
+
 void avm_rmap_mark_locked(struct avm_vma *vma, struct avm_page *page, bool maps)
 {
 	if ((vma->flags & AVM_VM_LOCKED) && avm_page_test(page, AVM_PG_UNEVICTABLE) != maps)
@@ -58,10 +66,11 @@ bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t a
 
 	avm_assert_page_locked(m, page);
 	/* The count of entries first: who copies the page holds it before he unmaps it. A cache holds it, too. */
-	if (avm_page_is_merged(page) || avm_page_mapcount(page) != 1 ||
+	if (avm_page_is_merged(page) || !avm_page_mapped_once(page) ||
 	    !avm_swapcache_drop_idle(m, page) || avm_page_refs(page) != 1)
 		return false;
-	avm_family_place(page, vma, addr, AVM_PLACE_EXCLUSIVE);
+	avm_family_place(page, vma, addr, AVM_PLACE_OWN);
+	avm_page_set_exclusive(page);
 	return true;
 }
 
@@ -86,7 +95,7 @@ static int begin_file(struct avm_rmap_walk *w)
 
 	/* Or the file may go before its lock is taken. */
 	avm_assert_page_locked(w->machine, w->page);
-	if (!file || !avm_page_mapcount(w->page))
+	if (!file || !avm_page_mapped(w->page))
 		return -AVM_ENOENT;
 	err = lock_tree(w, &file->mmap_lock, AVM_LOCK_FILE);
 	if (!err)
@@ -116,7 +125,7 @@ static int begin_merged(struct avm_rmap_walk *w)
 {
 	struct avm_merged *node = avm_page_merged(w->page);
 
-	if (!avm_page_mapcount(w->page))
+	if (!avm_page_mapped(w->page))
 		return -AVM_ENOENT;
 	return enter_item(w, avm_merged_items(node));
 }
@@ -236,7 +245,7 @@ bool avm_rmap_next(struct avm_rmap_walk *w)
 
 	leave_entry(w);
 	/* Who takes entries away has seen enough when nobody maps the page. */
-	while (w->mapped < w->expected && (w->moving || avm_page_mapcount(w->page)) &&
+	while (w->mapped < w->expected && (w->moving || avm_page_mapped(w->page)) &&
 	       (vma = next_vma(w))) {
 		avm_addr_t addr = vma->start + ((w->index - vma->pgoff) << AVM_PAGE_SHIFT);
 

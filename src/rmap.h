@@ -23,28 +23,21 @@ AVM_ONE_STEP uint32_t avm_rmap_raise(struct avm_page *page)
 }
 
 /*
- * An entry that maps an anonymous page is about to be written: mapcount rises. The page has been placed (avm_family_place)
- * before; the caller holds it, and goes on to. => table lock of the entry; page locked.
+ * An entry that maps the page is about to be written: mapcount rises. An anonymous one has been placed (avm_family_place)
+ * before. The caller holds the page, and goes on to: the entry gets a reference of its own, or the first that which all
+ * entries of an anonymous page have together (R5.7). => table lock of the entry; page locked.
  */
-static inline void avm_rmap_add_anon(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr)
-{
-	AVM_ASSERT(vma->mm->machine, avm_rmap_placed(page, vma, addr));
-	(void)vma, (void)addr;
-	/* The first brings the reference that all entries have together. */
-	if (!(avm_rmap_raise(page) & AVM_MAPCOUNT))
-		avm_page_get(page);
-}
+void avm_rmap_add(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr);
 
 /*
- * The same for a page that nobody but the caller knows: not a count to be raised, but the first (G-A); and his reference
- * becomes that of the entries. The page is his alone, so it is exclusive.
+ * The same for an anonymous page that nobody but the caller knows: not a count to be raised, but the first (G-A); and his
+ * reference becomes that of the entries. The page is exclusive.
  */
 static inline void avm_rmap_add_new(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr)
 {
-	AVM_ASSERT(vma->mm->machine, !avm_page_mapcount(page) && avm_rmap_placed(page, vma, addr) &&
-					     avm_page_is_exclusive(page));
+	AVM_ASSERT(vma->mm->machine, !avm_page_mapped(page) && avm_rmap_placed(page, vma, addr));
 	(void)vma, (void)addr;
-	atomic_store_explicit(&page->mapcount, AVM_MAPCOUNT_EXCLUSIVE | 1, memory_order_release);
+	avm_page_set_exclusive(page);
 }
 
 /*

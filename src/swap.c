@@ -77,8 +77,11 @@ static void map_counted(const struct swapin *in, struct avm_page *page, bool exc
 
 	avm_rss_add(vma->mm, AVM_RSS_SWAP, -1);
 	avm_rss_add(vma->mm, AVM_RSS_ANON, 1);
-	if (exclusive && (vma->flags & AVM_VM_WRITE))
-		pte = avm_pte_mkwrite(pte);
+	if (exclusive) {
+		avm_page_set_exclusive(page); /* the only entry, of a copy the first */
+		if (vma->flags & AVM_VM_WRITE)
+			pte = avm_pte_mkwrite(pte);
+	}
 	avm_ptc_set(in->c, pte);
 	avm_rmap_locked(vma, page, true);
 }
@@ -91,10 +94,10 @@ static void map_cached(const struct swapin *in)
 	bool exclusive = known_exclusive(in);
 
 	if (exclusive)
-		avm_family_place(page, in->vma, in->c->addr, AVM_PLACE_EXCLUSIVE);
+		avm_family_place(page, in->vma, in->c->addr, AVM_PLACE_OWN);
 	else if (!atomic_load_explicit(&page->mapping, memory_order_relaxed))
 		avm_family_place(page, in->vma, in->c->addr, AVM_PLACE_SHARED);
-	avm_rmap_add_anon(page, in->vma, in->c->addr);
+	avm_rmap_add(page, in->vma, in->c->addr);
 	map_counted(in, page, exclusive);
 	avm_slot_put(m, page->u.swap);
 	/* What is about to be written has no use for its slot; nor has what will stay. */
@@ -108,8 +111,7 @@ static void map_copy(const struct swapin *in, struct avm_page *copy)
 	struct avm *m = in->vma->mm->machine;
 
 	avm_page_set(copy, AVM_PG_DIRTY);
-	avm_family_place(copy, in->vma, in->c->addr, AVM_PLACE_EXCLUSIVE);
-	avm_rmap_add_new(copy, in->vma, in->c->addr);
+	avm_family_place(copy, in->vma, in->c->addr, AVM_PLACE_OWN);
 	map_counted(in, copy, true);
 	avm_lru_add(m, copy);
 	avm_slot_put(m, in->page->u.swap);

@@ -132,7 +132,7 @@ bool avm_swapcache_drop_idle(struct avm *m, struct avm_page *page)
 
 bool avm_swapcache_evict(struct avm *m, struct avm_page *page)
 {
-	AVM_ASSERT(m, !avm_page_test(page, AVM_PG_DIRTY) && !avm_page_mapcount(page));
+	AVM_ASSERT(m, !avm_page_test(page, AVM_PG_DIRTY) && !avm_page_mapped(page));
 	return take_out(m, page, TAKE_UNUSED);
 }
 

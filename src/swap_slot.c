@@ -231,7 +231,7 @@ void avm_slot_put(struct avm *m, avm_swp_t swp)
 		return;
 	/* Whoever has it locked drops it himself, or reclaim does later. */
 	if (avm_page_trylock(m, idle)) {
-		if (avm_page_in_swap(idle) && !avm_page_mapcount(idle))
+		if (avm_page_in_swap(idle) && !avm_page_mapped(idle))
 			avm_swapcache_drop_idle(m, idle);
 		avm_page_unlock(m, idle);
 	}

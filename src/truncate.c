@@ -31,9 +31,8 @@ static bool take_page(struct avm_file *f, struct avm_page *page, uint64_t index,
 	avm_page_lock(m, page);
 	if (avm_page_file(page) == f) {
 		/* Also brings the dirty bits of the entries into the page. */
-		if (avm_page_mapcount(page))
+		if (!AVM_FAST || avm_page_mapped(page))
 			avm_zap_file(f, index, index, AVM_ZAP_FILE_ONLY);
-		AVM_BUG_ON(m, avm_page_mapcount(page));
 		taken = what == TAKE_ALL || !avm_page_test(page, AVM_PG_DIRTY);
 		if (taken)
 			avm_file_remove_page(f, page);

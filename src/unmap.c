@@ -86,12 +86,11 @@ static bool unmap_entry(const struct unmap *u, struct avm_rmap_walk *w)
 		avm_ptc_set(&w->c, pte);
 		return false;
 	}
-	exclusive = avm_page_is_anon(u->page) && avm_page_clear_exclusive(u->page);
+	exclusive = avm_page_is_exclusive(u->page);
 	entry = replacement(u, w->c.mm, avm_pte_write(pte), exclusive);
 	if (!avm_pte_empty(entry))
 		avm_ptc_set(&w->c, entry);
-	if (avm_page_unmapped(u->machine, u->page))
-		avm_page_put_one(u->machine, u->page); /* the caller has another */
+	avm_page_unmap_held(u->machine, u->page);
 	return true;
 }
 
@@ -102,7 +101,7 @@ int avm_rmap_unmap(struct avm *m, struct avm_page *page, enum avm_unmap_to to)
 	bool gone = true;
 
 	avm_assert_page_locked(m, page);
-	if (!avm_page_mapcount(page))
+	if (!avm_page_mapped(page))
 		return 0;
 	if (avm_rmap_begin(&w, m, page, AVM_RESOLVE_WAIT))
 		return -AVM_EBUSY;
@@ -112,7 +111,7 @@ int avm_rmap_unmap(struct avm *m, struct avm_page *page, enum avm_unmap_to to)
 		avm_rmap_told(&w);
 	}
 	avm_rmap_end(&w);
-	return gone && !avm_page_mapcount(page) ? 0 : -AVM_EBUSY;
+	return gone && !avm_page_mapped(page) ? 0 : -AVM_EBUSY;
 }
 
 /* ---- for a while -------------------------------------------------------------------------------------- */
@@ -173,14 +172,9 @@ static avm_noinline void give_entry(struct avm_rmap_walk *w, struct avm_page *to
 	avm_pte_t entry = avm_ptc_get(&w->c);
 	avm_pte_t pte = avm_pte_make(to->pfn, vm_flags);
 
-	if (avm_page_is_anon(to)) {
-		if (avm_pte_entry_exclusive(entry))
-			avm_page_set_exclusive(to);
-		avm_rmap_add_anon(to, vma, w->c.addr);
-	} else {
-		avm_page_get(to);
-		avm_rmap_add_file(to, vma);
-	}
+	avm_rmap_add(to, vma, w->c.addr);
+	if (avm_pte_entry_exclusive(entry)) /* no page of a file */
+		avm_page_set_exclusive(to);
 	if (may_write(vm_flags, to, entry))
 		pte = avm_pte_mkwrite((vm_flags & AVM_VM_SHARED) ? avm_pte_mkdirty(pte) : pte);
 	avm_ptc_set(&w->c, pte);

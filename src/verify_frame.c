@@ -387,12 +387,6 @@ static bool is_cached(struct avm_verify *v, const struct avm_page *page, uint32_
 	return false;
 }
 
-/* References: entries of an anonymous page have one together, of a page of a file one each. */
-static uint32_t held_by_entries(const struct avm_page *page, uint32_t mapped)
-{
-	return avm_page_is_anon(page) ? !!mapped : mapped;
-}
-
 static void check_user(struct avm_verify *v, const struct avm_page *page, uint32_t note)
 {
 	uint32_t flags = avm_page_flags(page);
@@ -425,7 +419,8 @@ static void check_user(struct avm_verify *v, const struct avm_page *page, uint32
 		complain(v, 27, "a merged page, whose entries are clean, may be given up", page);
 	check_count(v, 21, "mapcount", page, avm_page_mapcount(page), mapped);
 	check_count(v, 21, "references", page, avm_page_refs(page),
-		    (uint64_t)held_by_entries(page, mapped) + cached + in_swap + isolated + pins);
+		    (uint64_t)(avm_page_is_anon(page) ? mapped != 0 : mapped) + cached + in_swap +
+			    isolated + pins);
 	/* Merged and in the cache alone it is met here only. */
 	if (avm_page_is_merged(page))
 		avm_verify_merged_node(v, page);
@@ -508,8 +503,8 @@ static void check_own(struct avm_verify *v)
 				continue;
 			if (avm_page_mapcount(page) < mapped)
 				complain(v, 21, "a page is mapped more often than it says", page);
-			if (avm_page_refs(page) < held_by_entries(page, mapped))
-				complain(v, 21, "a page has fewer references than mappings", page);
+			if (!avm_page_refs(page))
+				complain(v, 21, "a page is mapped and has no reference", page);
 			if (!avm_page_is_merged(page))
 				check_walk(v, page, mapped);
 		}

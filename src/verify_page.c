@@ -89,7 +89,7 @@ static void check_writable(struct scan *s, avm_addr_t addr, const struct avm_pag
 		complain(s, 23, "a writable entry in a mapping that is read-only", addr, page);
 	if (s->vma->flags & AVM_VM_SHARED)
 		return;
-	if (avm_page_mapcount(page) != 1)
+	if (!avm_page_mapped_once(page))
 		complain(s, 23, "a writable private page is mapped more than once", addr, page);
 	if (!avm_page_is_anon(page))
 		complain(s, 23, "a page of a file is writable through a private mapping", addr,

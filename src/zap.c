@@ -78,8 +78,6 @@ static void zap_entry(struct zap *z, struct avm_ptc *c)
 
 static void zap_table(struct zap *z, struct avm_ptc *c)
 {
-	unsigned first = z->g->nr;
-
 	avm_ptc_lock(c);
 	/* A table without entries left has nothing to look for. */
 	for (; c->addr < c->stop && c->table->u.table.used && !z->full; avm_ptc_step(c)) {
@@ -88,16 +86,12 @@ static void zap_table(struct zap *z, struct avm_ptc *c)
 	}
 	/*
 	 * Whoever writes a page of a file back cleans its entries first, and there is none any more: what an old
-	 * translation stored after that would be lost. He comes by this lock as long as the page is mapped; so first the
-	 * translations go, then the mapcounts fall, then the lock is dropped (G-K).
+	 * translation stored after that would be lost. He comes by this lock, since the page counts as mapped until the
+	 * flush; so the translations go before it is dropped (G-K).
 	 */
 	if (z->dirty)
 		avm_gather_flush_tlb(z->g);
 	z->dirty = false;
-	for (unsigned i = first; i < z->g->nr; i++) {
-		if (!avm_page_is_anon(z->g->pages[i]))
-			avm_page_unmapped(c->mm->machine, z->g->pages[i]);
-	}
 	avm_ptc_unlock(c);
 }
 

@@ -39,7 +39,7 @@ enum avm_page_flag {
 #define AVM_MAPPING_MERGED 2ul
 #define AVM_MAPPING_FLAGS (AVM_MAPPING_ANON | AVM_MAPPING_MERGED)
 
-/* In page->mapcount: R5.6, only one process can see this anonymous page; and how many entries map it. */
+/* In page->mapcount: how many entries map the page; and R5.6: one, and only its process can see this anonymous page. */
 #define AVM_MAPCOUNT_EXCLUSIVE (1u << 31)
 #define AVM_MAPCOUNT (AVM_MAPCOUNT_EXCLUSIVE - 1)
 
@@ -47,24 +47,23 @@ enum avm_page_flag {
  * =>  refcount: page cache + swap cache + pins + whoever holds the page for a moment, and mappings: one for each entry that
  *     maps a page of a file; all entries of an anonymous page hold one together, which the first brings and the last drops.
  * =>  mapcount: PTEs that map the page (V21). It rises under the lock of that PTE's table, and falls when no translation by
- *     that PTE is left (of a page of a file under the table's lock). The only one to map an exclusive page is the only one
- *     to change it: a plain store will do.
+ *     that PTE is left (R5.7). The only one to map an exclusive page is the only one to change it: a plain store will do.
  * =>  mapping, index: set before the page is visible to others, or under the page lock; mapping is cleared
  *     only when the page is freed (R5.5), so it may be trusted only while the page is mapped or locked.
  */
 struct avm_page {
+	_Atomic uint32_t flags; /* enum avm_page_flag */
+	union {
+		struct avm_spinlock table_lock; /* page table: covers its entries */
+		_Atomic uint32_t
+			pins; /* else: avm_pin() (R16); each holds a reference; table lock to raise */
+	};
 	union {
 		struct {
 			_Atomic uint32_t refcount;
 			_Atomic uint32_t mapcount; /* and AVM_MAPCOUNT_EXCLUSIVE */
 		};
 		_Atomic uint64_t counts; /* both in one step: avm_page_leave() alone */
-	};
-	_Atomic uint32_t flags; /* enum avm_page_flag */
-	union {
-		struct avm_spinlock table_lock; /* page table: covers its entries */
-		_Atomic uint32_t
-			pins; /* else: avm_pin() (R16); each holds a reference; table lock to raise */
 	};
 	_Atomic uintptr_t mapping; /* anon_vma or file, tagged; page table: its address space */
 	_Atomic uint64_t index; /* R1.2; file page number; page table: first address it covers */

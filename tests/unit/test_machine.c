@@ -143,7 +143,6 @@ static void a_page_lives_as_long_as_somebody_holds_it(void **state)
 	atomic_store(&page->mapping, (uintptr_t)&w | AVM_MAPPING_ANON);
 	atomic_store(&page->index, 5);
 	avm_page_set(page, AVM_PG_DIRTY);
-	avm_page_set_exclusive(page);
 	avm_page_put(w.m, page);
 	assert_int_equal(sim_frames_used(w.s), used);
 	assert_int_equal(avm_page_flags(page), 0);

@@ -475,6 +475,7 @@ static void pages_are_gathered_up_to_a_batch_and_put_at_the_flush(void **state)
 	for (unsigned i = 1; i <= AVM_GATHER_BATCH; i++) {
 		struct avm_page *page = avm_page_alloc(w.m, AVM_FRAME_USER);
 
+		atomic_store(&page->mapcount, 1);
 		avm_gather_flush_page(&g, BASE + i * PAGE, PAGE);
 		assert_int_equal(avm_gather_page(&g, page), i == AVM_GATHER_BATCH);
 	}
