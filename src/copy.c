@@ -4,7 +4,7 @@
  *
  * This is most of what fork costs, so it is done table by table: one pair of locks, one look-up of the child's table
  * and one change of its counts for up to a table's worth of entries, also when they are those of many small VMAs; per page,
- * one or two atomic operations and two stores.
+ * three stores, or an atomic operation and two where others have the page already.
  */
 #include "copy.h"
 
@@ -211,8 +211,7 @@ static inline struct avm_page *common_page(const struct avm_region *r, avm_pte_t
 }
 
 /*
- * LINE entries from i on, if all are like that: first they are read, then come the atomic operations, which nothing
- * overtakes and which wait for every store before them, and then the stores. False: nothing has changed.
+ * LINE entries from i on, if all are like that: first they are read, then they are changed. False: nothing has changed.
  */
 static inline bool copy_line(struct copy *k, uint64_t i)
 {
