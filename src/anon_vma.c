@@ -46,14 +46,9 @@ static struct avm_anon_vma *anon_vma_alloc(struct avm *m)
 {
 	struct avm_anon_vma *av = avm_cache_alloc(m, &m->anon_vmas);
 
-	if (!av)
-		return NULL;
-	av->parent = av;
-	av->num_children = 1; /* itself: so that a root with a live child is never reused (R4.3) */
-	av->num_active_vmas = 0;
-	av->id = atomic_fetch_add_explicit(&m->next_id, 1, memory_order_relaxed);
-	atomic_store_explicit(&av->root, av, memory_order_relaxed);
-	atomic_store_explicit(&av->refcount, 1, memory_order_relaxed);
+	if (av)
+		avm_anon_vma_set(av,
+				 atomic_fetch_add_explicit(&m->next_id, 1, memory_order_relaxed));
 	return av;
 }
 
@@ -151,6 +146,8 @@ static avm_small void pool_trim(struct avm *m, struct avm_avc_pool *pool, uint64
 		avm_cache_free(m, &m->avcs, pool_take(pool));
 }
 
+#if !AVM_FAST /* else anon_vma_fork.c has another */
+
 int avm_avc_pool_fill(struct avm *m, struct avm_avc_pool *pool, uint64_t nr)
 {
 	uint64_t before = pool->nr;
@@ -166,6 +163,8 @@ int avm_avc_pool_fill(struct avm *m, struct avm_avc_pool *pool, uint64_t nr)
 	}
 	return 0;
 }
+
+#endif
 
 void avm_avc_pool_drain(struct avm *m, struct avm_avc_pool *pool)
 {
@@ -455,6 +454,21 @@ static struct avm_anon_vma *join_family(struct avm_vma *child, struct avm_vma *p
 	return fresh;
 }
 
+#if AVM_FAST
+
+void avm_family_fork_reserved(struct avm_vma *child, struct avm_vma *parent,
+			      struct avm_fork_reserve *r)
+{
+	struct avm_anon_vma *fresh = r->nr ? r->fresh[r->nr - 1] : NULL;
+
+	if (!avm_vma_anon(parent))
+		return;
+	if (join_family(child, parent, fresh, &r->avcs) != fresh)
+		r->nr--;
+}
+
+#else
+
 int avm_family_fork(struct avm_vma *child, struct avm_vma *parent)
 {
 	struct avm *m = child->mm->machine;
@@ -476,6 +490,8 @@ int avm_family_fork(struct avm_vma *child, struct avm_vma *parent)
 	avm_avc_pool_drain(m, &pool);
 	return avm_vma_anon(child) ? 0 : -AVM_ENOMEM;
 }
+
+#endif
 
 /* ---- pages (R5, R6) ------------------------------------------------------------------------------------ */
 

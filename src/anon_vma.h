@@ -104,6 +104,17 @@ static inline bool avm_vma_is_fork_child(const struct avm_vma *vma)
 
 void avm_family_init(struct avm *m); /* the caches */
 
+/* A new one, that nobody knows: a root with no member. One reference, for the tree that is about to be filled (R4.5). */
+static inline void avm_anon_vma_set(struct avm_anon_vma *av, uint64_t id)
+{
+	av->parent = av;
+	av->num_children = 1; /* itself: so that a root with a live child is never reused (R4.3) */
+	av->num_active_vmas = 0;
+	av->id = id;
+	atomic_store_explicit(&av->root, av, memory_order_relaxed);
+	atomic_store_explicit(&av->refcount, 1, memory_order_relaxed);
+}
+
 /* ---- VMAs ------------------------------------------------------------------------------------------ */
 
 /*
@@ -152,6 +163,32 @@ void avm_family_clone(struct avm_vma *dst, struct avm_vma *src, struct avm_avc_p
  * => mmap_lock write of both. Sleeps.
  */
 int avm_family_fork(struct avm_vma *child, struct avm_vma *parent);
+
+/*
+ * The same where AVM_FAST says so, for several VMAs one after another: first what they need is added up, then the reserve is
+ * filled, which may fail and adds nothing then, or adds chain entries alone; then each draws from it, which cannot fail. What is left
+ * serves the next ones, and is drained at the end.
+ * => mmap_lock write of both: chains stay as they are. Sleeps.
+ */
+#define AVM_FORK_BATCH 16u /* at most so many are reserved for at once */
+
+struct avm_fork_need { /* begins as zero */
+	uint64_t avcs;
+	unsigned anon_vmas;
+};
+
+struct avm_fork_reserve { /* begins as zero */
+	struct avm_avc_pool avcs;
+	unsigned nr;
+	struct avm_anon_vma *fresh[AVM_FORK_BATCH];
+};
+
+void avm_fork_need_add(struct avm_fork_need *need, const struct avm_vma *parent);
+int avm_fork_reserve_fill(struct avm *m, struct avm_fork_reserve *r,
+			  const struct avm_fork_need *need);
+void avm_fork_reserve_drain(struct avm *m, struct avm_fork_reserve *r);
+void avm_family_fork_reserved(struct avm_vma *child, struct avm_vma *parent,
+			      struct avm_fork_reserve *r);
 
 /* R4.4: the VMA leaves its family. Takes the family lock. => mmap_lock write. Cannot fail. */
 void avm_family_unlink(struct avm_vma *vma);

@@ -14,6 +14,7 @@
 #include "mmu_gather.h"
 #include "page.h"
 #include "reclaim.h"
+#include "slab.h"
 #include "vma.h"
 
 #define NOT_INHERITED (AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)
@@ -42,29 +43,124 @@ static int promise(struct avm_mm *child, struct avm_mm *parent, uint64_t *pages,
 	return avm_commit(child, *pages);
 }
 
+/* VMAs whose objects are allocated together, and whose entries are copied while what is known of them is still in the cache. */
+#define BATCH (AVM_FAST ? AVM_FORK_BATCH : 1u)
+
+/* What the next VMAs need. */
+struct reserve {
+	struct avm_mm *child;
+#if AVM_FAST
+	unsigned next, end; /* for so many VMAs there is all that they need */
+	void *vmas[BATCH];
+	struct avm_fork_reserve family;
+#endif
+};
+
+#if AVM_FAST
+
+static bool reserve_is_empty(const struct reserve *r)
+{
+	return r->next == r->end;
+}
+
+/*
+ * For `vma` and those behind it that the child will have. 0, or -ENOMEM. What they look at first is on its way into the cache
+ * then. => there is nothing left for VMAs; those of the parent stay as they are.
+ */
+static int reserve_fill(struct reserve *r, const struct avm_vma *vma)
+{
+	struct avm *m = r->child->machine;
+	struct avm_fork_need need = { 0 };
+	unsigned nr = 0;
+
+	for (; vma && nr < BATCH; vma = avm_vma_next(vma)) {
+		if (vma->flags & AVM_VM_DONTCOPY)
+			continue;
+		nr++;
+		if (vma->flags & AVM_VM_WIPEONFORK)
+			continue;
+		avm_fork_need_add(&need, vma);
+		__builtin_prefetch(vma->chain.next, 1);
+		__builtin_prefetch(avm_vma_anon(vma), 1);
+	}
+	if (avm_fork_reserve_fill(m, &r->family, &need) ||
+	    !avm_cache_alloc_bulk(m, &m->vmas, nr, r->vmas))
+		return -AVM_ENOMEM;
+	r->next = 0;
+	r->end = nr;
+	return 0;
+}
+
+static void reserve_drain(struct reserve *r)
+{
+	while (r->next < r->end)
+		avm_vma_free(r->child, r->vmas[r->next++]);
+	avm_fork_reserve_drain(r->child->machine, &r->family);
+}
+
+/* The VMA, in its file's mappings and its family. => something is reserved for it. */
+static struct avm_vma *make_copy(struct reserve *r, const struct avm_range *range,
+				 struct avm_vma *vma)
+{
+	struct avm_vma *copy = avm_vma_make(r->vmas[r->next++], r->child, range);
+
+	if (!(vma->flags & AVM_VM_WIPEONFORK))
+		avm_family_fork_reserved(copy, vma, &r->family);
+	return copy;
+}
+
+#else
+
+static inline bool reserve_is_empty(const struct reserve *r)
+{
+	return !r;
+}
+
+static inline int reserve_fill(struct reserve *r, const struct avm_vma *vma)
+{
+	(void)r;
+	(void)vma;
+	return 0;
+}
+
+static inline void reserve_drain(struct reserve *r)
+{
+	(void)r;
+}
+
+static struct avm_vma *make_copy(struct reserve *r, const struct avm_range *range,
+				 struct avm_vma *vma)
+{
+	struct avm_vma *copy = avm_vma_alloc(r->child, range);
+
+	if (copy && !(vma->flags & AVM_VM_WIPEONFORK) && avm_family_fork(copy, vma)) {
+		avm_vma_free(r->child, copy);
+		return NULL;
+	}
+	return copy;
+}
+
+#endif
+
 /*
  * The VMA alone: in the child's set, its file's mappings and its family. NULL: no memory, nothing is left.
  * In those trees the copy comes behind its parent, and it is there before it has entries. So who takes the entries of
  * a page away everywhere, truncation say, meets the parent first: what fork has copied by then, he meets in the copy (G-Q).
  */
-static struct avm_vma *copy_vma(struct avm_mm *child, struct avm_vma *vma)
+static struct avm_vma *copy_vma(struct reserve *r, struct avm_vma *vma)
 {
-	struct avm_range r = avm_range_of(vma, vma->start, vma->end);
+	struct avm_range range = avm_range_of(vma, vma->start, vma->end);
 	struct avm_vma *copy;
 
-	r.flags &= ~NOT_INHERITED;
-	copy = avm_vma_alloc(child, &r);
+	range.flags &= ~NOT_INHERITED;
+	copy = make_copy(r, &range, vma);
 	if (!copy)
 		return NULL;
-	if (!(vma->flags & AVM_VM_WIPEONFORK) && avm_family_fork(copy, vma)) {
-		avm_vma_free(child, copy);
-		return NULL;
-	}
 	if (AVM_FAST)
 		avm_vma_enter_last(copy);
 	else
 		avm_vma_enter(copy);
-	avm_mm_account(child, copy->flags, (int64_t)avm_vma_pages(copy));
+	avm_mm_account(r->child, copy->flags, (int64_t)avm_vma_pages(copy));
 	return copy;
 }
 
@@ -82,11 +178,8 @@ static void prefetch_next(const struct avm_vma *vma)
 	__builtin_prefetch(avm_vma_anon(next), 1);
 }
 
-/* VMAs whose entries are copied together, while what is known of them is still in the cache. */
-#define BATCH (AVM_FAST ? 16u : 1u)
-
 /* 0 or -ENOMEM with part of it done. *done: pages of the promise that are in the child's VMAs. */
-static int copy_vmas(struct avm_mm *child, struct avm_mm *parent, uint64_t *done)
+static int copy_vmas(struct reserve *r, struct avm_mm *parent, uint64_t *done)
 {
 	struct avm_copy_pair pairs[BATCH];
 	struct avm_vma *vma;
@@ -101,8 +194,10 @@ static int copy_vmas(struct avm_mm *child, struct avm_mm *parent, uint64_t *done
 			avm_vma_lock_end(vma);
 		else
 			avm_vma_lock(vma);
+		if (reserve_is_empty(r) && reserve_fill(r, vma))
+			return -AVM_ENOMEM;
 		prefetch_next(vma);
-		copy = copy_vma(child, vma);
+		copy = copy_vma(r, vma);
 		if (!copy)
 			return -AVM_ENOMEM;
 		if (copy->flags & AVM_VM_ACCOUNT)
@@ -122,6 +217,7 @@ static int copy_vmas(struct avm_mm *child, struct avm_mm *parent, uint64_t *done
 /* => both mmap_locks write. 0, or -ENOMEM with an empty child and nothing promised. */
 static int fork_locked(struct avm_mm *parent, struct avm_mm *child)
 {
+	struct reserve r = { .child = child };
 	uint64_t promised, done = 0;
 	uint32_t vmas;
 	int err = promise(child, parent, &promised, &vmas);
@@ -134,7 +230,8 @@ static int fork_locked(struct avm_mm *parent, struct avm_mm *child)
 	else
 		err = avm_vma_tree_reserve(&child->vmas, vmas);
 	if (!err)
-		err = copy_vmas(child, parent, &done);
+		err = copy_vmas(&r, parent, &done);
+	reserve_drain(&r);
 	if (AVM_FAST)
 		avm_vma_tree_finish(&child->vmas);
 	avm_vma_tree_trim(&child->vmas);

@@ -190,7 +190,12 @@ static avm_noinline void slab_give_back(struct avm *m, struct avm_cache *c, stru
 /* All of these under the cache's lock; slab_put() returns a chunk to be given back, or NULL. */
 static void slab_forget(struct avm_cache *c, struct avm_slab *s) AVM_NEEDS(c->lock);
 static struct avm_slab *slab_usable(struct avm_cache *c) AVM_NEEDS(c->lock);
+static void slab_add(struct avm_cache *c, struct avm_slab *s) AVM_NEEDS(c->lock);
 static void *slab_take(struct avm_cache *c, struct avm_slab *s) AVM_NEEDS(c->lock);
+#if AVM_FAST
+static uint32_t slab_take_some(struct avm_cache *c, struct avm_slab *s, uint32_t n, void **objects)
+	AVM_NEEDS(c->lock);
+#endif
 static struct avm_slab *slab_put(struct avm_cache *c, struct avm_slab *s, uint32_t index)
 	AVM_NEEDS(c->lock);
 
@@ -237,6 +242,14 @@ static struct avm_slab *slab_usable(struct avm_cache *c)
 	return s;
 }
 
+/* A new chunk. */
+static void slab_add(struct avm_cache *c, struct avm_slab *s)
+{
+	avm_list_add(&s->link, &c->partial);
+	avm_slab_tree_insert(&c->slabs, s);
+	c->nr_slabs++;
+}
+
 static void *slab_take(struct avm_cache *c, struct avm_slab *s)
 {
 	uint32_t index = s->first_free;
@@ -268,15 +281,93 @@ void *avm_cache_alloc(struct avm *m, struct avm_cache *c)
 		if (!s)
 			return NULL;
 		avm_spin_lock(m, &c->lock, AVM_LOCK_LEAF);
-		avm_list_add(&s->link, &c->partial);
-		avm_slab_tree_insert(&c->slabs, s);
-		c->nr_slabs++;
+		slab_add(c, s);
 	}
 	object = slab_take(c, s);
 	avm_spin_unlock(m, &c->lock, AVM_LOCK_LEAF);
 	guard_alloc(m, c, object, CALLER());
 	return object;
 }
+
+#if AVM_FAST
+
+/* Up to n objects of a chunk that has one. Returns how many. */
+static uint32_t slab_take_some(struct avm_cache *c, struct avm_slab *s, uint32_t n, void **objects)
+{
+	uint32_t left = c->per_slab - s->nr_used, index = s->first_free;
+
+	if (n > left)
+		n = left;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t next = s->next[index];
+
+		s->next[index] = AVM_SLAB_NEXT_ALLOCATED;
+		objects[i] = avm_slab_object_at(c, s, index);
+		index = next;
+	}
+	s->first_free = (uint16_t)index;
+	s->nr_used = (uint16_t)(s->nr_used + n);
+	if (n == left)
+		avm_list_move(&s->link, &c->full);
+	c->nr_objects += n;
+	if (c->nr_objects > c->peak_objects)
+		c->peak_objects = c->nr_objects;
+	return n;
+}
+
+/* Up to n objects; how many, depends on what is free. */
+static uint32_t take_free(struct avm *m, struct avm_cache *c, struct avm_slab *fresh, uint32_t n,
+			  void **objects)
+{
+	struct avm_slab *s;
+	uint32_t got = 0;
+
+	avm_spin_lock(m, &c->lock, AVM_LOCK_LEAF);
+	if (fresh)
+		slab_add(c, fresh);
+	while (got < n && (s = slab_usable(c)))
+		got += slab_take_some(c, s, n - got, objects + got);
+	avm_spin_unlock(m, &c->lock, AVM_LOCK_LEAF);
+	return got;
+}
+
+/* A failure on demand is that of one of them: each is asked about. */
+static bool bulk_fails(struct avm *m, uint32_t n)
+{
+#ifdef AVM_PORT_FAIL
+	while (n--)
+		if (AVM_PORT_FAIL(m))
+			return true;
+#else
+	(void)m;
+	(void)n;
+#endif
+	return false;
+}
+
+bool avm_cache_alloc_bulk(struct avm *m, struct avm_cache *c, uint32_t n, void **objects)
+{
+	uint32_t got;
+
+	avm_might_reclaim(m);
+	if (bulk_fails(m, n))
+		return false;
+	got = take_free(m, c, NULL, n, objects);
+	while (avm_unlikely(got < n)) {
+		struct avm_slab *fresh = slab_new(m, c);
+
+		if (!fresh)
+			break;
+		got += take_free(m, c, fresh, n - got, objects + got);
+	}
+	for (uint32_t i = 0; i < got; i++)
+		guard_alloc(m, c, objects[i], CALLER());
+	while (got < n && got)
+		avm_cache_free(m, c, objects[--got]);
+	return got == n;
+}
+
+#endif
 
 /* The object is free. */
 static struct avm_slab *slab_put(struct avm_cache *c, struct avm_slab *s, uint32_t index)

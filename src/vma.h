@@ -137,6 +137,9 @@ bool avm_vma_room(const struct avm_mm *mm, unsigned more);
 struct avm_vma *avm_vma_alloc(struct avm_mm *mm, const struct avm_range *r);
 void avm_vma_free(struct avm_mm *mm, struct avm_vma *vma);
 
+/* The same, of an object that has been allocated (machine->vmas). Only where AVM_FAST says so. */
+struct avm_vma *avm_vma_make(void *object, struct avm_mm *mm, const struct avm_range *r);
+
 /* Those that avm_vma_free() has kept for the next operation. => mmap_lock write. */
 void avm_vma_free_spares(struct avm_mm *mm);
 

@@ -141,3 +141,13 @@ void avm_pool_drain(struct avm_pool *pool)
 		avm_avc_pool_drain(mm->machine, &pool->avcs);
 	avm_vma_tree_keep(&mm->vmas, KEPT_INSERTS);
 }
+
+#if AVM_FAST
+
+struct avm_vma *avm_vma_make(void *object, struct avm_mm *mm, const struct avm_range *r)
+{
+	vma_set(object, mm, r);
+	return object;
+}
+
+#endif
