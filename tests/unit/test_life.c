@@ -431,9 +431,37 @@ static void a_notifier_hears_of_every_range_before_and_after(void **state)
 	world_close(&w);
 }
 
+/* Objects that are asked for by the fork of a process with 40 faulted VMAs: that is three batches. */
+static uint64_t objects_of_fork(enum avm_family_policy policy)
+{
+	struct sim_proc *child;
+	uint64_t before;
+	struct world w;
+
+	world_open_with(&w, &(struct sim_config){ .frames = 1024, .core.family = policy });
+	for (unsigned i = 0; i < 40; i++) {
+		map_at(w.mm, AT(2 * i), 1, RW, ANON, NULL, 0);
+		store(w.a, AT(2 * i), 1);
+	}
+	before = sim_allocs(w.s);
+	assert_int_equal(sim_proc_fork(w.a, &child), 0);
+	before = sim_allocs(w.s) - before;
+	world_close(&w);
+	return before;
+}
+
+/* R4.6: who shares an anon_vma does not ask for one, nor for the entry that goes with it. */
+static void a_flat_fork_asks_for_no_object_that_it_does_not_need(void **state)
+{
+	(void)state;
+	assert_int_equal(objects_of_fork(AVM_FAMILY_CHAIN) - objects_of_fork(AVM_FAMILY_FLAT),
+			 2 * 40);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_flat_fork_asks_for_no_object_that_it_does_not_need),
 		cmocka_unit_test(a_layout_that_makes_no_sense_is_refused),
 		cmocka_unit_test(room_for_the_stack_is_left_in_a_large_address_space),
 		cmocka_unit_test(the_last_user_ends_the_address_space),
