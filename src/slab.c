@@ -14,6 +14,7 @@
 
 #ifdef AVM_DEBUG
 
+#define GUARDED 1
 #define CALLER() __builtin_return_address(0)
 
 static void guard_init(struct avm_cache *c, void *object)
@@ -60,6 +61,7 @@ static uint32_t stride_of(size_t object_size)
 
 #else
 
+#define GUARDED 0
 #define CALLER() NULL
 
 static void guard_init(struct avm_cache *c, void *object)
@@ -155,9 +157,12 @@ static struct avm_slab *slab_new(struct avm *m, struct avm_cache *c)
 	s->size = c->slab_size;
 	s->first_free = 0;
 	for (uint32_t i = 0; i < c->per_slab; i++) {
-		void *object = avm_slab_object_at(c, s, i);
+		void *object;
 
 		s->next[i] = (uint16_t)(i + 1 < c->per_slab ? i + 1 : AVM_SLAB_NEXT_NONE);
+		if (AVM_FAST && !GUARDED && !c->ctor)
+			continue;
+		object = avm_slab_object_at(c, s, i);
 		guard_init(c, object);
 		guard_poison(c, object);
 		if (c->ctor)
@@ -294,18 +299,20 @@ void *avm_cache_alloc(struct avm *m, struct avm_cache *c)
 /* Up to n objects of a chunk that has one. Returns how many. */
 static uint32_t slab_take_some(struct avm_cache *c, struct avm_slab *s, uint32_t n, void **objects)
 {
-	uint32_t left = c->per_slab - s->nr_used, index = s->first_free;
+	uint32_t left = c->per_slab - s->nr_used, stride = c->stride;
+	char *first = avm_slab_object_at(c, s, 0);
+	uint16_t *next = s->next, index = s->first_free;
 
 	if (n > left)
 		n = left;
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t next = s->next[index];
+		uint16_t *free = next + index;
 
-		s->next[index] = AVM_SLAB_NEXT_ALLOCATED;
-		objects[i] = avm_slab_object_at(c, s, index);
-		index = next;
+		objects[i] = first + (size_t)index * stride;
+		index = *free;
+		*free = AVM_SLAB_NEXT_ALLOCATED;
 	}
-	s->first_free = (uint16_t)index;
+	s->first_free = index;
 	s->nr_used = (uint16_t)(s->nr_used + n);
 	if (n == left)
 		avm_list_move(&s->link, &c->full);
@@ -331,27 +338,15 @@ static uint32_t take_free(struct avm *m, struct avm_cache *c, struct avm_slab *f
 	return got;
 }
 
-/* A failure on demand is that of one of them: each is asked about. */
-static bool bulk_fails(struct avm *m, uint32_t n)
-{
-#ifdef AVM_PORT_FAIL
-	while (n--)
-		if (AVM_PORT_FAIL(m))
-			return true;
-#else
-	(void)m;
-	(void)n;
-#endif
-	return false;
-}
-
 bool avm_cache_alloc_bulk(struct avm *m, struct avm_cache *c, uint32_t n, void **objects)
 {
 	uint32_t got;
 
 	avm_might_reclaim(m);
-	if (bulk_fails(m, n))
+#ifdef AVM_PORT_FAIL_ANY
+	if (AVM_PORT_FAIL_ANY(m, n))
 		return false;
+#endif
 	got = take_free(m, c, NULL, n, objects);
 	while (avm_unlikely(got < n)) {
 		struct avm_slab *fresh = slab_new(m, c);

@@ -468,8 +468,6 @@ int main(void)
 		cmocka_unit_test(type_stable_objects_are_made_once_and_keep_what_they_had),
 		cmocka_unit_test(owns_knows_live_objects_from_anything_else),
 		cmocka_unit_test(check_visits_every_live_object_once),
-		cmocka_unit_test(many_at_once_are_distinct_and_counted),
-		cmocka_unit_test(many_at_once_are_all_or_none),
 		cmocka_unit_test(check_survives_and_reports_broken_lists_and_counts),
 		cmocka_unit_test(many_at_once_are_distinct_and_counted),
 		cmocka_unit_test(many_at_once_are_all_or_none),
