@@ -79,10 +79,13 @@ void avm_anon_vma_put(struct avm *m, struct avm_anon_vma *av)
 /* Waits are not given up here: every caller is past the point where it could fail. */
 static avm_small void family_lock(struct avm *m, struct avm_anon_vma *root)
 {
-	avm_rw_write_always(m, &root->lock, AVM_LOCK_FAMILY);
+	if (!AVM_FAST)
+		avm_rw_write_always(m, &root->lock, AVM_LOCK_FAMILY);
+	while (AVM_FAST && avm_rw_write(m, &root->lock, AVM_LOCK_FAMILY))
+		;
 }
 
-static avm_noinline void family_unlock(struct avm *m, struct avm_anon_vma *root)
+static avm_small void family_unlock(struct avm *m, struct avm_anon_vma *root)
 {
 	avm_rw_unlock_write(m, &root->lock, AVM_LOCK_FAMILY);
 }
@@ -454,17 +457,46 @@ static struct avm_anon_vma *join_family(struct avm_vma *child, struct avm_vma *p
 	return fresh;
 }
 
-#if AVM_FAST
+#if AVM_FORK_AT_ONCE
+
+/* The chain entries for one VMA, if they are not there already, as those of a long chain are. */
+static void draw_avcs(struct avm_fork_reserve *r, uint32_t n)
+{
+	struct avm_fork_stock *s = &r->avcs;
+
+	if (avm_unlikely(r->pool.nr))
+		return;
+	s->next = (uint16_t)(s->next + n);
+	for (uint32_t i = 1; i <= n; i++)
+		pool_put(&r->pool, r->avc[s->next - i]);
+}
+
+/* What is left of them, which is one at most. */
+static void put_back_avc(struct avm *m, struct avm_fork_reserve *r)
+{
+	if (!r->pool.nr)
+		return;
+	AVM_ASSERT(m, r->pool.nr == 1);
+	avm_cache_free(m, &m->avcs, pool_take(&r->pool));
+}
 
 void avm_family_fork_reserved(struct avm_vma *child, struct avm_vma *parent,
 			      struct avm_fork_reserve *r)
 {
-	struct avm_anon_vma *fresh = r->nr ? r->fresh[r->nr - 1] : NULL;
+	uint32_t n = atomic_load_explicit(&parent->chain_len, memory_order_relaxed);
+	struct avm_anon_vma *fresh = NULL;
 
 	if (!avm_vma_anon(parent))
 		return;
-	if (join_family(child, parent, fresh, &r->avcs) != fresh)
-		r->nr--;
+	if (r->anon_vmas.next < r->anon_vmas.end) {
+		fresh = r->anon_vma[r->anon_vmas.next++];
+		avm_anon_vma_set(fresh, r->id++);
+		n++;
+	}
+	draw_avcs(r, n);
+	if (join_family(child, parent, fresh, &r->pool))
+		r->anon_vmas.next--;
+	put_back_avc(child->mm->machine, r);
 }
 
 #else

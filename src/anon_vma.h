@@ -165,27 +165,39 @@ void avm_family_clone(struct avm_vma *dst, struct avm_vma *src, struct avm_avc_p
 int avm_family_fork(struct avm_vma *child, struct avm_vma *parent);
 
 /*
- * The same where AVM_FAST says so, for several VMAs one after another: first what they need is added up, then the reserve is
+ * The same where speed is asked for, for several VMAs one after another: first what they need is added up, then the reserve is
  * filled, which may fail and adds nothing then, or adds chain entries alone; then each draws from it, which cannot fail. What is left
  * serves the next ones, and is drained at the end.
  * => mmap_lock write of both: chains stay as they are. Sleeps.
  */
-#define AVM_FORK_BATCH 16u /* at most so many are reserved for at once */
+#define AVM_FORK_AT_ONCE AVM_FAST
+#define AVM_FORK_BATCH 16u /* at most so many VMAs are reserved for at once, */
+#define AVM_FORK_AVCS 48u /* with so many chain entries; but one VMA may need more */
 
 struct avm_fork_need { /* begins as zero */
 	uint64_t avcs;
 	unsigned anon_vmas;
 };
 
-struct avm_fork_reserve { /* begins as zero */
-	struct avm_avc_pool avcs;
-	unsigned nr;
-	struct avm_anon_vma *fresh[AVM_FORK_BATCH];
+/* Objects that are to be drawn, in the order of the cache. They are not touched before: they are on their way here. */
+struct avm_fork_stock {
+	uint16_t next, end;
 };
 
-void avm_fork_need_add(struct avm_fork_need *need, const struct avm_vma *parent);
+struct avm_fork_reserve { /* begins empty */
+	struct avm_fork_stock avcs, anon_vmas;
+	uint64_t id; /* of the next anon_vma */
+	struct avm_avc_pool pool; /* of more chain entries than fit here */
+	void *avc[AVM_FORK_AVCS];
+	void *anon_vma[AVM_FORK_BATCH];
+};
+
+/* False, with nothing added: this VMA's needs are too many, or to be met alone. */
+bool avm_fork_need_add(struct avm_fork_need *need, const struct avm_vma *parent);
 int avm_fork_reserve_fill(struct avm *m, struct avm_fork_reserve *r,
 			  const struct avm_fork_need *need);
+void avm_fork_reserve_prefetch(const struct avm_fork_reserve *r, const struct avm_vma *parent,
+			       unsigned i);
 void avm_fork_reserve_drain(struct avm *m, struct avm_fork_reserve *r);
 void avm_family_fork_reserved(struct avm_vma *child, struct avm_vma *parent,
 			      struct avm_fork_reserve *r);
