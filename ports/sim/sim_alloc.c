@@ -157,7 +157,7 @@ void *avm_port_meta_alloc(struct avm *m, size_t size)
 	if (spares && *spares) {
 		p = *spares;
 		*spares = *(void **)p;
-		/* The link in the next one is not waited for, nor are the first stores to it: no kernel's would be. */
+		/* Nobody waits for the link in the next one: where memory is real, it is not there. */
 		if (*spares)
 			prefetch_head(*spares);
 	} else {
