@@ -450,6 +450,8 @@ static struct avm_anon_vma *join_family(struct avm_vma *child, struct avm_vma *p
 	if (own) {
 		set_own(child, own);
 	} else {
+		if (!fresh) /* never: none is asked for only where all share one (avm_fork_need_add) */
+			__builtin_unreachable();
 		found_branch(child, fresh, avm_vma_anon(parent), pool_take(pool));
 		fresh = NULL;
 	}

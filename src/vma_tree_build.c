@@ -63,13 +63,13 @@ static avm_noinline void append_slowly(struct avm_vma_tree *tree, struct avm_vma
 
 void avm_vma_tree_append(struct avm_vma_tree *tree, struct avm_vma *vma)
 {
-	struct avm_vma_node *leaf = tree->height ? tree->way.node[0] : NULL;
-	avm_addr_t floor = leaf ? avm_vma_node_last_end(leaf) : 0;
+	struct avm_vma_node *leaf = tree->way.node[0]; /* if there is one */
+	avm_addr_t floor = tree->height ? avm_vma_node_last_end(leaf) : 0;
 	uint64_t gap = avm_vma_tree_gap(tree, floor, vma->start, vma->flags);
 
 	avm_list_add_tail(&vma->link, &tree->list);
 	tree->count++;
-	if (avm_likely(leaf && leaf->count < FILL))
+	if (avm_likely(tree->height && leaf->count < FILL))
 		vnode_store(leaf, leaf->count++, vma->end, gap, vma);
 	else
 		append_slowly(tree, vma, gap);
