@@ -17,6 +17,7 @@ AVM_CORE_SOURCES := \
 	src/pgtable.c \
 	src/mmu_gather.c \
 	src/anon_vma.c \
+	src/anon_vma_fork.c \
 	src/merged.c \
 	src/file.c \
 	src/file_swap.c \

@@ -46,14 +46,9 @@ static struct avm_anon_vma *anon_vma_alloc(struct avm *m)
 {
 	struct avm_anon_vma *av = avm_cache_alloc(m, &m->anon_vmas);
 
-	if (!av)
-		return NULL;
-	av->parent = av;
-	av->num_children = 1; /* itself: so that a root with a live child is never reused (R4.3) */
-	av->num_active_vmas = 0;
-	av->id = atomic_fetch_add_explicit(&m->next_id, 1, memory_order_relaxed);
-	atomic_store_explicit(&av->root, av, memory_order_relaxed);
-	atomic_store_explicit(&av->refcount, 1, memory_order_relaxed);
+	if (av)
+		avm_anon_vma_set(av,
+				 atomic_fetch_add_explicit(&m->next_id, 1, memory_order_relaxed));
 	return av;
 }
 
@@ -84,10 +79,13 @@ void avm_anon_vma_put(struct avm *m, struct avm_anon_vma *av)
 /* Waits are not given up here: every caller is past the point where it could fail. */
 static avm_small void family_lock(struct avm *m, struct avm_anon_vma *root)
 {
-	avm_rw_write_always(m, &root->lock, AVM_LOCK_FAMILY);
+	if (!AVM_FAST)
+		avm_rw_write_always(m, &root->lock, AVM_LOCK_FAMILY);
+	while (AVM_FAST && avm_rw_write(m, &root->lock, AVM_LOCK_FAMILY))
+		;
 }
 
-static avm_noinline void family_unlock(struct avm *m, struct avm_anon_vma *root)
+static avm_small void family_unlock(struct avm *m, struct avm_anon_vma *root)
 {
 	avm_rw_unlock_write(m, &root->lock, AVM_LOCK_FAMILY);
 }
@@ -151,6 +149,8 @@ static avm_small void pool_trim(struct avm *m, struct avm_avc_pool *pool, uint64
 		avm_cache_free(m, &m->avcs, pool_take(pool));
 }
 
+#if !AVM_FAST /* else anon_vma_fork.c has another */
+
 int avm_avc_pool_fill(struct avm *m, struct avm_avc_pool *pool, uint64_t nr)
 {
 	uint64_t before = pool->nr;
@@ -166,6 +166,8 @@ int avm_avc_pool_fill(struct avm *m, struct avm_avc_pool *pool, uint64_t nr)
 	}
 	return 0;
 }
+
+#endif
 
 void avm_avc_pool_drain(struct avm *m, struct avm_avc_pool *pool)
 {
@@ -448,12 +450,58 @@ static struct avm_anon_vma *join_family(struct avm_vma *child, struct avm_vma *p
 	if (own) {
 		set_own(child, own);
 	} else {
+		if (!fresh) /* never: none is asked for only where all share one (avm_fork_need_add) */
+			__builtin_unreachable();
 		found_branch(child, fresh, avm_vma_anon(parent), pool_take(pool));
 		fresh = NULL;
 	}
 	avm_family_unlock_vma(parent);
 	return fresh;
 }
+
+#if AVM_FORK_AT_ONCE
+
+/* The chain entries for one VMA, if they are not there already, as those of a long chain are. */
+static void draw_avcs(struct avm_fork_reserve *r, uint32_t n)
+{
+	struct avm_fork_stock *s = &r->avcs;
+
+	if (avm_unlikely(r->pool.nr))
+		return;
+	s->next = (uint16_t)(s->next + n);
+	for (uint32_t i = 1; i <= n; i++)
+		pool_put(&r->pool, r->avc[s->next - i]);
+}
+
+/* What is left of them, which is one at most. */
+static void put_back_avc(struct avm *m, struct avm_fork_reserve *r)
+{
+	if (!r->pool.nr)
+		return;
+	AVM_ASSERT(m, r->pool.nr == 1);
+	avm_cache_free(m, &m->avcs, pool_take(&r->pool));
+}
+
+void avm_family_fork_reserved(struct avm_vma *child, struct avm_vma *parent,
+			      struct avm_fork_reserve *r)
+{
+	uint32_t n = atomic_load_explicit(&parent->chain_len, memory_order_relaxed);
+	struct avm_anon_vma *fresh = NULL;
+
+	if (!avm_vma_anon(parent))
+		return;
+	if (r->anon_vmas.next < r->anon_vmas.end) {
+		fresh = r->anon_vma[r->anon_vmas.next++];
+		avm_anon_vma_set(fresh, r->id++);
+		n++;
+	}
+	draw_avcs(r, n);
+	if (join_family(child, parent, fresh, &r->pool))
+		r->anon_vmas.next--;
+	put_back_avc(child->mm->machine, r);
+}
+
+#else
 
 int avm_family_fork(struct avm_vma *child, struct avm_vma *parent)
 {
@@ -476,6 +524,8 @@ int avm_family_fork(struct avm_vma *child, struct avm_vma *parent)
 	avm_avc_pool_drain(m, &pool);
 	return avm_vma_anon(child) ? 0 : -AVM_ENOMEM;
 }
+
+#endif
 
 /* ---- pages (R5, R6) ------------------------------------------------------------------------------------ */
 

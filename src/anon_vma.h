@@ -104,6 +104,17 @@ static inline bool avm_vma_is_fork_child(const struct avm_vma *vma)
 
 void avm_family_init(struct avm *m); /* the caches */
 
+/* A new one, that nobody knows: a root with no member. One reference, for the tree that is about to be filled (R4.5). */
+static inline void avm_anon_vma_set(struct avm_anon_vma *av, uint64_t id)
+{
+	av->parent = av;
+	av->num_children = 1; /* itself: so that a root with a live child is never reused (R4.3) */
+	av->num_active_vmas = 0;
+	av->id = id;
+	atomic_store_explicit(&av->root, av, memory_order_relaxed);
+	atomic_store_explicit(&av->refcount, 1, memory_order_relaxed);
+}
+
 /* ---- VMAs ------------------------------------------------------------------------------------------ */
 
 /*
@@ -152,6 +163,44 @@ void avm_family_clone(struct avm_vma *dst, struct avm_vma *src, struct avm_avc_p
  * => mmap_lock write of both. Sleeps.
  */
 int avm_family_fork(struct avm_vma *child, struct avm_vma *parent);
+
+/*
+ * The same where speed is asked for, for several VMAs one after another: first what they need is added up, then the reserve is
+ * filled, which may fail and adds nothing then, or adds chain entries alone; then each draws from it, which cannot fail. What is left
+ * serves the next ones, and is drained at the end.
+ * => mmap_lock write of both: chains stay as they are. Sleeps.
+ */
+#define AVM_FORK_AT_ONCE AVM_FAST
+#define AVM_FORK_BATCH 16u /* at most so many VMAs are reserved for at once, */
+#define AVM_FORK_AVCS 48u /* with so many chain entries; but one VMA may need more */
+
+struct avm_fork_need { /* begins as zero */
+	uint64_t avcs;
+	unsigned anon_vmas;
+};
+
+/* Objects that are to be drawn, in the order of the cache. They are not touched before: they are on their way here. */
+struct avm_fork_stock {
+	uint16_t next, end;
+};
+
+struct avm_fork_reserve { /* begins empty */
+	struct avm_fork_stock avcs, anon_vmas;
+	uint64_t id; /* of the next anon_vma */
+	struct avm_avc_pool pool; /* of more chain entries than fit here */
+	void *avc[AVM_FORK_AVCS];
+	void *anon_vma[AVM_FORK_BATCH];
+};
+
+/* False, with nothing added: this VMA's needs are too many, or to be met alone. */
+bool avm_fork_need_add(struct avm_fork_need *need, const struct avm_vma *parent);
+int avm_fork_reserve_fill(struct avm *m, struct avm_fork_reserve *r,
+			  const struct avm_fork_need *need);
+void avm_fork_reserve_prefetch(const struct avm_fork_reserve *r, const struct avm_vma *parent,
+			       unsigned i);
+void avm_fork_reserve_drain(struct avm *m, struct avm_fork_reserve *r);
+void avm_family_fork_reserved(struct avm_vma *child, struct avm_vma *parent,
+			      struct avm_fork_reserve *r);
 
 /* R4.4: the VMA leaves its family. Takes the family lock. => mmap_lock write. Cannot fail. */
 void avm_family_unlink(struct avm_vma *vma);

@@ -4,6 +4,7 @@
 #define AVM_COMMIT_H
 
 #include "anonvm/mm.h"
+#include "error.h"
 
 /* To a VMA. 0 or -ENOMEM; avm_uncommit cannot fail. => mmap_lock write. */
 int avm_commit(struct avm_mm *mm, uint64_t pages);
@@ -12,6 +13,12 @@ int avm_commit_instead(struct avm_mm *mm, uint64_t pages, uint64_t given_back);
 void avm_uncommit(struct avm_mm *mm, uint64_t pages);
 /* A promise that has been there all along: no limit is asked. */
 void avm_recommit(struct avm_mm *mm, uint64_t pages);
+
+/* Can a promise be refused? Where not, one may be made as avm_recommit() does. */
+static inline bool avm_commit_refuses(const struct avm *m)
+{
+	return !AVM_FAST || m->config.commit != AVM_COMMIT_OFF;
+}
 
 /* To shared anonymous memory, which belongs to no address space. Under any lock. */
 int avm_commit_shared(struct avm *m, uint64_t pages, uint64_t given_back);

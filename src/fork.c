@@ -14,39 +14,195 @@
 #include "mmu_gather.h"
 #include "page.h"
 #include "reclaim.h"
+#include "slab.h"
 #include "vma.h"
 
 #define NOT_INHERITED (AVM_VM_LOCKED | AVM_VM_LOCKONFAULT)
 
-/*
- * Promises for all that the child will have; 0 or -ENOMEM. *vmas: how many VMAs that is. Begins to lock them: all have the
- * fence at the end (G-S).
- */
-static int promise(struct avm_mm *child, struct avm_mm *parent, uint64_t *pages, uint32_t *vmas)
+/* Promises for all that the child will have; 0 or -ENOMEM. */
+static int promise(struct avm_mm *child, const struct avm_mm *parent, uint64_t *pages)
 {
-	struct avm_vma *vma;
+	const struct avm_vma *vma;
 
-	*pages = 0;
-	*vmas = 0;
-	avm_list_for_each_entry(vma, &parent->vmas.list, struct avm_vma, link) {
-		if (vma->flags & AVM_VM_DONTCOPY)
-			continue;
-		if (AVM_FAST)
-			(void)avm_vma_lock_begin(vma);
-		(*vmas)++;
-		if (vma->flags & AVM_VM_ACCOUNT)
+	avm_list_for_each_entry(vma, &parent->vmas.list, struct avm_vma, link)
+		if ((vma->flags & (AVM_VM_DONTCOPY | AVM_VM_ACCOUNT)) == AVM_VM_ACCOUNT)
 			*pages += avm_vma_pages(vma);
-	}
-	if (AVM_FAST)
-		atomic_thread_fence(memory_order_seq_cst);
 	return avm_commit(child, *pages);
 }
 
 /*
- * The VMA alone: in the child's set, its file's mappings and its family. NULL: no memory, nothing is left.
- * In those trees the copy comes behind its parent, and it is there before it has entries. So who takes the entries of
- * a page away everywhere, truncation say, meets the parent first: what fork has copied by then, he meets in the copy (G-Q).
+ * The copy of a VMA enters the child's set and its file's mappings.
+ * In the trees of its file and its family it comes behind its parent, and it is there before it has entries. So who takes the
+ * entries of a page away everywhere, truncation say, meets the parent first: what fork has copied by then, he meets in the
+ * copy (G-Q).
  */
+static void enter(struct avm_vma *copy, uint64_t *done)
+{
+	if (AVM_FAST)
+		avm_vma_enter_last(copy);
+	else
+		avm_vma_enter(copy);
+	avm_mm_account(copy->mm, copy->flags, (int64_t)avm_vma_pages(copy));
+	if (copy->flags & AVM_VM_ACCOUNT)
+		*done += avm_vma_pages(copy);
+}
+
+/* Have both the VMA and its copy the same entries? */
+static bool shares_entries(const struct avm_vma *vma)
+{
+	return !(vma->flags & AVM_VM_WIPEONFORK) && avm_copy_needed(vma);
+}
+
+#if AVM_FORK_AT_ONCE
+
+/*
+ * Several VMAs at once: all that they need is allocated together, and the step after the next one's is on its way into the
+ * cache while this one is done. Most of what fork costs where VMAs are small is waiting for memory: a VMA is three cache lines of
+ * the parent, and seven of the child.
+ */
+struct batch {
+	struct avm_mm *child;
+	unsigned nr;
+	struct avm_copy_pair pairs[AVM_FORK_BATCH]; /* of a child: memory for it */
+	struct avm_fork_reserve family;
+};
+
+static void batch_init(struct batch *b, struct avm_mm *child)
+{
+	b->child = child;
+	b->nr = 0;
+	b->family.avcs = b->family.anon_vmas = (struct avm_fork_stock){ 0 };
+	b->family.pool = (struct avm_avc_pool){ 0 };
+}
+
+static void prefetch_vma(const struct avm_vma *vma)
+{
+	__builtin_prefetch(vma, 1);
+	__builtin_prefetch(&vma->chain, 1);
+}
+
+/* From `vma` on, as many as fit. Returns the one behind them. => the batch is empty. */
+static struct avm_vma *batch_gather(struct batch *b, struct avm_fork_need *need,
+				    struct avm_vma *vma)
+{
+	for (; vma && b->nr < AVM_FORK_BATCH; vma = avm_vma_next(vma)) {
+		if (vma->flags & AVM_VM_DONTCOPY)
+			continue;
+		if (!(vma->flags & AVM_VM_WIPEONFORK) && !avm_fork_need_add(need, vma))
+			break;
+		b->pairs[b->nr++].parent = vma;
+	}
+	return vma;
+}
+
+/* G-S: one fence for all. */
+static void batch_lock(const struct batch *b)
+{
+	for (unsigned i = 0; i < b->nr; i++)
+		(void)avm_vma_lock_begin(b->pairs[i].parent);
+	atomic_thread_fence(memory_order_seq_cst);
+	for (unsigned i = 0; i < b->nr; i++)
+		avm_vma_lock_end(b->pairs[i].parent);
+}
+
+/* *next and those behind it, locked, and with memory for their copies. 0; or -ENOMEM, and the batch is empty. */
+static int batch_begin(struct batch *b, struct avm_vma **next)
+{
+	struct avm *m = b->child->machine;
+	struct avm_fork_need need = { 0 };
+	void *objects[AVM_FORK_BATCH];
+	unsigned nr;
+
+	*next = batch_gather(b, &need, *next);
+	nr = b->nr;
+	if (!nr)
+		return 0;
+	batch_lock(b);
+	b->nr = 0;
+	if (avm_fork_reserve_fill(m, &b->family, &need) ||
+	    !avm_cache_alloc_bulk(m, &m->vmas, nr, objects))
+		return -AVM_ENOMEM;
+	b->nr = nr;
+	for (unsigned i = 0; i < nr; i++)
+		b->pairs[i].child = objects[i];
+	return 0;
+}
+
+/* Memory that has not been used. */
+static void batch_drain(struct batch *b)
+{
+	struct avm *m = b->child->machine;
+
+	while (b->nr)
+		avm_cache_free(m, &m->vmas, b->pairs[--b->nr].child);
+	avm_fork_reserve_drain(m, &b->family);
+}
+
+/* What the i-th copy of a batch looks at and writes to. */
+static void batch_prefetch(const struct batch *b, unsigned i)
+{
+	if (i >= b->nr)
+		return;
+	prefetch_vma(b->pairs[i].child);
+	avm_fork_reserve_prefetch(&b->family, b->pairs[i].parent, i);
+}
+
+/*
+ * Copies the VMAs, and then their entries. `then` is prefetched, and what comes behind that, from `ahead` on. 0 or -ENOMEM; the
+ * batch is empty.
+ */
+static int batch_copy(struct batch *b, const struct batch *then, struct avm_vma *ahead,
+		      uint64_t *done)
+{
+	unsigned nr = b->nr, shared = 0;
+
+	b->nr = 0;
+	for (unsigned i = 0; i < nr; i++) {
+		struct avm_copy_pair pair = b->pairs[i];
+
+		batch_prefetch(then, i);
+		avm_vma_make_copy(pair.child, b->child, pair.parent, NOT_INHERITED);
+		if (!(pair.parent->flags & AVM_VM_WIPEONFORK))
+			avm_family_fork_reserved(pair.child, pair.parent, &b->family);
+		enter(pair.child, done);
+		if (shares_entries(pair.parent))
+			b->pairs[shared++] = pair;
+		if (ahead) {
+			ahead = avm_vma_next(ahead);
+			if (ahead)
+				prefetch_vma(ahead);
+		}
+	}
+	return shared ? avm_copy_entries(b->pairs, shared) : 0;
+}
+
+/* 0 or -ENOMEM with part of it done. *done: pages of the promise that are in the child's VMAs. */
+static int copy_vmas(struct avm_mm *child, struct avm_mm *parent, uint64_t *done)
+{
+	struct batch batches[2], *now = &batches[0], *then = &batches[1];
+	struct avm_vma *next = avm_vma_tree_first(&parent->vmas);
+	int err;
+
+	batch_init(now, child);
+	batch_init(then, child);
+	err = batch_begin(now, &next);
+	while (!err && now->nr) {
+		struct batch *done_with = now;
+
+		err = batch_begin(then, &next);
+		if (!err)
+			err = batch_copy(now, then, next, done);
+		now = then;
+		then = done_with;
+	}
+	batch_drain(now);
+	batch_drain(then);
+	return err;
+}
+
+#else
+
+/* One VMA; NULL: no memory, nothing is left. */
 static struct avm_vma *copy_vma(struct avm_mm *child, struct avm_vma *vma)
 {
 	struct avm_range r = avm_range_of(vma, vma->start, vma->end);
@@ -54,87 +210,56 @@ static struct avm_vma *copy_vma(struct avm_mm *child, struct avm_vma *vma)
 
 	r.flags &= ~NOT_INHERITED;
 	copy = avm_vma_alloc(child, &r);
-	if (!copy)
-		return NULL;
-	if (!(vma->flags & AVM_VM_WIPEONFORK) && avm_family_fork(copy, vma)) {
+	if (copy && !(vma->flags & AVM_VM_WIPEONFORK) && avm_family_fork(copy, vma)) {
 		avm_vma_free(child, copy);
 		return NULL;
 	}
-	if (AVM_FAST)
-		avm_vma_enter_last(copy);
-	else
-		avm_vma_enter(copy);
-	avm_mm_account(child, copy->flags, (int64_t)avm_vma_pages(copy));
 	return copy;
 }
-
-/* What copying the next VMA, and the one behind it, looks at first: of that one what leads further. */
-static void prefetch_next(const struct avm_vma *vma)
-{
-	const struct avm_vma *next = avm_vma_next(vma);
-	const struct avm_vma *behind = next ? avm_vma_next(next) : NULL;
-
-	if (!AVM_FAST || !behind)
-		return;
-	__builtin_prefetch(behind);
-	__builtin_prefetch(&behind->chain);
-	__builtin_prefetch(next->chain.next, 1);
-	__builtin_prefetch(avm_vma_anon(next), 1);
-}
-
-/* VMAs whose entries are copied together, while what is known of them is still in the cache. */
-#define BATCH (AVM_FAST ? 16u : 1u)
 
 /* 0 or -ENOMEM with part of it done. *done: pages of the promise that are in the child's VMAs. */
 static int copy_vmas(struct avm_mm *child, struct avm_mm *parent, uint64_t *done)
 {
-	struct avm_copy_pair pairs[BATCH];
 	struct avm_vma *vma;
-	unsigned nr = 0;
 
 	avm_list_for_each_entry(vma, &parent->vmas.list, struct avm_vma, link) {
-		struct avm_vma *copy;
+		struct avm_copy_pair pair = { .parent = vma };
 
 		if (vma->flags & AVM_VM_DONTCOPY)
 			continue;
-		if (AVM_FAST)
-			avm_vma_lock_end(vma);
-		else
-			avm_vma_lock(vma);
-		prefetch_next(vma);
-		copy = copy_vma(child, vma);
-		if (!copy)
+		avm_vma_lock(vma);
+		pair.child = copy_vma(child, vma);
+		if (!pair.child)
 			return -AVM_ENOMEM;
-		if (copy->flags & AVM_VM_ACCOUNT)
-			*done += avm_vma_pages(copy);
-		if ((vma->flags & AVM_VM_WIPEONFORK) || !avm_copy_needed(vma))
-			continue;
-		pairs[nr++] = (struct avm_copy_pair){ copy, vma };
-		if (nr < BATCH)
-			continue;
-		if (avm_copy_entries(pairs, nr))
+		enter(pair.child, done);
+		if (shares_entries(vma) && avm_copy_entries(&pair, 1))
 			return -AVM_ENOMEM;
-		nr = 0;
 	}
-	return nr ? avm_copy_entries(pairs, nr) : 0;
+	return 0;
 }
+
+#endif
 
 /* => both mmap_locks write. 0, or -ENOMEM with an empty child and nothing promised. */
 static int fork_locked(struct avm_mm *parent, struct avm_mm *child)
 {
-	uint64_t promised, done = 0;
-	uint32_t vmas;
-	int err = promise(child, parent, &promised, &vmas);
+	bool ask = avm_commit_refuses(parent->machine);
+	uint64_t promised = 0, done = 0;
+	int err = ask ? promise(child, parent, &promised) : 0;
 
 	if (err)
 		return err;
 	avm_notify_start(parent, 0, parent->task_size);
 	if (AVM_FAST)
-		err = avm_vma_tree_begin(&child->vmas, vmas);
+		err = avm_vma_tree_begin(&child->vmas, (uint32_t)parent->vmas.count);
 	else
-		err = avm_vma_tree_reserve(&child->vmas, vmas);
+		err = avm_vma_tree_reserve(&child->vmas, (uint32_t)parent->vmas.count);
 	if (!err)
 		err = copy_vmas(child, parent, &done);
+	if (!ask) {
+		avm_recommit(child, done);
+		promised = done;
+	}
 	if (AVM_FAST)
 		avm_vma_tree_finish(&child->vmas);
 	avm_vma_tree_trim(&child->vmas);

@@ -103,8 +103,10 @@ const char *avm_itree_check(const struct avm_itree *tree, uint64_t max, avm_inod
 
 /* Where speed is asked for, each type of item has these inline; at -Os all share the copy in interval_tree.c. */
 #ifdef __OPTIMIZE_SIZE__
+#define AVM_ITREE_FAST 0
 #define AVM_ITREE_WALK
 #else
+#define AVM_ITREE_FAST 1
 #define AVM_ITREE_WALK static inline __attribute__((always_inline))
 #endif
 

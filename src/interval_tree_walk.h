@@ -5,6 +5,28 @@
 
 #include "interval_tree.h"
 
+/*
+ * As avm_itree_attach(), which is not called for what most trees are at fork: empty, or of one node; nor where @parent has
+ * another child, and so the rank it needs.
+ */
+static inline void avm_itree_attach_small(struct avm_itree *tree, struct avm_inode *node,
+					  struct avm_inode *parent, struct avm_inode **slot,
+					  avm_inode_key_fn *last)
+{
+	uintptr_t rank = parent ? parent->parent_bits & AVM_INODE_PARITY : 1;
+
+	if (!AVM_ITREE_FAST || (!rank && parent != tree->root)) {
+		avm_itree_attach(tree, node, parent, slot, last);
+		return;
+	}
+	if (!rank)
+		parent->parent_bits |= AVM_INODE_PARITY;
+	node->parent_bits = (uintptr_t)parent | AVM_INODE_LINKED;
+	node->left = NULL;
+	node->right = NULL;
+	*slot = node;
+}
+
 /* Into the subtree at *@slot, which hangs on @parent. */
 static inline void avm_itree_insert_below(struct avm_itree *tree, struct avm_inode *node,
 					  struct avm_inode *parent, struct avm_inode **slot,
@@ -20,7 +42,7 @@ static inline void avm_itree_insert_below(struct avm_itree *tree, struct avm_ino
 		slot = start < keys->start(parent) ? &parent->left : &parent->right;
 	}
 	node->subtree_last = last;
-	avm_itree_attach(tree, node, parent, slot, keys->last);
+	avm_itree_attach_small(tree, node, parent, slot, keys->last);
 }
 
 AVM_ITREE_WALK void avm_itree_insert(struct avm_itree *tree, struct avm_inode *node,

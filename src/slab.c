@@ -14,6 +14,7 @@
 
 #ifdef AVM_DEBUG
 
+#define GUARDED 1
 #define CALLER() __builtin_return_address(0)
 
 static void guard_init(struct avm_cache *c, void *object)
@@ -60,6 +61,7 @@ static uint32_t stride_of(size_t object_size)
 
 #else
 
+#define GUARDED 0
 #define CALLER() NULL
 
 static void guard_init(struct avm_cache *c, void *object)
@@ -155,9 +157,12 @@ static struct avm_slab *slab_new(struct avm *m, struct avm_cache *c)
 	s->size = c->slab_size;
 	s->first_free = 0;
 	for (uint32_t i = 0; i < c->per_slab; i++) {
-		void *object = avm_slab_object_at(c, s, i);
+		void *object;
 
 		s->next[i] = (uint16_t)(i + 1 < c->per_slab ? i + 1 : AVM_SLAB_NEXT_NONE);
+		if (AVM_FAST && !GUARDED && !c->ctor)
+			continue;
+		object = avm_slab_object_at(c, s, i);
 		guard_init(c, object);
 		guard_poison(c, object);
 		if (c->ctor)
@@ -190,7 +195,12 @@ static avm_noinline void slab_give_back(struct avm *m, struct avm_cache *c, stru
 /* All of these under the cache's lock; slab_put() returns a chunk to be given back, or NULL. */
 static void slab_forget(struct avm_cache *c, struct avm_slab *s) AVM_NEEDS(c->lock);
 static struct avm_slab *slab_usable(struct avm_cache *c) AVM_NEEDS(c->lock);
+static void slab_add(struct avm_cache *c, struct avm_slab *s) AVM_NEEDS(c->lock);
 static void *slab_take(struct avm_cache *c, struct avm_slab *s) AVM_NEEDS(c->lock);
+#if AVM_FAST
+static uint32_t slab_take_some(struct avm_cache *c, struct avm_slab *s, uint32_t n, void **objects)
+	AVM_NEEDS(c->lock);
+#endif
 static struct avm_slab *slab_put(struct avm_cache *c, struct avm_slab *s, uint32_t index)
 	AVM_NEEDS(c->lock);
 
@@ -237,6 +247,14 @@ static struct avm_slab *slab_usable(struct avm_cache *c)
 	return s;
 }
 
+/* A new chunk. */
+static void slab_add(struct avm_cache *c, struct avm_slab *s)
+{
+	avm_list_add(&s->link, &c->partial);
+	avm_slab_tree_insert(&c->slabs, s);
+	c->nr_slabs++;
+}
+
 static void *slab_take(struct avm_cache *c, struct avm_slab *s)
 {
 	uint32_t index = s->first_free;
@@ -268,15 +286,83 @@ void *avm_cache_alloc(struct avm *m, struct avm_cache *c)
 		if (!s)
 			return NULL;
 		avm_spin_lock(m, &c->lock, AVM_LOCK_LEAF);
-		avm_list_add(&s->link, &c->partial);
-		avm_slab_tree_insert(&c->slabs, s);
-		c->nr_slabs++;
+		slab_add(c, s);
 	}
 	object = slab_take(c, s);
 	avm_spin_unlock(m, &c->lock, AVM_LOCK_LEAF);
 	guard_alloc(m, c, object, CALLER());
 	return object;
 }
+
+#if AVM_FAST
+
+/* Up to n objects of a chunk that has one. Returns how many. */
+static uint32_t slab_take_some(struct avm_cache *c, struct avm_slab *s, uint32_t n, void **objects)
+{
+	uint32_t left = c->per_slab - s->nr_used, stride = c->stride;
+	char *first = avm_slab_object_at(c, s, 0);
+	uint16_t *next = s->next, index = s->first_free;
+
+	if (n > left)
+		n = left;
+	for (uint32_t i = 0; i < n; i++) {
+		uint16_t *free = next + index;
+
+		objects[i] = first + (size_t)index * stride;
+		index = *free;
+		*free = AVM_SLAB_NEXT_ALLOCATED;
+	}
+	s->first_free = index;
+	s->nr_used = (uint16_t)(s->nr_used + n);
+	if (n == left)
+		avm_list_move(&s->link, &c->full);
+	c->nr_objects += n;
+	if (c->nr_objects > c->peak_objects)
+		c->peak_objects = c->nr_objects;
+	return n;
+}
+
+/* Up to n objects; how many, depends on what is free. */
+static uint32_t take_free(struct avm *m, struct avm_cache *c, struct avm_slab *fresh, uint32_t n,
+			  void **objects)
+{
+	struct avm_slab *s;
+	uint32_t got = 0;
+
+	avm_spin_lock(m, &c->lock, AVM_LOCK_LEAF);
+	if (fresh)
+		slab_add(c, fresh);
+	while (got < n && (s = slab_usable(c)))
+		got += slab_take_some(c, s, n - got, objects + got);
+	avm_spin_unlock(m, &c->lock, AVM_LOCK_LEAF);
+	return got;
+}
+
+bool avm_cache_alloc_bulk(struct avm *m, struct avm_cache *c, uint32_t n, void **objects)
+{
+	uint32_t got;
+
+	avm_might_reclaim(m);
+#ifdef AVM_PORT_FAIL_ANY
+	if (AVM_PORT_FAIL_ANY(m, n))
+		return false;
+#endif
+	got = take_free(m, c, NULL, n, objects);
+	while (avm_unlikely(got < n)) {
+		struct avm_slab *fresh = slab_new(m, c);
+
+		if (!fresh)
+			break;
+		got += take_free(m, c, fresh, n - got, objects + got);
+	}
+	for (uint32_t i = 0; i < got; i++)
+		guard_alloc(m, c, objects[i], CALLER());
+	while (got < n && got)
+		avm_cache_free(m, c, objects[--got]);
+	return got == n;
+}
+
+#endif
 
 /* The object is free. */
 static struct avm_slab *slab_put(struct avm_cache *c, struct avm_slab *s, uint32_t index)

@@ -36,6 +36,11 @@ bool avm_cache_fini(struct avm *m, struct avm_cache *c);
 void *avm_cache_alloc(struct avm *m, struct avm_cache *c);
 void avm_cache_free(struct avm *m, struct avm_cache *c, void *object);
 
+/*
+ * n objects under one lock: true; or false, and none. Only where AVM_FAST says so.
+ */
+bool avm_cache_alloc_bulk(struct avm *m, struct avm_cache *c, uint32_t n, void **objects);
+
 /* For verify: calls `each` for every allocated object; bounded. Broken red zones, poison: `broken`. */
 struct avm_cache_check {
 	void (*each)(struct avm_cache_check *k, void *object);

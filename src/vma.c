@@ -465,6 +465,8 @@ void avm_vma_enter_last(struct avm_vma *vma)
 {
 	(void)avm_vma_lock_begin(vma);
 	avm_vma_tree_append(&vma->mm->vmas, vma);
+	if (avm_likely(!vma->file))
+		return;
 	link_file(vma);
 	file_opened(vma);
 }

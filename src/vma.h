@@ -137,6 +137,13 @@ bool avm_vma_room(const struct avm_mm *mm, unsigned more);
 struct avm_vma *avm_vma_alloc(struct avm_mm *mm, const struct avm_range *r);
 void avm_vma_free(struct avm_mm *mm, struct avm_vma *vma);
 
+/*
+ * Makes an object that has been allocated (machine->vmas) the same VMA as `of` in `mm`, but for some flags; in no tree, and
+ * unfaulted. Only where AVM_FAST says so.
+ */
+void avm_vma_make_copy(struct avm_vma *vma, struct avm_mm *mm, const struct avm_vma *of,
+		       uint64_t without);
+
 /* Those that avm_vma_free() has kept for the next operation. => mmap_lock write. */
 void avm_vma_free_spares(struct avm_mm *mm);
 

@@ -141,3 +141,25 @@ void avm_pool_drain(struct avm_pool *pool)
 		avm_avc_pool_drain(mm->machine, &pool->avcs);
 	avm_vma_tree_keep(&mm->vmas, KEPT_INSERTS);
 }
+
+#if AVM_FAST
+
+void avm_vma_make_copy(struct avm_vma *vma, struct avm_mm *mm, const struct avm_vma *of,
+		       uint64_t without)
+{
+	vma->start = of->start;
+	vma->end = of->end;
+	vma->flags = of->flags & ~without;
+	vma->pgoff = of->pgoff;
+	vma->mm = mm;
+	atomic_store_explicit(&vma->anon_vma, NULL, memory_order_relaxed);
+	avm_list_init(&vma->chain);
+	vma->file = of->file;
+	vma->private_data = of->private_data;
+	vma->policy = of->policy;
+	vma->name = of->name;
+	atomic_store_explicit(&vma->chain_len, 0, memory_order_relaxed);
+	vma->shared.parent_bits = 0;
+}
+
+#endif

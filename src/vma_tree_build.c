@@ -51,17 +51,28 @@ static struct avm_vma_node *level_append(struct avm_vma_tree *tree, uint32_t lev
 	return full;
 }
 
-void avm_vma_tree_append(struct avm_vma_tree *tree, struct avm_vma *vma)
+/* The leaf is full, or there is none. */
+static avm_noinline void append_slowly(struct avm_vma_tree *tree, struct avm_vma *vma, uint64_t gap)
 {
-	avm_addr_t floor = tree->height ? avm_vma_node_last_end(tree->way.node[0]) : 0;
-	uint64_t gap = avm_vma_tree_gap(tree, floor, vma->start, vma->flags);
 	struct avm_vma_node *full = level_append(tree, 0, vma->end, gap, vma);
 
-	avm_list_add_tail(&vma->link, &tree->list);
-	tree->count++;
 	for (uint32_t level = 1; full; level++)
 		full = level_append(tree, level, avm_vma_node_last_end(full),
 				    avm_vma_node_max_gap(full), full);
+}
+
+void avm_vma_tree_append(struct avm_vma_tree *tree, struct avm_vma *vma)
+{
+	struct avm_vma_node *leaf = tree->way.node[0]; /* if there is one */
+	avm_addr_t floor = tree->height ? avm_vma_node_last_end(leaf) : 0;
+	uint64_t gap = avm_vma_tree_gap(tree, floor, vma->start, vma->flags);
+
+	avm_list_add_tail(&vma->link, &tree->list);
+	tree->count++;
+	if (avm_likely(tree->height && leaf->count < FILL))
+		vnode_store(leaf, leaf->count++, vma->end, gap, vma);
+	else
+		append_slowly(tree, vma, gap);
 }
 
 void avm_vma_tree_finish(struct avm_vma_tree *tree)

@@ -135,7 +135,8 @@ void avm_port_poisoned(struct avm *m, struct avm_mm *mm, avm_addr_t addr);
  *	avm_port_frame_same(m, a, b).
  * AVM_PORT_LOCK_HOOKS: the port is told of every lock operation *before* it happens:
  *	avm_port_lock_event(m, event, class, lock). src/lock.h has the rules; the enums are below.
- * AVM_PORT_FAIL: asked before each allocation of an object or a frame; true makes it fail.
+ * AVM_PORT_FAIL(m), AVM_PORT_FAIL_ANY(m, n): asked before each allocation of an object or a frame, and of n objects at once;
+ *	true makes it fail.
  * AVM_PORT_MAX_CPUS (1; 256 at most), AVM_PORT_CPU_RELAX: as the names say.
  * AVM_PORT_CPU_ALONE: no other thread comes in between on a CPU while one is in the core, unless that sleeps: counters of a
  *	CPU are then written without atomic operations. (So it is on a kernel that is not preempted, or where each thread is

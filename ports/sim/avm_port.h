@@ -41,7 +41,9 @@ bool avm_port_frame_same(struct avm *m, avm_pfn_t a, avm_pfn_t b);
 
 /* Failure injection: every allocation of an object or a frame asks. Kept in release builds: it is a load. */
 bool sim_alloc_fails(struct avm *m);
+bool sim_allocs_fail(struct avm *m, uint32_t n);
 #define AVM_PORT_FAIL(m) sim_alloc_fails(m)
+#define AVM_PORT_FAIL_ANY(m, n) sim_allocs_fail(m, n)
 
 /*
  * Locks check themselves in debug builds; in release builds they are the plain, uncontended locks. Among threads they may

@@ -126,6 +126,14 @@ static void **spare_meta(struct sim *s, size_t size)
 	return NULL;
 }
 
+/* The first lines. */
+static void prefetch_head(const char *p)
+{
+	__builtin_prefetch(p, 1);
+	__builtin_prefetch(p + AVM_CACHE_LINE, 1);
+	__builtin_prefetch(p + 2 * AVM_CACHE_LINE, 1);
+}
+
 void sim_meta_fini(struct sim *s)
 {
 	for (size_t i = 0; i < SIM_META_SIZES; i++) {
@@ -149,6 +157,9 @@ void *avm_port_meta_alloc(struct avm *m, size_t size)
 	if (spares && *spares) {
 		p = *spares;
 		*spares = *(void **)p;
+		/* Nobody waits for the link in the next one: where memory is real, it is not there. */
+		if (*spares)
+			prefetch_head(*spares);
 	} else {
 		p = aligned_alloc(size, size);
 	}

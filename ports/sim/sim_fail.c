@@ -24,15 +24,35 @@ static bool alloc_fails(struct sim *s)
 	return true;
 }
 
+static bool asked_for(const struct sim *s)
+{
+	return s->interruption || s->fails || s->fail_first;
+}
+
 /* Every allocation comes here: where nobody has asked for anything it is over soon. */
 bool sim_alloc_fails(struct avm *m)
 {
 	struct sim *s = sim_around(m);
 
-	if (s->interruption || s->fails || s->fail_first)
+	if (asked_for(s))
 		return alloc_fails(s);
 	s->allocs++;
 	return false;
+}
+
+/* The same for n of them: does one fail? */
+bool sim_allocs_fail(struct avm *m, uint32_t n)
+{
+	struct sim *s = sim_around(m);
+	bool fails = false;
+
+	if (!asked_for(s)) {
+		s->allocs += n;
+		return false;
+	}
+	while (n-- && !fails)
+		fails = alloc_fails(s);
+	return fails;
 }
 
 uint64_t sim_allocs(const struct sim *s)

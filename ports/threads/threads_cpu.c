@@ -333,6 +333,15 @@ bool sim_alloc_fails(struct avm *m)
 	return true;
 }
 
+bool sim_allocs_fail(struct avm *m, uint32_t n)
+{
+	bool fails = false;
+
+	while (n-- && !fails)
+		fails = sim_alloc_fails(m);
+	return fails;
+}
+
 uint64_t sim_allocs(const struct sim *s)
 {
 	return __atomic_load_n(&s->allocs, __ATOMIC_RELAXED);

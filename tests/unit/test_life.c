@@ -431,9 +431,130 @@ static void a_notifier_hears_of_every_range_before_and_after(void **state)
 	world_close(&w);
 }
 
+/* Objects that are asked for by the fork of a process with 40 faulted VMAs: that is three batches. */
+static uint64_t objects_of_fork(enum avm_family_policy policy)
+{
+	struct sim_proc *child;
+	uint64_t before;
+	struct world w;
+
+	world_open_with(&w, &(struct sim_config){ .frames = 1024, .core.family = policy });
+	for (unsigned i = 0; i < 40; i++) {
+		map_at(w.mm, AT(2 * i), 1, RW, ANON, NULL, 0);
+		store(w.a, AT(2 * i), 1);
+	}
+	before = sim_allocs(w.s);
+	assert_int_equal(sim_proc_fork(w.a, &child), 0);
+	before = sim_allocs(w.s) - before;
+	world_close(&w);
+	return before;
+}
+
+/* R4.6: who shares an anon_vma does not ask for one, nor for the entry that goes with it. */
+static void a_flat_fork_asks_for_no_object_that_it_does_not_need(void **state)
+{
+	(void)state;
+	assert_int_equal(objects_of_fork(AVM_FAMILY_CHAIN) - objects_of_fork(AVM_FAMILY_FLAT),
+			 2 * 40);
+}
+
+/* Fork lets each allocation fail in turn, which must change nothing, until one succeeds. */
+static struct sim_proc *fork_at_last(struct world *w, struct sim_proc *parent, uint64_t at_least)
+{
+	uint64_t committed = world_committed(w), n;
+	struct sim_proc *child = NULL;
+
+	for (n = 1; !child; n++) {
+		sim_fail_alloc(w->s, n, 1);
+		if (!sim_proc_fork(parent, &child))
+			break;
+		child = NULL;
+		sim_fail_alloc(w->s, 0, 0);
+		assert_int_equal(world_committed(w), committed);
+		world_check(w);
+	}
+	sim_fail_alloc(w->s, 0, 0);
+	assert_true(n > at_least);
+	world_check(w);
+	return child;
+}
+
+/* R9.1: of each kind some, in five batches, with a hole where nothing is copied that is longer than one. */
+static void a_fork_of_many_vmas_takes_all_or_none(void **state)
+{
+	enum {
+		VMAS = 96
+	};
+	struct sim_proc *child;
+	struct world w;
+
+	(void)state;
+	for (int strict = 0; strict < 2; strict++) {
+		world_open_with(&w,
+				&(struct sim_config){ .frames = 1024,
+						      .core.commit = strict ? AVM_COMMIT_STRICT :
+									      AVM_COMMIT_OFF });
+		for (unsigned i = 0; i < VMAS; i++) {
+			map(&w, 2 * i, 1, RW);
+			if (i % 5 != 4)
+				store(w.a, AT(2 * i), (unsigned char)(i + 1));
+			if (i % 7 == 3 || (i >= 40 && i < 60))
+				avm_madvise(w.mm, AT(2 * i), PAGE, AVM_MADV_DONTFORK);
+			else if (i % 11 == 5)
+				avm_madvise(w.mm, AT(2 * i), PAGE, AVM_MADV_WIPEONFORK);
+		}
+		child = fork_at_last(&w, w.a, 3 * VMAS / 2);
+		for (unsigned i = 0; i < VMAS; i++) {
+			bool kept = i % 7 != 3 && (i < 40 || i >= 60);
+			bool wiped = i % 5 == 4 || i % 11 == 5;
+			const struct avm_vma *vma = avm_find_vma(sim_mm(child), AT(2 * i));
+
+			assert_int_equal(vma && vma->start == AT(2 * i), kept);
+			if (kept)
+				assert_int_equal(load(child, AT(2 * i)), wiped ? 0 : i + 1);
+		}
+		world_close(&w);
+	}
+}
+
+/* R4.3: chains of every length up to more than is reserved for a whole batch (AVM_FORK_AVCS). */
+static void a_fork_at_the_end_of_a_long_chain_takes_all_or_none(void **state)
+{
+	enum {
+		GENERATIONS = 55,
+		VMAS = 3
+	};
+	struct sim_proc *p;
+	struct world w;
+
+	(void)state;
+	world_open_with(&w,
+			&(struct sim_config){ .frames = 4096, .core.family = AVM_FAMILY_CHAIN });
+	for (unsigned i = 0; i < VMAS; i++)
+		map(&w, 2 * i, 1, RW);
+	p = w.a;
+	for (unsigned g = 1; g <= GENERATIONS; g++) {
+		struct avm_vma *last;
+
+		for (unsigned i = 0; i < VMAS; i++)
+			store(p, AT(2 * i), (unsigned char)g);
+		if (g % 6 == 1)
+			p = fork_at_last(&w, p, VMAS);
+		else
+			assert_int_equal(sim_proc_fork(p, &p), 0);
+		last = avm_find_vma(sim_mm(p), AT(2 * (VMAS - 1)));
+		assert_int_equal(atomic_load(&last->chain_len), g + 1);
+		assert_int_equal(load(p, AT(0)), g);
+	}
+	world_close(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_flat_fork_asks_for_no_object_that_it_does_not_need),
+		cmocka_unit_test(a_fork_of_many_vmas_takes_all_or_none),
+		cmocka_unit_test(a_fork_at_the_end_of_a_long_chain_takes_all_or_none),
 		cmocka_unit_test(a_layout_that_makes_no_sense_is_refused),
 		cmocka_unit_test(room_for_the_stack_is_left_in_a_large_address_space),
 		cmocka_unit_test(the_last_user_ends_the_address_space),

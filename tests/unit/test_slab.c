@@ -152,6 +152,56 @@ static void holes_are_filled_before_new_chunks_are_made(void **state)
 	close_cache(&f);
 }
 
+/* Also out of several chunks, one with holes among them. */
+static void many_at_once_are_distinct_and_counted(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	open_cache(&f, 64, AVM_CACHE_PLAIN, NULL);
+	alloc_many(&f, 10);
+	free_many(&f, 0, 10, 3);
+	assert_true(avm_cache_alloc_bulk(f.w.m, &f.c, MANY - 10, (void **)&f.object[10]));
+	for (unsigned i = 0; i < 10; i += 3)
+		f.object[i] = avm_cache_alloc(f.w.m, &f.c);
+	assert_int_equal(f.c.nr_objects, MANY);
+	assert_int_equal(f.c.peak_objects, MANY);
+	assert_int_equal(f.c.nr_slabs, (MANY + f.c.per_slab - 1) / f.c.per_slab);
+	for (unsigned i = 0; i < MANY; i++)
+		memset(f.object[i], (int)(i % 251), f.c.object_size);
+	for (unsigned i = 0; i < MANY; i++)
+		assert_true(f.object[i][0] == i % 251 && f.object[i][63] == i % 251);
+	assert_int_equal(check(&f).objects, MANY);
+	free_many(&f, 0, MANY, 1);
+	close_cache(&f);
+}
+
+static void many_at_once_are_all_or_none(void **state)
+{
+	uint64_t before;
+	struct fixture f;
+
+	(void)state;
+	open_cache(&f, 64, AVM_CACHE_PLAIN, NULL);
+	for (unsigned i = 1; i <= 3; i++) {
+		sim_fail_alloc(f.w.s, i, 1);
+		assert_false(avm_cache_alloc_bulk(f.w.m, &f.c, 3, (void **)f.object));
+		assert_int_equal(f.c.nr_objects, 0);
+	}
+	before = sim_meta_bytes(f.w.s);
+	close_cache(&f);
+
+	/* The port has eight chunks, and no ninth. */
+	world_open_with(&f.w, &(struct sim_config){ .frames = 64,
+						    .meta_limit = before + 8 * f.c.slab_size });
+	avm_cache_init(&f.c, "test", 64, AVM_CACHE_PLAIN, NULL);
+	assert_false(avm_cache_alloc_bulk(f.w.m, &f.c, 8 * f.c.per_slab + 1, (void **)f.object));
+	assert_int_equal(f.c.nr_objects, 0);
+	assert_true(avm_cache_alloc_bulk(f.w.m, &f.c, 8 * f.c.per_slab, (void **)f.object));
+	free_many(&f, 0, 8 * f.c.per_slab, 1);
+	close_cache(&f);
+}
+
 static void no_memory_is_null_and_changes_nothing(void **state)
 {
 	struct fixture f;
@@ -419,6 +469,8 @@ int main(void)
 		cmocka_unit_test(owns_knows_live_objects_from_anything_else),
 		cmocka_unit_test(check_visits_every_live_object_once),
 		cmocka_unit_test(check_survives_and_reports_broken_lists_and_counts),
+		cmocka_unit_test(many_at_once_are_distinct_and_counted),
+		cmocka_unit_test(many_at_once_are_all_or_none),
 		cmocka_unit_test(check_survives_and_reports_broken_slabs),
 		cmocka_unit_test(misuse_is_noticed_in_every_build),
 #ifdef AVM_DEBUG
