@@ -22,29 +22,26 @@ static void way_fetch_leaf(const struct avm_vma_node *leaf)
 }
 
 /* What a change of an entry of the leaf touches: the VMA, which has two lines of interest, and its neighbours' links. */
-static void way_fetch_around(const struct avm_vma_node *leaf, uint32_t i)
+static avm_inlined void way_fetch_around(const struct avm_vma_node *leaf, uint32_t i)
 {
-	const void *vma = avm_vma_node_slot(leaf, i < AVM_VMA_NODE_SLOTS ? i : 0); /* or NULL */
+	uint32_t at = i < AVM_VMA_NODE_SLOTS - 1 ? i : AVM_VMA_NODE_SLOTS - 2;
+	const void *vma = avm_vma_node_slot(leaf, at); /* or NULL */
 
 	__builtin_prefetch(vma, PREFETCH_WRITE);
 	__builtin_prefetch((const void *)((uintptr_t)vma + AVM_CACHE_LINE), PREFETCH_WRITE);
-	__builtin_prefetch(avm_vma_node_slot(leaf, i - (i > 0)), PREFETCH_WRITE);
-	__builtin_prefetch(avm_vma_node_slot(leaf, i + 1 < AVM_VMA_NODE_SLOTS ? i + 1 : 0),
-			   PREFETCH_WRITE);
+	__builtin_prefetch(avm_vma_node_slot(leaf, at - (at > 0)), PREFETCH_WRITE);
+	__builtin_prefetch(avm_vma_node_slot(leaf, at + 1), PREFETCH_WRITE);
 }
 
-/*
- * Where the entry of a level begins or ends, all of it: there, if it has a neighbour on that side, or above, if that has one.
- */
+/* Where what an entry of the way covers begins and ends: at the entry beside it, or where the one above it does. */
 static avm_inlined avm_addr_t way_from(const struct avm_vma_tree *tree, uint32_t level)
 {
 	const struct avm_vma_path *path = &tree->way;
 
 	while (level < tree->height && !path->index[level])
 		level++;
-	return level < tree->height ?
-		       avm_vma_node_end(path->node[level], path->index[level] - 1u) :
-		       0;
+	return level < tree->height ? avm_vma_node_end(path->node[level], path->index[level] - 1u) :
+				      0;
 }
 
 static avm_inlined avm_addr_t way_to(const struct avm_vma_tree *tree, uint32_t level)
@@ -57,28 +54,48 @@ static avm_inlined avm_addr_t way_to(const struct avm_vma_tree *tree, uint32_t l
 				      UINT64_MAX;
 }
 
+/* Those of the leaf, which mostly has neighbours below its parent. */
+static avm_inlined void way_set_bounds(struct avm_vma_tree *tree)
+{
+	const struct avm_vma_node *parent = tree->way.node[1];
+	uint32_t i = tree->way.index[1];
+
+	if (tree->height > 1 && i && i + 1u < parent->count) {
+		tree->way_from = avm_vma_node_end(parent, i - 1);
+		tree->way_to = avm_vma_node_end(parent, i);
+		return;
+	}
+	tree->way_from = way_from(tree, 1);
+	tree->way_to = way_to(tree, 1);
+}
+
 /* tree->way becomes the way to the leaf of @key. */
 static avm_inlined void way_to_leaf(struct avm_vma_tree *tree, avm_addr_t key)
 {
 	struct avm_vma_node *node = avm_vma_tree_root(tree);
 	struct avm_vma_path *path = &tree->way;
+	avm_addr_t from = 0;
 
 	/* Behind the last one of all: there is none on any level. Elsewhere there is one on all. */
-	if (tree->height > 1 && avm_unlikely(avm_vma_node_last_end(node) <= key))
+	if (AVM_FAST && tree->height > 1 && avm_unlikely(avm_vma_node_last_end(node) <= key))
 		key = avm_vma_node_last_end(node) - 1;
 	for (uint32_t level = tree->height - 1; level; level--) {
-		uint32_t i = avm_vma_node_search(node, key);
+		uint32_t i = AVM_FAST ? avm_vma_node_search(node, key) :
+					avm_vma_node_search_clamped(node, key);
 
 		path->node[level] = node;
 		path->index[level] = (uint8_t)i;
+		if (!AVM_FAST && i)
+			from = avm_vma_node_end(node, i - 1);
 		node = avm_vma_node_slot(node, i);
 	}
 	path->node[0] = node;
-	if (AVM_FAST)
+	if (AVM_FAST) {
 		way_fetch_leaf(node);
-	tree->way_from = way_from(tree, 1);
-	if (AVM_FAST)
-		tree->way_to = way_to(tree, 1);
+		way_set_bounds(tree);
+	} else {
+		tree->way_from = from;
+	}
 }
 
 /* The end of the VMA before the one that the way leads to (0: there is none). */
@@ -96,13 +113,17 @@ static inline bool way_in_leaf(const struct avm_vma_tree *tree, avm_addr_t key)
 	return key - tree->way_from < tree->way_to - tree->way_from;
 }
 
-/* Does the way lead to where @key is, or would be? */
-static avm_inlined bool way_is_there(const struct avm_vma_tree *tree, avm_addr_t key)
+/* Does the way lead to where @key is, or would be? @floor: of the way, if it is one. */
+static avm_inlined bool way_is_there(const struct avm_vma_tree *tree, avm_addr_t key,
+				     avm_addr_t *floor)
 {
 	uint32_t i = tree->way.index[0];
 
-	return key < tree->way_to && i < AVM_VMA_NODE_SLOTS &&
-	       key < avm_vma_node_end(tree->way.node[0], i) && key >= way_floor(tree);
+	if (key >= tree->way_to || i >= AVM_VMA_NODE_SLOTS ||
+	    key >= avm_vma_node_end(tree->way.node[0], i))
+		return false;
+	*floor = way_floor(tree);
+	return key >= *floor;
 }
 
 static avm_inlined void way_search(struct avm_vma_tree *tree, avm_addr_t key)
@@ -130,7 +151,9 @@ static avm_small avm_addr_t way_far(struct avm_vma_tree *tree, avm_addr_t key)
  */
 static avm_inlined avm_addr_t way_to_key(struct avm_vma_tree *tree, avm_addr_t key)
 {
-	return AVM_FAST && way_is_there(tree, key) ? way_floor(tree) : way_far(tree, key);
+	avm_addr_t floor;
+
+	return AVM_FAST && way_is_there(tree, key, &floor) ? floor : way_far(tree, key);
 }
 
 /* The same for a VMA in the tree. Mostly the way leads to it, or to the one behind it. */
