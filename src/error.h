@@ -55,7 +55,7 @@
 #if defined(__OPTIMIZE__) && !defined(__OPTIMIZE_SIZE__)
 #define avm_inlined inline __attribute__((always_inline))
 #else
-#define avm_inlined
+#define avm_inlined inline
 #endif
 
 /* For a load, or one atomic operation: the compiler takes atomics for dear, and would call them at -Os. */

@@ -210,6 +210,8 @@ int avm_mm_place(struct avm_mm *mm, avm_addr_t hint, uint64_t len, avm_addr_t *o
 	return avm_vma_tree_find_gap(&mm->vmas, &gap, out) ? 0 : -AVM_ENOMEM;
 }
 
+extern inline void avm_mm_account(struct avm_mm *mm, uint64_t flags, int64_t pages);
+
 /* ---- promises and limits ------------------------------------------------------------------------------------ */
 
 uint64_t avm_mm_accounted(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
@@ -222,17 +224,11 @@ static uint64_t to_pages(uint64_t bytes)
 	return bytes >> AVM_PAGE_SHIFT;
 }
 
-/* Private, writable, and not a stack: what RLIMIT_DATA bounds. */
-static bool is_data(uint64_t flags)
-{
-	return (flags & (AVM_VM_WRITE | AVM_VM_SHARED | AVM_VM_GROWSDOWN)) == AVM_VM_WRITE;
-}
-
 int avm_mm_may_expand(struct avm_mm *mm, uint64_t flags, uint64_t pages)
 {
 	if (mm->total_vm + pages > to_pages(mm->limits.address_space))
 		return -AVM_ENOMEM;
-	if (is_data(flags) && mm->data_vm + pages > to_pages(mm->limits.data))
+	if (avm_flags_data(flags) && mm->data_vm + pages > to_pages(mm->limits.data))
 		return -AVM_ENOMEM;
 	return 0;
 }
@@ -249,19 +245,4 @@ void avm_mm_give_back(struct avm_mm *mm, uint64_t flags, uint64_t pages)
 	avm_mm_account(mm, flags, -(int64_t)pages);
 	if (flags & AVM_VM_ACCOUNT)
 		avm_uncommit(mm, pages);
-}
-
-void avm_mm_account(struct avm_mm *mm, uint64_t flags, int64_t pages)
-{
-	uint64_t n = (uint64_t)pages; /* modulo 2^64: subtracts when negative */
-
-	mm->total_vm += n;
-	if (is_data(flags))
-		mm->data_vm += n;
-	if (flags & AVM_VM_GROWSDOWN)
-		mm->stack_vm += n;
-	else if ((flags & (AVM_VM_EXEC | AVM_VM_WRITE)) == AVM_VM_EXEC)
-		mm->exec_vm += n;
-	if (flags & AVM_VM_LOCKED)
-		mm->locked_vm += n;
 }

@@ -102,8 +102,29 @@ int avm_mm_may_expand(struct avm_mm *mm, uint64_t flags, uint64_t pages);
 /* May `pages` more be locked? 0, -EPERM, -EAGAIN as mmap says. */
 int avm_mm_may_lock(struct avm_mm *mm, uint64_t pages);
 
+/* Of these, private, writable memory that is no stack has the first alone: what RLIMIT_DATA bounds. */
+#define AVM_DATA_FLAGS (AVM_VM_WRITE | AVM_VM_SHARED | AVM_VM_GROWSDOWN)
+
+static inline bool avm_flags_data(uint64_t flags)
+{
+	return (flags & AVM_DATA_FLAGS) == AVM_VM_WRITE;
+}
+
 /* total_vm, data_vm, exec_vm, stack_vm, locked_vm by the flags of a VMA; `pages` may be negative. */
-void avm_mm_account(struct avm_mm *mm, uint64_t flags, int64_t pages);
+inline avm_small void avm_mm_account(struct avm_mm *mm, uint64_t flags, int64_t pages)
+{
+	uint64_t n = (uint64_t)pages; /* modulo 2^64: subtracts when negative */
+
+	mm->total_vm += n;
+	if ((flags & AVM_DATA_FLAGS) == AVM_VM_WRITE)
+		mm->data_vm += n;
+	if (flags & AVM_VM_GROWSDOWN)
+		mm->stack_vm += n;
+	else if ((flags & (AVM_VM_EXEC | AVM_VM_WRITE)) == AVM_VM_EXEC)
+		mm->exec_vm += n;
+	if (flags & AVM_VM_LOCKED)
+		mm->locked_vm += n;
+}
 
 /* `pages` of a VMA with these flags go: out of the sums, and out of the promise if they are promised. */
 void avm_mm_give_back(struct avm_mm *mm, uint64_t flags, uint64_t pages);

@@ -67,8 +67,7 @@ static avm_inlined int decide(struct avm_attrs_step *s, uint32_t prot, struct pr
 	s->attrs.flags = flags;
 	if ((flags & AVM_VM_ACCOUNT) && !(old & AVM_VM_ACCOUNT))
 		sum->charge += pages_of(s);
-	if ((flags & (AVM_VM_WRITE | AVM_VM_SHARED | AVM_VM_GROWSDOWN)) == AVM_VM_WRITE &&
-	    !(old & AVM_VM_WRITE))
+	if (avm_flags_data(flags) && !(old & AVM_VM_WRITE))
 		sum->data += pages_of(s);
 	return 0;
 }

@@ -358,6 +358,14 @@ static bool table_fits(unsigned level, avm_addr_t floor, avm_addr_t last)
 	return fit >= floor && fit <= last && last - fit >= mask;
 }
 
+/* Where no table of a level fits between the neighbours no larger one does. */
+static avm_noinline void levels_free(struct avm_gather *g, avm_addr_t start, avm_addr_t end,
+				     avm_addr_t floor, avm_addr_t last)
+{
+	for (unsigned level = 0; level < ROOT && table_fits(level, floor, last); level++)
+		level_free(g, level, start, end, floor, last);
+}
+
 void avm_tables_free(struct avm_gather *g, avm_addr_t start, avm_addr_t end, avm_addr_t floor,
 		     avm_addr_t ceiling)
 {
@@ -365,9 +373,6 @@ void avm_tables_free(struct avm_gather *g, avm_addr_t start, avm_addr_t end, avm
 	avm_addr_t last = ceiling < g->mm->task_size ? ceiling - 1 : ~(avm_addr_t)0;
 
 	avm_assert_mmap_write_locked(g->mm);
-	if (start >= end)
-		return;
-	/* Where no table of a level fits between the neighbours no larger one does. */
-	for (unsigned level = 0; level < ROOT && table_fits(level, floor, last); level++)
-		level_free(g, level, start, end, floor, last);
+	if (start < end && (!AVM_FAST || table_fits(0, floor, last)))
+		levels_free(g, start, end, floor, last);
 }

@@ -11,16 +11,15 @@
 #include "percpu.h"
 #include "vma_change.h"
 
-/* [start, end) of the VMA as it is to be. */
-static avm_small struct avm_range range_with(const struct avm_vma *vma, avm_addr_t start,
-					     avm_addr_t end, const struct avm_vma_attrs *attrs)
+/*
+ * A range is to have these attributes. Where it stands: of a function that returns it there would be a copy, two words at once
+ * that have just been stored one by one, and the CPU waits until they are in its cache.
+ */
+static avm_small void give_attrs(struct avm_range *r, const struct avm_vma_attrs *attrs)
 {
-	struct avm_range r = avm_range_of(vma, start, end);
-
-	r.flags = attrs->flags;
-	r.policy = attrs->policy;
-	r.name = attrs->name;
-	return r;
+	r->flags = attrs->flags;
+	r->policy = attrs->policy;
+	r->name = attrs->name;
 }
 
 static void set_attrs(struct avm_vma *vma, const struct avm_vma_attrs *attrs)
@@ -38,9 +37,11 @@ struct avm_vma *avm_vma_modify(struct avm_pool *pool, struct avm_vma *vma, avm_a
 	struct avm_vma *next = end == vma->end ? avm_vma_next(vma) : NULL;
 
 	if (prev || next) {
-		struct avm_range r = range_with(vma, start, end, attrs);
-		enum avm_merge plan = avm_merge_plan(pool->mm, &r, prev, next, vma);
+		struct avm_range r = avm_range_of(vma, start, end);
+		enum avm_merge plan;
 
+		give_attrs(&r, attrs);
+		plan = avm_merge_plan(pool->mm, &r, prev, next, vma);
 		if (plan != AVM_MERGE_NONE)
 			return avm_vma_give_away(pool, vma, &r, plan, prev, next);
 	}
@@ -53,9 +54,10 @@ struct avm_vma *avm_vma_modify(struct avm_pool *pool, struct avm_vma *vma, avm_a
 static bool boundary_moves(const struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
 			   const struct avm_vma_attrs *attrs)
 {
-	struct avm_range r = range_with(vma, start, end, attrs);
+	struct avm_range r = avm_range_of(vma, start, end);
 	const struct avm_vma *n = NULL;
 
+	give_attrs(&r, attrs);
 	if (start == vma->start)
 		n = avm_vma_prev(vma);
 	else if (end == vma->end)
@@ -178,8 +180,9 @@ int avm_vma_modify_part(struct avm_vma **part, avm_addr_t start, avm_addr_t end,
 
 	/* Neither end moves, or both become new. */
 	if (avm_vma_is_plain(vma) && (start > vma->start) == (end < vma->end)) {
-		const struct avm_range r = range_with(vma, start, end, attrs);
+		struct avm_range r = avm_range_of(vma, start, end);
 
+		give_attrs(&r, attrs);
 		if (start > vma->start) {
 			vma = split_middle(vma, &r);
 			if (vma)

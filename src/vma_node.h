@@ -64,14 +64,21 @@ static inline uint32_t avm_vma_end_below(const _Atomic uint64_t *end, avm_addr_t
 	return atomic_load_explicit(end, memory_order_relaxed) <= addr;
 }
 
+/* 7, if the entry ends above @addr; else 0. */
+static inline uint64_t avm_vma_seven_above(const _Atomic uint64_t *end, avm_addr_t addr)
+{
+	return 7 & -(uint64_t)(addr < atomic_load_explicit(end, memory_order_relaxed));
+}
+
 /*
  * The first entry that ends above @addr; AVM_VMA_NODE_SLOTS or an unused one when there is none. Without branches, which
- * nobody could predict: which third it is in, then where in that.
+ * nobody could predict: which third it is in, then where in that. Each step waits for the one before: so sevens come by a mask,
+ * and there are two sums, of two types, or the compiler would make one of them.
  */
-static inline uint32_t avm_vma_node_search(const struct avm_vma_node *node, avm_addr_t addr)
+static avm_inlined uint32_t avm_vma_node_search(const struct avm_vma_node *node, avm_addr_t addr)
 {
-	const uint32_t third = AVM_VMA_NODE_SLOTS / 3;
 	const _Atomic uint64_t *end = node->end;
+	uint64_t third, low;
 	uint32_t i = 0;
 
 	_Static_assert(AVM_VMA_NODE_SLOTS == 21, "three times seven");
@@ -81,13 +88,13 @@ static inline uint32_t avm_vma_node_search(const struct avm_vma_node *node, avm_
 		return i;
 	}
 	__builtin_prefetch(end + AVM_VMA_NODE_SLOTS - 1);
-	i = third * (avm_vma_end_below(end + third - 1, addr) +
-		     avm_vma_end_below(end + 2 * third - 1, addr));
-	end += i;
-	return i + avm_vma_end_below(end, addr) + avm_vma_end_below(end + 1, addr) +
-	       avm_vma_end_below(end + 2, addr) + avm_vma_end_below(end + 3, addr) +
-	       avm_vma_end_below(end + 4, addr) + avm_vma_end_below(end + 5, addr) +
-	       avm_vma_end_below(end + 6, addr);
+	third = 14 - (avm_vma_seven_above(end + 6, addr) + avm_vma_seven_above(end + 13, addr));
+	end += third;
+	low = (uint64_t)avm_vma_end_below(end, addr) + avm_vma_end_below(end + 1, addr) +
+	      avm_vma_end_below(end + 2, addr);
+	i = avm_vma_end_below(end + 3, addr) + avm_vma_end_below(end + 4, addr) +
+	    avm_vma_end_below(end + 5, addr) + avm_vma_end_below(end + 6, addr);
+	return (uint32_t)(third + low) + i;
 }
 
 /* The same, but the last one when there is none. */
@@ -96,6 +103,18 @@ static inline uint32_t avm_vma_node_search_clamped(const struct avm_vma_node *no
 	if (avm_vma_node_last_end(node) <= addr)
 		return node->count - 1u;
 	return avm_vma_node_search(node, addr);
+}
+
+/*
+ * Nodes come or go, and the way of the last change is none any more. Where a leaf ends elsewhere now, who made it so goes on to
+ * the VMA behind (set_floor()), and that is the way then.
+ */
+static inline void avm_vma_tree_lose_way(struct avm_vma_tree *tree)
+{
+	if (!AVM_FAST)
+		return;
+	tree->way_from = 0;
+	tree->way_to = 0;
 }
 
 /* A node that has been reserved, as it comes. */

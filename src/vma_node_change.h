@@ -22,7 +22,9 @@ static void vnode_copy(struct avm_vma_node *to, size_t i, const struct avm_vma_n
 
 static void vnode_set_count(struct avm_vma_node *node, uint32_t count)
 {
-	for (size_t i = count; i < node->count; i++)
+	const size_t before = node->count;
+
+	for (size_t i = count; i < before; i++)
 		vnode_store(node, i, UINT64_MAX, 0, NULL);
 	node->count = (uint16_t)count;
 }
@@ -46,9 +48,11 @@ static inline void vnode_insert(struct avm_vma_node *node, uint32_t i, uint64_t 
 /* @n entries from @i on. */
 static inline void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t n)
 {
-	for (size_t j = i + n; j < node->count; j++)
+	const size_t count = node->count;
+
+	for (size_t j = i + n; j < count; j++)
 		vnode_copy(node, j - n, node, j);
-	vnode_set_count(node, node->count - n);
+	vnode_set_count(node, (uint32_t)count - n);
 }
 
 /* The last @n entries of @left become the first of @right. */

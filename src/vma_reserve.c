@@ -18,7 +18,7 @@ void avm_vma_tree_init(struct avm_vma_tree *tree, const struct avm_node_alloc *n
 	tree->nodes = nodes;
 	tree->guard = guard;
 	tree->guard_flags = guard_flags;
-	tree->way_to = 0;
+	avm_vma_tree_lose_way(tree);
 }
 
 static void reserve_push(struct avm_vma_tree *tree, struct avm_vma_node *node)
@@ -112,7 +112,7 @@ void avm_vma_tree_destroy(struct avm_vma_tree *tree)
 		way[level] = avm_vma_tree_root(tree);
 	atomic_store_explicit(&tree->root, NULL, memory_order_relaxed);
 	tree->height = 0;
-	tree->way_to = 0;
+	avm_vma_tree_lose_way(tree);
 	tree->count = 0;
 	avm_list_init(&tree->list);
 

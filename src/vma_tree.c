@@ -7,6 +7,7 @@
  * in that leaf needs no descent.
  */
 #include "vma_node_change.h"
+#include "vma_way.h"
 
 extern inline uint64_t avm_vma_node_max_gap(const struct avm_vma_node *node);
 extern inline uint64_t avm_vma_tree_gap(const struct avm_vma_tree *tree, avm_addr_t floor,
@@ -16,7 +17,6 @@ enum {
 	SLOTS = AVM_VMA_NODE_SLOTS,
 	MIN = AVM_VMA_NODE_MIN,
 	MERGE_MAX = SLOTS * 3 / 4, /* a merged node has room left: no split at the next insert */
-	PREFETCH_WRITE = 1,
 };
 
 #define ANY_GAP UINT64_MAX
@@ -43,145 +43,15 @@ struct avm_vma_node *avm_vma_node_new(struct avm_vma_tree *tree, uint32_t level)
 
 #endif
 
-/*
- * Nodes come or go: the way of the last change is none any more. Where a leaf ends elsewhere now, who made it so goes on to
- * the VMA behind (set_floor()), and that is the way then.
- */
-static void lose_way(struct avm_vma_tree *tree)
-{
-	if (AVM_FAST)
-		tree->way_to = 0;
-}
-
 /* G-G */
 static void set_root(struct avm_vma_tree *tree, struct avm_vma_node *root, uint32_t height)
 {
 	atomic_store_explicit(&tree->root, root, memory_order_release);
 	tree->height = height;
-	lose_way(tree);
+	avm_vma_tree_lose_way(tree);
 }
 
-/* ---- paths ------------------------------------------------------------------------------------- */
-
-/* It is about to change: let its lines be missed all at once, and not one after the other. */
-static void fetch_leaf(const struct avm_vma_node *leaf)
-{
-	for (uint32_t line = 0; line < AVM_VMA_NODE_BYTES; line += AVM_CACHE_LINE)
-		__builtin_prefetch((const char *)leaf + line, PREFETCH_WRITE);
-}
-
-/* tree->way becomes the way to the leaf of @key. */
-static void descend(struct avm_vma_tree *tree, avm_addr_t key)
-{
-	struct avm_vma_node *node = avm_vma_tree_root(tree);
-	struct avm_vma_path *path = &tree->way;
-	avm_addr_t from = 0, to = UINT64_MAX;
-
-	for (uint32_t level = tree->height - 1; level; level--) {
-		uint32_t i = avm_vma_node_search_clamped(node, key);
-
-		path->node[level] = node;
-		path->index[level] = (uint8_t)i;
-		if (i)
-			from = avm_vma_node_end(node, i - 1);
-		if (AVM_FAST && i + 1u < node->count)
-			to = avm_vma_node_end(node, i);
-		node = avm_vma_node_slot(node, i);
-		if (AVM_FAST && level == 1)
-			fetch_leaf(node);
-	}
-	path->node[0] = node;
-	tree->way_from = from;
-	if (AVM_FAST)
-		tree->way_to = to;
-}
-
-/* The end of the VMA before the one that the way leads to (0: there is none). */
-static avm_addr_t way_floor(const struct avm_vma_tree *tree)
-{
-	uint32_t i = tree->way.index[0];
-
-	return i ? avm_vma_node_end(tree->way.node[0], i - 1) : tree->way_from;
-}
-
-/* Does the way lead to where @key is, or would be? */
-static bool is_there(const struct avm_vma_tree *tree, avm_addr_t key)
-{
-	uint32_t i = tree->way.index[0];
-
-	return key < tree->way_to && i < SLOTS && key < avm_vma_node_end(tree->way.node[0], i) &&
-	       key >= way_floor(tree);
-}
-
-/* What a change of an entry of the leaf touches: the VMA, which has two lines of interest, and its neighbours' links. */
-static void fetch_around(const struct avm_vma_node *leaf, uint32_t i)
-{
-	const void *vma = avm_vma_node_slot(leaf, i < SLOTS ? i : 0); /* or NULL */
-
-	__builtin_prefetch(vma, PREFETCH_WRITE);
-	__builtin_prefetch((const void *)((uintptr_t)vma + AVM_CACHE_LINE), PREFETCH_WRITE);
-	__builtin_prefetch(avm_vma_node_slot(leaf, i - (i > 0)), PREFETCH_WRITE);
-	__builtin_prefetch(avm_vma_node_slot(leaf, i + 1 < SLOTS ? i + 1 : 0), PREFETCH_WRITE);
-}
-
-static avm_small avm_addr_t walk_far(struct avm_vma_tree *tree, avm_addr_t key)
-{
-	uint32_t i;
-
-	if (!AVM_FAST || key < tree->way_from || key >= tree->way_to) {
-		descend(tree, key);
-		i = avm_vma_node_search(tree->way.node[0], key);
-		if (AVM_FAST)
-			fetch_around(tree->way.node[0], i);
-	} else {
-		i = avm_vma_node_search(tree->way.node[0], key);
-	}
-	tree->way.index[0] = (uint8_t)i;
-	return way_floor(tree);
-}
-
-/*
- * The way to the first VMA that ends above @key, or behind the last one: then the index in the leaf is its count, and
- * those above are their last. Most changes are near the one before, where it is known: no descent, if it is the same leaf.
- * Returns the end of the VMA before.
- */
-static avm_inlined avm_addr_t walk(struct avm_vma_tree *tree, avm_addr_t key)
-{
-	return AVM_FAST && is_there(tree, key) ? way_floor(tree) : walk_far(tree, key);
-}
-
-/* The same for a VMA in the tree. Mostly the way leads to it, or to the one behind it. */
-static avm_inlined avm_addr_t walk_to(struct avm_vma_tree *tree, const struct avm_vma *vma)
-{
-	const struct avm_vma_node *leaf = tree->way.node[0];
-	uint32_t i = tree->way.index[0];
-
-	if (!AVM_FAST || !tree->way_to)
-		return walk_far(tree, vma->end - 1);
-	if (i < SLOTS && avm_vma_node_slot(leaf, i) == vma)
-		return way_floor(tree);
-	if (!i-- || avm_vma_node_slot(leaf, i) != vma)
-		return walk_far(tree, vma->end - 1);
-	tree->way.index[0] = (uint8_t)i;
-	return way_floor(tree);
-}
-
-#if AVM_FAST
-
-struct avm_vma *avm_vma_tree_find_way(struct avm_vma_tree *tree, avm_addr_t addr)
-{
-	const struct avm_vma_node *leaf;
-	uint32_t i;
-
-	if (!tree->height)
-		return NULL;
-	walk(tree, addr);
-	leaf = tree->way.node[0];
-	i = tree->way.index[0];
-	return i < leaf->count ? avm_vma_node_slot(leaf, i) : NULL;
-}
-
-#endif
+/* ---- gaps, up the way -------------------------------------------------------------------------- */
 
 static uint64_t max_gap(uint64_t a, uint64_t b)
 {
@@ -235,6 +105,30 @@ static void refresh_up(struct avm_vma_tree *tree, uint32_t level, uint64_t lost,
 		lost = before;
 		won = *gap;
 	}
+}
+
+/*
+ * Does the entry of the leaf in its parent stay what it is? (lost, won: as of refresh_parent().) Most changes leave a gap as
+ * large in the leaf as there was: then nobody above has to know.
+ */
+static avm_inlined bool stays_above(const struct avm_vma_tree *tree, uint64_t lost, uint64_t won)
+{
+	const struct avm_vma_node *leaf = tree->way.node[0], *parent = tree->way.node[1];
+	uint32_t i = tree->way.index[1];
+	uint64_t gap;
+
+	if (tree->height == 1)
+		return true;
+	gap = parent->gap[i];
+	return avm_vma_node_end(parent, i) == avm_vma_node_last_end(leaf) && won <= gap &&
+	       (lost < gap || won == gap || max_gap_below(leaf, gap) == gap);
+}
+
+/* The leaf has changed, but for its number of entries. */
+static avm_inlined void leaf_changed(struct avm_vma_tree *tree, uint64_t lost, uint64_t won)
+{
+	if (!AVM_FAST || !stays_above(tree, lost, won))
+		refresh_up(tree, 0, lost, won);
 }
 
 /* ---- insert ------------------------------------------------------------------------------------ */
@@ -294,7 +188,7 @@ static avm_cold void insert_splitting(struct avm_vma_tree *tree, struct entry *e
 		if (level + 1 == tree->height)
 			grow_root(tree);
 		refresh_parent(tree, level, ANY_GAP, 0);
-		lose_way(tree);
+		avm_vma_tree_lose_way(tree);
 
 		/* Now the parent gets the new neighbour. */
 		*e = (struct entry){ .end = avm_vma_node_last_end(right),
@@ -318,7 +212,7 @@ static avm_inlined void insert_entry(struct avm_vma_tree *tree, struct entry *e)
 		return;
 	}
 	vnode_insert(leaf, tree->way.index[0], e->end, e->gap, e->slot);
-	refresh_up(tree, 0, e->lost, max_gap(e->won, e->gap));
+	leaf_changed(tree, e->lost, max_gap(e->won, e->gap));
 }
 
 void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
@@ -326,7 +220,7 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 	if (!tree->height)
 		grow_root(tree);
 
-	avm_addr_t floor = walk(tree, vma->start);
+	avm_addr_t floor = way_to_key(tree, vma->start);
 	struct avm_vma_node *leaf = tree->way.node[0];
 	uint32_t i = tree->way.index[0];
 	struct avm_list *behind = &tree->list;
@@ -357,7 +251,7 @@ void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma,
 	struct avm_vma_node *leaf;
 	uint32_t i;
 
-	walk_to(tree, vma);
+	way_to_vma(tree, vma);
 	leaf = tree->way.node[0];
 	i = tree->way.index[0]++;
 	vma->end = upper[0]->start;
@@ -376,7 +270,7 @@ void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma,
 	for (uint32_t k = 0; k < n; k++) {
 		struct entry e = { .end = upper[k]->end, .slot = upper[k] };
 
-		walk(tree, upper[k]->start);
+		way_to_key(tree, upper[k]->start);
 		insert_entry(tree, &e);
 	}
 }
@@ -414,7 +308,7 @@ static avm_small bool feed_vnode(struct avm_vma_tree *tree, uint32_t level)
 	path->index[level + 1] = (uint8_t)i;
 	path->node[level] = left;
 	refresh_parent(tree, level, ANY_GAP, 0);
-	lose_way(tree);
+	avm_vma_tree_lose_way(tree);
 	if (merge) {
 		vnode_remove(parent, i + 1, 1);
 		avm_vma_node_free(tree, right);
@@ -462,7 +356,7 @@ static avm_cold void feed_up(struct avm_vma_tree *tree, uint64_t lost, uint64_t 
 static avm_inlined void shrunk(struct avm_vma_tree *tree, uint64_t lost, uint64_t won)
 {
 	if (AVM_FAST && avm_likely(tree->way.node[0]->count >= MIN))
-		refresh_up(tree, 0, lost, won);
+		leaf_changed(tree, lost, won);
 	else
 		feed_up(tree, lost, won);
 }
@@ -470,20 +364,20 @@ static avm_inlined void shrunk(struct avm_vma_tree *tree, uint64_t lost, uint64_
 /* The VMA in front of @vma ends at @floor now. */
 static void set_floor(struct avm_vma_tree *tree, const struct avm_vma *vma, avm_addr_t floor)
 {
-	walk_to(tree, vma);
+	way_to_vma(tree, vma);
 
 	uint64_t *gap = &tree->way.node[0]->gap[tree->way.index[0]];
 	uint64_t lost = *gap;
 
 	*gap = avm_vma_tree_gap(tree, floor, vma->start, vma->flags);
-	refresh_up(tree, 0, lost, *gap);
+	leaf_changed(tree, lost, *gap);
 }
 
 void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 {
 	const struct avm_vma *next = avm_vma_tree_next(tree, vma);
 
-	avm_addr_t floor = walk_to(tree, vma);
+	avm_addr_t floor = way_to_vma(tree, vma);
 	struct avm_vma_node *leaf = tree->way.node[0];
 	uint32_t i = tree->way.index[0];
 	uint64_t lost = leaf->gap[i], won = 0;
@@ -512,7 +406,7 @@ static avm_inlined bool join_in_leaf(struct avm_vma_tree *tree, struct avm_vma *
 	uint32_t i, n = 0;
 	uint64_t lost = 0;
 
-	walk_to(tree, vma);
+	way_to_vma(tree, vma);
 	leaf = tree->way.node[0];
 	i = tree->way.index[0];
 	do {
@@ -559,7 +453,7 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 	if (vma->end != end)
 		next = avm_vma_tree_next(tree, vma);
 
-	avm_addr_t floor = walk_to(tree, vma);
+	avm_addr_t floor = way_to_vma(tree, vma);
 	struct avm_vma_node *leaf = tree->way.node[0];
 	uint32_t i = tree->way.index[0];
 	uint64_t lost = leaf->gap[i];
@@ -577,7 +471,7 @@ void avm_vma_tree_set_range(struct avm_vma_tree *tree, struct avm_vma *vma, avm_
 		won = max_gap(won, *gap);
 		next = NULL;
 	}
-	refresh_up(tree, 0, lost, won);
+	leaf_changed(tree, lost, won);
 	if (next)
 		set_floor(tree, next, end);
 }
@@ -598,3 +492,28 @@ struct avm_vma *avm_vma_tree_find(const struct avm_vma_tree *tree, avm_addr_t ad
 		node = slot;
 	}
 }
+
+#if AVM_FAST
+
+/* Elsewhere than where the way leads to. */
+static avm_noinline struct avm_vma *find_far(struct avm_vma_tree *tree, avm_addr_t addr)
+{
+	uint32_t i;
+
+	way_search(tree, addr);
+	i = tree->way.index[0];
+	return i < SLOTS ? avm_vma_node_slot(tree->way.node[0], i) : NULL;
+}
+
+struct avm_vma *avm_vma_tree_find_way(struct avm_vma_tree *tree, avm_addr_t addr)
+{
+	avm_addr_t floor;
+
+	if (!tree->height)
+		return NULL;
+	if (way_in_leaf(tree, addr) && way_is_there(tree, addr, &floor))
+		return avm_vma_node_slot(tree->way.node[0], tree->way.index[0]);
+	return find_far(tree, addr);
+}
+
+#endif

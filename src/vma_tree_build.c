@@ -97,7 +97,7 @@ void avm_vma_tree_finish(struct avm_vma_tree *tree)
 	}
 	/* G-G */
 	atomic_store_explicit(&tree->root, way[tree->height - 1], memory_order_release);
-	tree->way_to = 0; /* the edge is no way of a change */
+	avm_vma_tree_lose_way(tree); /* the edge is no way of a change */
 }
 
 #endif
