@@ -213,7 +213,7 @@ static bool is_shared(const struct avm_page *page)
  * What the entry maps, held, if it is to be copied; NULL: the table's lock has to say. All that is known of the page at first
  * is that the entry named it: it may have been freed since, and be anybody's. So first a reference, and then the entry again
  * (G-W): if that is as it was, this is the page that it maps, and stays so; whether it is still mapped there install() asks.
- * From here on it cannot become exclusive, since it is held (R5.4). => table not locked.
+ * From here on it cannot become exclusive, since it is held (R5.4, G-Y). => table not locked.
  */
 static struct avm_page *hold_shared(struct avm_fault_ctx *f)
 {

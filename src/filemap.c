@@ -4,7 +4,7 @@
  *
  * A page is mapped under its lock, after a second look whether it is still the file's; truncation
  * locks each page before it takes it out, and unmaps it then. So no page stays mapped that has left
- * the cache.
+ * the cache. (It may still count as mapped, until somebody else who has emptied an entry has flushed.)
  *
  * A shared page is mapped writable only once the file knows (page_mkwrite) and the page is dirty: a
  * clean page is always read-only in every table. Shared anonymous memory has no file to tell, its

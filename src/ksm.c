@@ -110,7 +110,7 @@ static struct avm_page *candidate(struct avm *m, struct avm_page *page, uint64_t
 	}
 	other = h->page;
 	h->page = page;
-	if (other == page || !avm_page_is_anon(other) || !avm_page_tryget(other))
+	if (other == page || !avm_page_tryget(other))
 		return NULL;
 	return other;
 }
@@ -169,7 +169,7 @@ static bool protect_entry(struct avm_rmap_walk *w)
 	ok = avm_rmap_tell(w) && !avm_page_pinned(w->page);
 	if (ok) {
 		if (avm_page_is_exclusive(w->page))
-			atomic_store_explicit(&w->page->mapcount, 1, memory_order_relaxed);
+			avm_page_end_exclusive(w->page, 1);
 		avm_ptc_set(&w->c, avm_pte_wrprotect(avm_ptc_revoke(&w->c)));
 	}
 	avm_rmap_told(w);
@@ -190,8 +190,8 @@ static struct avm_anon_vma *protect(struct avm *m, struct avm_page *page)
 		return NULL;
 	while (ok && avm_rmap_next(&w))
 		ok = protect_entry(&w);
-	/* All of them: who has cleared his entry a moment ago may still have the translation. */
-	if (ok && w.mapped && w.mapped == avm_page_mapcount(page)) {
+	/* All of them, and none can have come: who has cleared his entry a moment ago may still have the translation. */
+	if (ok && w.mapped && w.mapped == w.expected) {
 		av = w.anon_vma;
 		avm_anon_vma_get(av);
 	}
@@ -205,7 +205,8 @@ static avm_noinline int make_merged(struct avm *m, struct avm_page *page, uint64
 	struct avm_anon_vma *av;
 	int err;
 
-	if (avm_page_is_merged(page))
+	/* What was remembered may be anything by now; it has been held since. */
+	if (avm_page_is_merged(page) || !avm_page_is_anon(page))
 		return 0;
 	av = protect(m, page);
 	if (!av)

@@ -122,6 +122,12 @@ AVM_ONE_STEP void avm_page_set_exclusive(struct avm_page *page)
 	atomic_store_explicit(&page->mapcount, AVM_MAPCOUNT_EXCLUSIVE | 1, memory_order_release);
 }
 
+/* It was that; from now on `entries` map it, and any number may. G-A: who sees the new count sees the old placing, too. */
+AVM_ONE_STEP void avm_page_end_exclusive(struct avm_page *page, uint32_t entries)
+{
+	atomic_store_explicit(&page->mapcount, entries, memory_order_release);
+}
+
 /* Acquire: what was done through a pin, and the flags that say so, come before "none" (avm_unpin, G-P). */
 AVM_ONE_STEP bool avm_page_pinned(const struct avm_page *page)
 {

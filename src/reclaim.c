@@ -10,7 +10,7 @@
  * Anonymous memory (swap) and files have a pair of lists each. A page is isolated, locked, and then asked for every
  * reason to stay; each step can find that somebody else wants the page, and then it goes back to a list, as it is. So
  * a page on its way out is never lost, only late. Its last step is the look at its references, with everybody who could
- * take a new one locked out: it is unmapped, under its lock, and off the lists.
+ * take a new one and keep it locked out: it is unmapped, under its lock, and off the lists.
  */
 #include "reclaim.h"
 
@@ -112,9 +112,12 @@ static bool evict(struct avm *m, struct avm_page *page)
 /* Nobody has the page any more but us: its owner has freed it meanwhile. => page locked. */
 static bool is_orphan(const struct avm_page *page)
 {
-	if (avm_page_mapped(page) || avm_page_in_swap(page))
+	if (avm_page_in_swap(page))
 		return false;
-	return avm_page_is_anon(page) ? avm_page_refs(page) == 1 : !avm_page_file(page);
+	/* It has left its file; who still counts as mapping it, until he has flushed, has a reference of his own (R5.7). */
+	if (!avm_page_is_anon(page))
+		return !avm_page_file(page);
+	return !avm_page_mapped(page) && avm_page_refs(page) == 1;
 }
 
 static bool is_shmem(const struct avm_page *page)

@@ -60,6 +60,20 @@ enum avm_rss avm_page_rss(const struct avm_page *page)
 	return avm_page_test(page, AVM_PG_SHMEM) ? AVM_RSS_SHMEM : AVM_RSS_FILE;
 }
 
+/*
+ * Is the reference of the entries all there is? More than a look, where pages are held without the table's lock (hold_shared()):
+ * who gets a reference after this sees that the page is mapped once (G-Y).
+ */
+static bool nobody_holds(struct avm_page *page)
+{
+	uint32_t entries = 1;
+
+	if (!AVM_FAST)
+		return avm_page_refs(page) == entries;
+	return atomic_compare_exchange_strong_explicit(&page->refcount, &entries, entries,
+						       memory_order_acq_rel, memory_order_relaxed);
+}
+
 bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t addr)
 {
 	struct avm *m = vma->mm->machine;
@@ -67,7 +81,7 @@ bool avm_rmap_take_over(struct avm_page *page, struct avm_vma *vma, avm_addr_t a
 	avm_assert_page_locked(m, page);
 	/* The count of entries first: who copies the page holds it before he unmaps it. A cache holds it, too. */
 	if (avm_page_is_merged(page) || !avm_page_mapped_once(page) ||
-	    !avm_swapcache_drop_idle(m, page) || avm_page_refs(page) != 1)
+	    !avm_swapcache_drop_idle(m, page) || !nobody_holds(page))
 		return false;
 	avm_family_place(page, vma, addr, AVM_PLACE_OWN);
 	avm_page_set_exclusive(page);

@@ -48,7 +48,7 @@ static inline void avm_rmap_add_new(struct avm_page *page, struct avm_vma *vma, 
 static inline void avm_rmap_share_anon(struct avm_page *page)
 {
 	if (avm_page_is_exclusive(page))
-		atomic_store_explicit(&page->mapcount, 2, memory_order_release);
+		avm_page_end_exclusive(page, 2);
 	else
 		avm_rmap_raise(page);
 }

@@ -334,13 +334,18 @@ struct tally {
 	uint64_t tables;
 };
 
+/* Of what is never exclusive. */
+static uint32_t mapcount_word(const struct avm_page *page)
+{
+	return atomic_load_explicit(&page->mapcount, memory_order_relaxed);
+}
+
 static void check_free(struct avm_verify *v, const struct avm_page *page)
 {
 	if (avm_page_flags(page))
 		complain(v, 26, "a free frame has flags", page);
 	check_count(v, 26, "references of a free frame", page, avm_page_refs(page), 0);
-	check_count(v, 26, "mapcount of a free frame", page,
-		    atomic_load_explicit(&page->mapcount, memory_order_relaxed), 0);
+	check_count(v, 26, "mapcount of a free frame", page, mapcount_word(page), 0);
 	if (atomic_load_explicit(&page->mapping, memory_order_relaxed))
 		complain(v, 26, "a free frame has a mapping", page);
 }
@@ -352,7 +357,7 @@ static void check_table(struct avm_verify *v, const struct avm_page *page, uint3
 	if (avm_page_flags(page) & ~(uint32_t)(AVM_PG_INUSE | AVM_PG_TABLE))
 		complain(v, 25, "a page table has flags of another use", page);
 	check_count(v, 21, "references of a page table", page, avm_page_refs(page), 1);
-	check_count(v, 21, "mapcount of a page table", page, avm_page_mapcount(page),
+	check_count(v, 21, "mapcount of a page table", page, mapcount_word(page),
 		    note & AVM_NOTE_COUNT);
 }
 
@@ -365,7 +370,7 @@ static void check_zero(struct avm_verify *v, const struct avm_page *page)
 		complain(v, 24, "the zero page has other flags", page);
 	if (atomic_load_explicit(&page->mapping, memory_order_relaxed))
 		complain(v, 24, "the zero page has a mapping", page);
-	check_count(v, 24, "mapcount of the zero page", page, avm_page_mapcount(page), 0);
+	check_count(v, 24, "mapcount of the zero page", page, mapcount_word(page), 0);
 	check_count(v, 24, "references of the zero page", page, avm_page_refs(page), 1);
 }
 
@@ -406,7 +411,7 @@ static void check_user(struct avm_verify *v, const struct avm_page *page, uint32
 		complain(v, 25, "a page is unevictable, and no locked mapping has it", page);
 	if (flags & (AVM_PG_LOCKED | AVM_PG_WAITERS))
 		complain(v, 41, "a page is locked", page);
-	if (avm_page_is_exclusive(page) && (!avm_page_is_anon(page) || mapped > 1 ||
+	if (avm_page_is_exclusive(page) && (!avm_page_is_anon(page) || mapped != 1 ||
 					    (in_swap && avm_verify_slot_names(v, page->u.swap))))
 		complain(v, 23, "a page is exclusive and can be seen by several", page);
 	if (avm_page_is_anon(page) && mapped && (note & AVM_NOTE_CLEAN) && !in_swap &&
@@ -436,7 +441,7 @@ static void check_poisoned(struct avm_verify *v, const struct avm_page *page, ui
 	    atomic_load_explicit(&page->mapping, memory_order_relaxed))
 		complain(v, 25, "a poisoned frame is in use", page);
 	check_count(v, 21, "mappings of a poisoned frame", page, note & AVM_NOTE_COUNT, 0);
-	check_count(v, 21, "mapcount of a poisoned frame", page, avm_page_mapcount(page), 0);
+	check_count(v, 21, "mapcount of a poisoned frame", page, mapcount_word(page), 0);
 	check_count(v, 21, "references of a poisoned frame", page, avm_page_refs(page),
 		    1u + avm_verify_in_swap(v, page));
 }
@@ -503,8 +508,8 @@ static void check_own(struct avm_verify *v)
 				continue;
 			if (avm_page_mapcount(page) < mapped)
 				complain(v, 21, "a page is mapped more often than it says", page);
-			if (!avm_page_refs(page))
-				complain(v, 21, "a page is mapped and has no reference", page);
+			if (avm_page_refs(page) < (avm_page_is_anon(page) ? 1 : mapped))
+				complain(v, 21, "a page has fewer references than mappings", page);
 			if (!avm_page_is_merged(page))
 				check_walk(v, page, mapped);
 		}

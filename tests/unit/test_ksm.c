@@ -194,6 +194,37 @@ static void a_candidates_frame_may_be_anybodys_later(void **state)
 }
 
 /* What was a candidate in this round is another page by now. It is not to be found under the hash of then. */
+/* Or a file's, mapped where merging looks: anybody's, too, and without a family. */
+static void a_candidates_frame_may_be_a_files_later(void **state)
+{
+	struct test_file *tf;
+	struct sim_proc *b, *c;
+	struct avm_page *page;
+	unsigned i = 0;
+
+	(void)state;
+	open_world();
+	tf = test_file_open(&w, 400 * PAGE);
+	b = process();
+	c = process();
+	memory(w.a, 0, 1, 5);
+	memory(b, 0, 1, 5);
+	map_at(sim_mm(c), AT(0), 400, RW, AVM_MAP_PRIVATE, &tf->file, 0);
+	assert_int_equal(advise(c, 0, 400, AVM_MADV_MERGEABLE), 0);
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	assert_int_equal(avm_ksm_scan(w.m, 1), 0);
+	page = page_of(w.a, 0);
+	assert_int_equal(avm_munmap(w.mm, AT(0), PAGE), 0);
+	while (!atomic_load(&page->refcount))
+		load(c, AT(i++));
+	assert_false(avm_page_is_anon(page));
+	assert_int_equal(avm_ksm_scan(w.m, ROUND), 0);
+	assert_false(has_flag(page, AVM_PG_LOCKED));
+	assert_int_equal(avm_munmap(sim_mm(c), AT(0), 400 * PAGE), 0);
+	test_file_close(tf);
+	close_world();
+}
+
 static void a_candidate_that_changes_in_the_round_is_not_merged(void **state)
 {
 	struct sim_proc *b;
@@ -1329,6 +1360,7 @@ int main(void)
 		cmocka_unit_test(a_merged_page_is_nobodys_to_give_up),
 		cmocka_unit_test(what_is_not_marked_is_left_alone),
 		cmocka_unit_test(a_candidates_frame_may_be_anybodys_later),
+		cmocka_unit_test(a_candidates_frame_may_be_a_files_later),
 		cmocka_unit_test(a_candidate_that_changes_in_the_round_is_not_merged),
 		cmocka_unit_test(a_page_that_changes_between_rounds_is_not_merged),
 		cmocka_unit_test(a_call_looks_at_n_pages_and_the_next_goes_on),
