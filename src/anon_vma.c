@@ -125,28 +125,10 @@ void avm_family_unlock_read(struct avm *m, struct avm_anon_vma *av)
 
 /* ---- chains ---------------------------------------------------------------------------------------- */
 
-static avm_small struct avm_anon_vma_chain *pool_take(struct avm_avc_pool *pool)
-{
-	struct avm_list *first = pool->first;
-
-	if (!first) /* never: callers look at pool->nr; told to who reads the code without them */
-		__builtin_unreachable();
-	pool->first = first->next;
-	pool->nr--;
-	return avm_list_entry(first, struct avm_anon_vma_chain, same_vma);
-}
-
-static avm_small void pool_put(struct avm_avc_pool *pool, struct avm_anon_vma_chain *avc)
-{
-	avc->same_vma.next = pool->first;
-	pool->first = &avc->same_vma;
-	pool->nr++;
-}
-
 static avm_small void pool_trim(struct avm *m, struct avm_avc_pool *pool, uint64_t keep)
 {
 	while (pool->nr > keep)
-		avm_cache_free(m, &m->avcs, pool_take(pool));
+		avm_cache_free(m, &m->avcs, avm_avc_pool_take(pool));
 }
 
 #if !AVM_FAST /* else anon_vma_fork.c has another */
@@ -162,7 +144,7 @@ int avm_avc_pool_fill(struct avm *m, struct avm_avc_pool *pool, uint64_t nr)
 			pool_trim(m, pool, before);
 			return -AVM_ENOMEM;
 		}
-		pool_put(pool, avc);
+		avm_avc_pool_put(pool, avc);
 	}
 	return 0;
 }
@@ -237,7 +219,8 @@ static void clone_chain(struct avm_vma *dst, struct avm_vma *src, struct avm_avc
 	struct avm_anon_vma_chain *avc;
 
 	avm_list_for_each_entry(avc, &src->chain, struct avm_anon_vma_chain, same_vma)
-		link_edge(pool_take(pool), dst, avc->anon_vma, dst->chain.prev, fork ? avc : NULL);
+		link_edge(avm_avc_pool_take(pool), dst, avc->anon_vma, dst->chain.prev,
+			  fork ? avc : NULL);
 }
 
 void avm_family_clone(struct avm_vma *dst, struct avm_vma *src, struct avm_avc_pool *pool)
@@ -256,7 +239,7 @@ void avm_family_drop(struct avm_vma *gone, struct avm_avc_pool *pool)
 			avm_list_first(&gone->chain, struct avm_anon_vma_chain, same_vma);
 
 		avm_list_unlink(&avc->same_vma);
-		pool_put(pool, avc);
+		avm_avc_pool_put(pool, avc);
 	}
 	leave_own(gone);
 }
@@ -452,7 +435,7 @@ static struct avm_anon_vma *join_family(struct avm_vma *child, struct avm_vma *p
 	} else {
 		if (!fresh) /* never: none is asked for only where all share one (avm_fork_need_add) */
 			__builtin_unreachable();
-		found_branch(child, fresh, avm_vma_anon(parent), pool_take(pool));
+		found_branch(child, fresh, avm_vma_anon(parent), avm_avc_pool_take(pool));
 		fresh = NULL;
 	}
 	avm_family_unlock_vma(parent);
@@ -460,27 +443,6 @@ static struct avm_anon_vma *join_family(struct avm_vma *child, struct avm_vma *p
 }
 
 #if AVM_FORK_AT_ONCE
-
-/* The chain entries for one VMA, if they are not there already, as those of a long chain are. */
-static void draw_avcs(struct avm_fork_reserve *r, uint32_t n)
-{
-	struct avm_fork_stock *s = &r->avcs;
-
-	if (avm_unlikely(r->pool.nr))
-		return;
-	s->next = (uint16_t)(s->next + n);
-	for (uint32_t i = 1; i <= n; i++)
-		pool_put(&r->pool, r->avc[s->next - i]);
-}
-
-/* What is left of them, which is one at most. */
-static void put_back_avc(struct avm *m, struct avm_fork_reserve *r)
-{
-	if (!r->pool.nr)
-		return;
-	AVM_ASSERT(m, r->pool.nr == 1);
-	avm_cache_free(m, &m->avcs, pool_take(&r->pool));
-}
 
 void avm_family_fork_reserved(struct avm_vma *child, struct avm_vma *parent,
 			      struct avm_fork_reserve *r)
@@ -495,10 +457,10 @@ void avm_family_fork_reserved(struct avm_vma *child, struct avm_vma *parent,
 		avm_anon_vma_set(fresh, r->id++);
 		n++;
 	}
-	draw_avcs(r, n);
+	avm_fork_reserve_draw(r, n);
 	if (join_family(child, parent, fresh, &r->pool))
 		r->anon_vmas.next--;
-	put_back_avc(child->mm->machine, r);
+	avm_fork_reserve_put_back(child->mm->machine, r);
 }
 
 #else

@@ -140,6 +140,25 @@ int avm_avc_pool_fill(struct avm *m, struct avm_avc_pool *pool,
 		      uint64_t nr); /* adds; -ENOMEM: adds none */
 void avm_avc_pool_drain(struct avm *m, struct avm_avc_pool *pool);
 
+static inline avm_small struct avm_anon_vma_chain *avm_avc_pool_take(struct avm_avc_pool *pool)
+{
+	struct avm_list *first = pool->first;
+
+	if (!first) /* never: callers look at pool->nr; told to who reads the code without them */
+		__builtin_unreachable();
+	pool->first = first->next;
+	pool->nr--;
+	return avm_list_entry(first, struct avm_anon_vma_chain, same_vma);
+}
+
+static inline avm_small void avm_avc_pool_put(struct avm_avc_pool *pool,
+					      struct avm_anon_vma_chain *avc)
+{
+	avc->same_vma.next = pool->first;
+	pool->first = &avc->same_vma;
+	pool->nr++;
+}
+
 /* The family lock of a faulted VMA; nothing for an unfaulted one. */
 void avm_family_lock_vma(struct avm_vma *vma);
 void avm_family_unlock_vma(struct avm_vma *vma);
@@ -191,6 +210,11 @@ struct avm_fork_reserve { /* begins empty */
 	void *avc[AVM_FORK_AVCS];
 	void *anon_vma[AVM_FORK_BATCH];
 };
+
+/* The chain entries for one VMA into the pool, if they are not there already, as those of a long chain are. */
+void avm_fork_reserve_draw(struct avm_fork_reserve *r, uint32_t n);
+/* What is left of them, which is one at most. */
+void avm_fork_reserve_put_back(struct avm *m, struct avm_fork_reserve *r);
 
 /* False, with nothing added: this VMA's needs are too many, or to be met alone. */
 bool avm_fork_need_add(struct avm_fork_need *need, const struct avm_vma *parent);

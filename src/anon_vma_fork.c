@@ -11,22 +11,6 @@
 
 #define AT_ONCE 16u
 
-static void pool_put(struct avm_avc_pool *pool, struct avm_anon_vma_chain *avc)
-{
-	avc->same_vma.next = pool->first;
-	pool->first = &avc->same_vma;
-	pool->nr++;
-}
-
-static void pool_free(struct avm *m, struct avm_avc_pool *pool)
-{
-	struct avm_list *first = pool->first;
-
-	pool->first = first->next;
-	pool->nr--;
-	avm_cache_free(m, &m->avcs, avm_list_entry(first, struct avm_anon_vma_chain, same_vma));
-}
-
 int avm_avc_pool_fill(struct avm *m, struct avm_avc_pool *pool, uint64_t nr)
 {
 	uint64_t before = pool->nr;
@@ -37,13 +21,13 @@ int avm_avc_pool_fill(struct avm *m, struct avm_avc_pool *pool, uint64_t nr)
 
 		if (!avm_cache_alloc_bulk(m, &m->avcs, n, avcs)) {
 			while (pool->nr > before)
-				pool_free(m, pool);
+				avm_cache_free(m, &m->avcs, avm_avc_pool_take(pool));
 			return -AVM_ENOMEM;
 		}
 		nr -= n;
 		/* The first is taken first. */
 		while (n)
-			pool_put(pool, avcs[--n]);
+			avm_avc_pool_put(pool, avcs[--n]);
 	}
 	return 0;
 }
@@ -130,6 +114,25 @@ void avm_fork_reserve_drain(struct avm *m, struct avm_fork_reserve *r)
 	stock_drain(m, &m->avcs, &r->avcs, r->avc);
 	stock_drain(m, &m->anon_vmas, &r->anon_vmas, r->anon_vma);
 	avm_avc_pool_drain(m, &r->pool);
+}
+
+void avm_fork_reserve_draw(struct avm_fork_reserve *r, uint32_t n)
+{
+	struct avm_fork_stock *s = &r->avcs;
+
+	if (avm_unlikely(r->pool.nr))
+		return;
+	s->next = (uint16_t)(s->next + n);
+	for (uint32_t i = 1; i <= n; i++)
+		avm_avc_pool_put(&r->pool, r->avc[s->next - i]);
+}
+
+void avm_fork_reserve_put_back(struct avm *m, struct avm_fork_reserve *r)
+{
+	if (!r->pool.nr)
+		return;
+	AVM_ASSERT(m, r->pool.nr == 1);
+	avm_cache_free(m, &m->avcs, avm_avc_pool_take(&r->pool));
 }
 
 #endif

@@ -58,8 +58,8 @@ void avm_gather_flush_tlb(struct avm_gather *g)
 
 /*
  * mapcount falls here and not before: until the flush somebody could still see the page by the old translation, and who
- * has it to himself may write to it. What only the swap cache would keep, in a slot that nobody names, goes at once: whoever ends should not leave its
- * memory behind. One that is locked is left to reclaim.
+ * has it to himself may write to it. What only the swap cache would keep, in a slot that nobody names, goes at once: whoever
+ * ends should not leave its memory behind. One that is locked is left to reclaim.
  */
 static void put_unmapped(struct avm *m, struct avm_page *page)
 {

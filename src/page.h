@@ -24,8 +24,9 @@ static inline struct avm_region *avm_regions(const struct avm *m)
 struct avm_page *avm_page_alloc(struct avm *m, enum avm_frame_use use);
 
 /*
- * The same for a page that will be one process's alone: its kind is known from birth. Where AVM_FAST says so it comes without a reference, and gets it from avm_page_first_ref() when it is
- * mapped: until then nobody else can get one, from however stale a pointer, and its flags are changed by plain stores.
+ * The same for a page that will be one process's alone: its kind is known from birth. Where AVM_FAST says so it comes without a
+ * reference, and gets it from avm_page_first_ref() when it is mapped: until then nobody else can get one, from however
+ * stale a pointer, and its flags are changed by plain stores.
  */
 struct avm_page *avm_page_alloc_exclusive(struct avm *m);
 
