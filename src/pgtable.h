@@ -55,6 +55,19 @@ struct avm_ptc {
  */
 int avm_ptc_make(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t addr);
 
+/*
+ * The same for a fault, which looks into the table first that the last one on this CPU was in: most are near. As above, or with
+ * the lock of the VMA.
+ */
+#if AVM_FAST
+int avm_ptc_fault(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t addr);
+#else
+static inline int avm_ptc_fault(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t addr)
+{
+	return avm_ptc_make(c, mm, addr);
+}
+#endif
+
 /* Makes every leaf table that [start, end) needs. As above. */
 int avm_tables_make(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);
 

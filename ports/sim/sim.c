@@ -89,7 +89,7 @@ static int sim_start(struct sim *s)
 	err = avm_init(&s->machine, &core);
 	if (err)
 		return err;
-	s->pages = sim_reserve(size);
+	s->pages = sim_reserve_descriptors(size);
 	if (!s->pages)
 		return -AVM_ENOMEM;
 	return avm_add_frames(&s->machine, &s->region, SIM_FIRST_PFN, s->frames.count, s->pages);

@@ -18,10 +18,12 @@ static void handed(struct sim *s, const void *memory, size_t size, enum sim_hand
 		s->handed(memory, size, how);
 }
 
-static void handed_frame(struct sim *s, avm_pfn_t pfn, enum sim_handing how)
+static inline void handed_frame(struct sim *s, avm_pfn_t pfn, enum sim_handing how)
 {
 	uint64_t i = pfn - SIM_FIRST_PFN;
 
+	if (!s->handed)
+		return;
 	handed(s, &s->pages[i], sizeof(*s->pages), how);
 	if (s->frames.tables && s->frames.tables[i])
 		handed(s, s->frames.tables[i], AVM_PAGE_SIZE,

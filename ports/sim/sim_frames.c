@@ -15,6 +15,7 @@
 
 /* Whoever makes a small machine makes many: not by asking the kernel each time. */
 #define SMALL (64u << 10)
+#define LARGE (2u << 20) /* a large page */
 
 void *sim_reserve(uint64_t size)
 {
@@ -28,6 +29,19 @@ void *sim_reserve(uint64_t size)
 		 -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
+}
+
+/*
+ * A kernel maps the descriptors of its frames by large pages, and so by a handful of TLB entries; where the host has such pages
+ * they lie in them here. Where it has none, nothing is lost.
+ */
+void *sim_reserve_descriptors(uint64_t size)
+{
+	void *p = sim_reserve(size);
+
+	if (p && size >= LARGE)
+		(void)madvise(p, size, MADV_HUGEPAGE);
+	return p;
 }
 
 int sim_frames_init(struct sim *s)
@@ -110,23 +124,37 @@ void *avm_port_frame_ptr(struct avm *m, avm_pfn_t pfn)
 
 /* ---- contents ------------------------------------------------------------------------------------------ */
 
-unsigned char *sim_contents(struct sim *s, avm_pfn_t pfn)
+static inline unsigned char *contents_of_ours(struct sim *s, uint64_t i)
 {
-	struct sim_frames *f = &s->frames;
+	unsigned char *bytes = s->frames.contents + i * s->frames.content;
 
-	if (!sim_frame_is_ours(s, pfn))
-		return sim_store_make(&f->devices, pfn);
-	sim_touched(f->contents + (pfn - SIM_FIRST_PFN) * f->content, true);
-	return f->contents + (pfn - SIM_FIRST_PFN) * f->content;
+	sim_touched(bytes, true);
+	return bytes;
 }
 
-/* The same for the core, which has no business in a free frame. */
-static unsigned char *contents(struct sim *s, avm_pfn_t pfn)
+unsigned char *sim_contents(struct sim *s, avm_pfn_t pfn)
+{
+	if (!sim_frame_is_ours(s, pfn))
+		return sim_store_make(&s->frames.devices, pfn);
+	return contents_of_ours(s, pfn - SIM_FIRST_PFN);
+}
+
+static unsigned char *contents_of_others(struct sim *s, avm_pfn_t pfn)
 {
 	if (sim_frame_is_free(s, pfn))
 		sim_error(s, "contents of frame %#llx are used, and it is free",
 			  (unsigned long long)pfn);
 	return sim_contents(s, pfn);
+}
+
+/* The same for the core, which has no business in a free frame. */
+static inline unsigned char *contents(struct sim *s, avm_pfn_t pfn)
+{
+	uint64_t i = pfn - SIM_FIRST_PFN;
+
+	if (i < s->frames.count && s->frames.state[i] != SIM_FRAME_FREE)
+		return contents_of_ours(s, i);
+	return contents_of_others(s, pfn);
 }
 
 void avm_port_frame_clear(struct avm *m, avm_pfn_t pfn)

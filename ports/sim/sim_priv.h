@@ -279,6 +279,7 @@ void *sim_host_alloc(size_t size);
 
 /* Zeroes; for what may be large, and mostly unused. NULL: none. */
 void *sim_reserve(uint64_t size);
+void *sim_reserve_descriptors(uint64_t size); /* the same, for struct avm_page */
 void sim_unreserve(void *p, uint64_t size);
 int sim_frames_init(struct sim *s);
 void sim_frames_fini(struct sim *s);

@@ -30,17 +30,18 @@ unsigned avm_port_cpu_id(struct avm *m)
 
 uintptr_t avm_port_irq_save(struct avm *m)
 {
-	return sim_of(m)->irq_depth++;
+	return sim_around(m)->irq_depth++;
 }
 
 void avm_port_irq_restore(struct avm *m, uintptr_t saved)
 {
-	struct sim *s = sim_of(m);
+	struct sim *s = sim_around(m);
 
 	if (!s->irq_depth || s->irq_depth - 1 != saved)
 		sim_error(s, "interrupts are restored out of order");
 	s->irq_depth = (unsigned)saved;
-	sim_run_deferred(s);
+	if (s->deferred)
+		sim_run_deferred(s);
 }
 
 void avm_port_defer(struct avm *m, struct avm_deferred *d)
