@@ -23,7 +23,7 @@
 
 struct avm_page *avm_fault_new_page(struct avm_fault_ctx *f)
 {
-	if (avm_family_prepare(f->vma))
+	if ((!AVM_FAST || !avm_vma_anon(f->vma)) && avm_family_prepare(f->vma))
 		return NULL;
 	return avm_page_alloc_exclusive(f->mm->machine);
 }

@@ -64,7 +64,8 @@ avm_pfn_t avm_port_frame_alloc(struct avm *m, enum avm_frame_use use)
 	void *table = NULL;
 	avm_pfn_t pfn;
 
-	sim_interrupt(s, SIM_AT_FRAME_ALLOC);
+	if (s->interruption)
+		sim_interrupt(s, SIM_AT_FRAME_ALLOC);
 	if (f->nr_free == 0 && f->fresh == f->count)
 		return AVM_PFN_NONE;
 	if (f->tables && use == AVM_FRAME_TABLE) {

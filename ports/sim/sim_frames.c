@@ -190,7 +190,7 @@ void avm_port_frame_copy(struct avm *m, avm_pfn_t to, avm_pfn_t from)
 
 	if (page_is_locked(s, from))
 		sim_interrupt(s, SIM_AT_FRAME_COPY);
-	if (!may_be_written(s, to, from))
+	if (sim_revoking(s) && !may_be_written(s, to, from))
 		sim_check_protected(s, from, SIM_NO_SLOT, "while its frame is copied");
 	sim_shared_read(contents(s, to), contents(s, from), s->frames.content);
 }

@@ -311,6 +311,12 @@ void sim_check_untranslated(struct sim *s, avm_pfn_t pfn);
  * the value of entries that stand for the page now.
  */
 #define SIM_NO_SLOT UINT64_MAX
+static inline bool sim_revoking(const struct sim *s)
+{
+	sim_touched(&s->revokers, false);
+	return s->revokers;
+}
+
 void sim_check_protected(struct sim *s, avm_pfn_t pfn, uint64_t slot, const char *what);
 
 /*

@@ -120,8 +120,7 @@ void sim_check_protected(struct sim *s, avm_pfn_t pfn, uint64_t slot, const char
 {
 	struct sim_proc *p;
 
-	sim_touched(&s->revokers, false);
-	if (!s->revokers)
+	if (!sim_revoking(s))
 		return;
 	sim_touched(&s->procs, false);
 	for (p = LIST_FIRST(&s->procs); p; p = LIST_NEXT(p, link)) {
