@@ -74,7 +74,6 @@ AVM_OBSERVER_SOURCES := \
 	src/interval_tree_check.c \
 	src/radix_check.c \
 	src/slab_check.c \
-	src/pgtable_check.c \
 	src/format.c \
 	src/observe.c \
 	src/stats.c \

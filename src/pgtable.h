@@ -232,15 +232,6 @@ struct avm_gather;
 void avm_tables_free(struct avm_gather *g, avm_addr_t start, avm_addr_t end, avm_addr_t floor,
 		     avm_addr_t ceiling);
 
-/* For verify and dumps: every table, leaf or not; bounded; NULL first. Returns false at the end. */
-struct avm_table_walk {
-	struct avm_mm *mm;
-	struct avm_page *table; /* valid after true */
-	avm_addr_t next;
-	uint32_t level;
-};
-bool avm_table_walk_next(struct avm_table_walk *w);
-
 #ifndef __OPTIMIZE_SIZE__
 #include "pgtable_entry.h"
 #endif

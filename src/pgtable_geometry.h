@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* pgtable_geometry.h - what a table of which level covers, for pgtable.c and its checker only. */
+/* pgtable_geometry.h - what a table of which level covers, for pgtable.c only. */
 #ifndef AVM_PGTABLE_GEOMETRY_H
 #define AVM_PGTABLE_GEOMETRY_H
 

@@ -319,81 +319,6 @@ static void a_range_that_ends_where_a_table_begins_does_not_meet_it(void **state
 	close_locked(&w);
 }
 
-static uint64_t walked(struct world *w, uint64_t *per_level)
-{
-	struct avm_table_walk walk = { .mm = w->mm };
-	uint64_t n = 0;
-
-	memset(per_level, 0, AVM_TABLE_LEVELS * sizeof(*per_level));
-	while (avm_table_walk_next(&walk)) {
-		assert_int_equal(walk.level, walk.table->u.table.level);
-		assert_true(avm_page_test(walk.table, AVM_PG_TABLE));
-		per_level[walk.level]++;
-		n++;
-	}
-	return n;
-}
-
-static void the_table_walk_meets_every_table_once(void **state)
-{
-	struct rng rng = { 2 };
-	uint64_t levels[AVM_TABLE_LEVELS];
-	avm_addr_t addr[MODEL];
-	struct world w;
-	size_t n;
-
-	(void)state;
-	open_locked(&w);
-	assert_int_equal(walked(&w, levels), 1);
-	n = random_addresses(&w, &rng, addr);
-	for (size_t i = 0; i < n; i++) {
-		assert_int_equal(avm_tables_make(w.mm, addr[i], addr[i] + 2 * LEAF_SPAN), 0);
-		assert_int_equal(walked(&w, levels), tables(&w));
-	}
-	assert_int_equal(levels[AVM_TABLE_LEVELS - 1], 1);
-	assert_true(levels[0] > n);
-	free_all(&w);
-	close_locked(&w);
-}
-
-#define TOP_SPAN (UPPER_SPAN * AVM_TABLE_ENTRIES)
-
-/* Walks with `entry` where the root points to the tables of TOP_SPAN. */
-static uint64_t walked_with_root_entry(struct world *w, avm_pte_t entry)
-{
-	uint64_t levels[AVM_TABLE_LEVELS];
-	avm_pte_t *slot = avm_port_frame_ptr(w->m, w->mm->root_table->pfn);
-	avm_pte_t before = slot[1];
-	uint64_t n;
-
-	slot[1] = entry;
-	n = walked(w, levels);
-	slot[1] = before;
-	return n;
-}
-
-static void the_table_walk_survives_corrupt_upper_entries(void **state)
-{
-	struct avm_page *user;
-	struct world w;
-	struct avm_ptc c;
-
-	(void)state;
-	open_locked(&w);
-	/* The leaf, a page that says it is a table, and the right table all begin at the same address. */
-	assert_int_equal(avm_ptc_make(&c, w.mm, TOP_SPAN), 0);
-	user = avm_page_alloc(w.m, AVM_FRAME_USER);
-	user->index = TOP_SPAN;
-	user->u.table.level = AVM_TABLE_LEVELS - 2;
-	assert_int_equal(walked_with_root_entry(&w, avm_arch_table_make(user->pfn)), 1);
-	assert_int_equal(walked_with_root_entry(&w, avm_arch_table_make(1ull << 40)), 1);
-	assert_int_equal(walked_with_root_entry(&w, avm_arch_table_make(c.table->pfn)), 1);
-	assert_int_equal(walked_with_root_entry(&w, avm_arch_table_make(w.mm->root_table->pfn)), 1);
-	avm_page_put(w.m, user);
-	free_all(&w);
-	close_locked(&w);
-}
-
 /* ---- freeing ------------------------------------------------------------------------------------------- */
 
 static void a_table_stays_while_a_neighbour_may_use_it(void **state)
@@ -553,8 +478,6 @@ int main(void)
 		cmocka_unit_test(a_walk_meets_every_entry_of_the_range_and_no_other),
 		cmocka_unit_test(the_last_page_of_the_address_space_is_in_reach),
 		cmocka_unit_test(a_range_that_ends_where_a_table_begins_does_not_meet_it),
-		cmocka_unit_test(the_table_walk_meets_every_table_once),
-		cmocka_unit_test(the_table_walk_survives_corrupt_upper_entries),
 		cmocka_unit_test(a_table_stays_while_a_neighbour_may_use_it),
 		cmocka_unit_test(tables_beyond_the_range_stay),
 		cmocka_unit_test(freed_frames_are_with_the_port_only_after_the_flush),
