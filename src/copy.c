@@ -173,7 +173,7 @@ static bool copy_entry(struct copy *k, uint64_t i)
 }
 
 #define LINE 8u /* entries in a cache line */
-#define AHEAD (2 * LINE) /* about as long as a miss takes */
+#define AHEAD (4 * LINE) /* about as long as a miss takes */
 
 /*
  * The descriptors of pages that come soon, n entries from i on, if those are in this table: what lies behind the VMA is
