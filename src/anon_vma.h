@@ -140,7 +140,7 @@ int avm_avc_pool_fill(struct avm *m, struct avm_avc_pool *pool,
 		      uint64_t nr); /* adds; -ENOMEM: adds none */
 void avm_avc_pool_drain(struct avm *m, struct avm_avc_pool *pool);
 
-static inline avm_small struct avm_anon_vma_chain *avm_avc_pool_take(struct avm_avc_pool *pool)
+static inline struct avm_anon_vma_chain *avm_avc_pool_take(struct avm_avc_pool *pool)
 {
 	struct avm_list *first = pool->first;
 
@@ -151,8 +151,7 @@ static inline avm_small struct avm_anon_vma_chain *avm_avc_pool_take(struct avm_
 	return avm_list_entry(first, struct avm_anon_vma_chain, same_vma);
 }
 
-static inline avm_small void avm_avc_pool_put(struct avm_avc_pool *pool,
-					      struct avm_anon_vma_chain *avc)
+static inline void avm_avc_pool_put(struct avm_avc_pool *pool, struct avm_anon_vma_chain *avc)
 {
 	avc->same_vma.next = pool->first;
 	pool->first = &avc->same_vma;

@@ -91,11 +91,6 @@ static avm_inlined avm_pfn_t seek(const struct avm_mm *mm, avm_addr_t *addr, avm
 	return AVM_PFN_NONE;
 }
 
-static avm_addr_t leaf_first(avm_addr_t addr)
-{
-	return addr & ~(avm_table_span(0) - 1);
-}
-
 static void cursor_set(struct avm_ptc *c, avm_pfn_t table, avm_addr_t addr)
 {
 	avm_addr_t last = addr | (avm_table_span(0) - 1);
@@ -194,8 +189,9 @@ static struct avm_page *table_new(struct avm_mm *mm, avm_addr_t addr, unsigned l
 	memset(avm_port_frame_ptr(m, table->pfn), 0, AVM_PAGE_SIZE);
 	table->u.table.level = level;
 	atomic_store_explicit(&table->mapping, (uintptr_t)mm, memory_order_relaxed);
-	/* G-Z: behind whatever ended its life as another table. */
-	atomic_store_explicit(&table->index, addr & ~(avm_table_span(level) - 1),
+	/* G-Z: behind whatever ended its life as another. */
+	atomic_store_explicit(&table->index,
+			      (addr & ~(avm_table_span(level) - 1)) | AVM_INDEX_TABLE,
 			      memory_order_release);
 	return table;
 }
@@ -248,17 +244,18 @@ int avm_ptc_make(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t addr)
 
 /*
  * A table that covers a locked VMA is not unlinked. So the last one is the one that is wanted if it was for these addresses
- * while it was linked: it may have been unlinked since, and be another's, or about to become one for these addresses that nobody
- * links. Then it was counted before it was free, and that is seen (G-Z).
+ * while it was linked: it may have been unlinked since, and be free, a page, another's table, or about to become one for these
+ * addresses that nobody links. Where it is a table again it was counted before it was free, and that is seen; where it is not, its
+ * index says so (G-Z).
  */
 static inline bool at_last_leaf(struct avm_ptc *c, const struct avm_mm_cpu *cpu)
 {
 	const struct avm_mm *mm = c->mm;
 	uint64_t gone = atomic_load_explicit(&mm->leaves_gone, memory_order_acquire);
 	struct avm_page *leaf = atomic_load_explicit(&cpu->leaf, memory_order_acquire);
+	uint64_t wanted = (c->addr & ~(avm_table_span(0) - 1)) | AVM_INDEX_TABLE;
 
-	if (!leaf ||
-	    atomic_load_explicit(&leaf->index, memory_order_acquire) != leaf_first(c->addr))
+	if (!leaf || atomic_load_explicit(&leaf->index, memory_order_acquire) != wanted)
 		return false;
 	if (atomic_load_explicit(&mm->leaves_gone, memory_order_relaxed) != gone)
 		return false;
@@ -267,7 +264,7 @@ static inline bool at_last_leaf(struct avm_ptc *c, const struct avm_mm_cpu *cpu)
 	return true;
 }
 
-/* Only where forget_leaf() looks: a fault that has mmap_lock has not always said on which CPU it is. */
+/* Only where forget_leaf() looks: not every fault has said that there are some on this CPU. */
 static inline void remember_leaf(const struct avm_ptc *c, struct avm_mm_cpu *cpu)
 {
 	unsigned id = (unsigned)(cpu - c->mm->cpus);
@@ -277,7 +274,10 @@ static inline void remember_leaf(const struct avm_ptc *c, struct avm_mm_cpu *cpu
 		atomic_store_explicit(&cpu->leaf, c->table, memory_order_release);
 }
 
-/* What a fault has stored it did under the lock of a VMA that is gone, or smaller: we see that. G-Z. => mmap_lock write */
+/*
+ * What a fault has stored it did with mmap_lock, or with the lock of a VMA that is gone or smaller: we see that. G-Z.
+ * => mmap_lock write
+ */
 static inline void forget_leaf(struct avm_mm *mm, const struct avm_page *leaf)
 {
 	uint64_t here = atomic_load_explicit(&mm->fault_cpus, memory_order_relaxed);
@@ -389,7 +389,7 @@ static avm_noinline void table_unlink(struct avm_gather *g, struct avm_page *tab
 	struct avm_mm *mm = g->mm;
 	struct avm *m = mm->machine;
 	unsigned level = table->u.table.level, parent_level;
-	avm_addr_t first = atomic_load_explicit(&table->index, memory_order_relaxed);
+	avm_addr_t first = avm_table_first(table);
 	avm_pfn_t parent = descend(mm, first, level + 1, &parent_level);
 
 	AVM_BUG_ON(m, parent_level != level + 1);

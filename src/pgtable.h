@@ -20,7 +20,8 @@
  *
  * Every table is a frame with a descriptor (AVM_PG_TABLE): `mapping` its address space, `index` the first
  * address it covers, `u.table.level`, `u.table.used`, `table_lock`. Sharing a leaf table between address
- * spaces (a door to keep open) would be decided in avm_ptc_make() and avm_ptc_lock() alone.
+ * spaces (a door to keep open) would be decided in avm_ptc_make(), avm_ptc_fault() and avm_ptc_lock(), and who
+ * unlinks one would have to look at the CPUs of all.
  *
  * Tables are freed only by avm_tables_free(), with mmap_lock held for write, or at exit; a walker that holds
  * neither mmap_lock nor a lock of a tree the VMA is in has no business in them.

@@ -241,7 +241,7 @@ static bool enter_table(struct scan *s, const struct avm_page *table, uint32_t *
 	s->tables++;
 	if (atomic_load_explicit(&table->mapping, memory_order_relaxed) != (uintptr_t)s->mm)
 		bad_table(s, "a page table names another address space", addr, table);
-	if (atomic_load_explicit(&table->index, memory_order_relaxed) != addr)
+	if (avm_table_first(table) != addr)
 		bad_table(s, "a page table names another address", addr, table);
 	avm_verify_spin(s->v, &table->table_lock, &where);
 	return true;

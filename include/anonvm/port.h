@@ -46,7 +46,10 @@ enum avm_log_level {
  */
 avm_pfn_t avm_port_frame_alloc(struct avm *m, enum avm_frame_use use);
 
-/* Takes back a frame that frame_alloc gave. May be called under spin locks; must not sleep. */
+/*
+ * Takes back a frame that frame_alloc gave. May be called under spin locks; must not sleep. Whoever is given the frame next comes
+ * after this call (in C11's sense: happens after), as a lock around the free frames has it.
+ */
 void avm_port_frame_free(struct avm *m, avm_pfn_t pfn);
 
 /*

@@ -39,8 +39,10 @@ void *sim_reserve_descriptors(uint64_t size)
 {
 	void *p = sim_reserve(size);
 
+#ifdef MADV_HUGEPAGE
 	if (p && size >= LARGE)
 		(void)madvise(p, size, MADV_HUGEPAGE);
+#endif
 	return p;
 }
 

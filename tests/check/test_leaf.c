@@ -6,7 +6,7 @@
  *	recycle		unmaps where it was: the table is free, and next it is another process's, for the very
  *			addresses that `near` wants
  *
- * `near` is stopped at each of its points.
+ * `near` is stopped at each of its points, and `recycle` then at each of its own.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,6 +34,8 @@ enum {
 static struct sim *sim;
 static struct sim_proc *proc, *other;
 static uint32_t stores; /* to GONE */
+static struct check *checker;
+static uint32_t before; /* points of `near` up to its store to STAYS */
 
 static void map(struct sim_proc *p, avm_addr_t addr, uint64_t pages)
 {
@@ -98,6 +100,7 @@ static void near(void *argument)
 		/* It may be unmapped by then. */
 		(void)sim_store(proc, GONE + i * PAGE, &value, sizeof(value), NULL);
 	}
+	before = check_thread_points(checker, NEAR);
 	store(proc, STAYS, 2);
 }
 
@@ -109,25 +112,28 @@ static void recycle(void *argument)
 	store(other, STAYS + PAGE, 7);
 }
 
-/* `near` stops at its point `at`; 0: not at all. Returns how many it has. */
-static uint32_t run(uint32_t at)
+/* `near` stops at its point `at`, and `recycle` at `then`; 0: not at all. What `who` has of them. */
+static uint32_t run(uint32_t at, uint32_t then, unsigned who)
 {
 	static struct check_schedule s;
-	struct check *checker = check_new();
 	uint32_t points;
 
+	checker = check_new();
 	assert_non_null(checker);
 	open_machine();
 	s = (struct check_schedule){ .strategy = CHECK_REPLAY, .first = NEAR };
 	if (at)
 		s.switches[s.nr_switches++] =
 			(struct check_switch){ .at = at, .thread = NEAR, .to = RECYCLE };
+	if (then)
+		s.switches[s.nr_switches++] =
+			(struct check_switch){ .at = then, .thread = RECYCLE, .to = NEAR };
 	check_begin(checker, sim, &s);
 	check_spawn(checker, near, NULL);
 	check_spawn(checker, recycle, NULL);
 	if (!check_run(checker))
-		fail_msg("%u: %s", at, check_finding(checker));
-	points = check_thread_points(checker, NEAR);
+		fail_msg("%u, %u: %s", at, then, check_finding(checker));
+	points = check_thread_points(checker, who);
 	check_end(checker);
 	assert_int_equal(sim_verify(sim, AVM_VERIFY_ALL, stderr), 0);
 	assert_int_equal(load(proc, STAYS), 2);
@@ -140,15 +146,20 @@ static uint32_t run(uint32_t at)
 	return points;
 }
 
+/* Wherever `near` is; and in its last store with all that the other may have done by then. */
 static void stop_everywhere(uint32_t n)
 {
-	uint32_t points;
+	uint32_t points, last, others;
 
 	stores = n;
-	points = run(0);
-	assert_in_range(points, 20, 400);
-	for (uint32_t at = 1; at <= points; at++)
-		run(at);
+	points = run(0, 0, NEAR);
+	last = before;
+	assert_in_range(points - last, 20, 100);
+	for (uint32_t at = 1; at <= points; at++) {
+		others = run(at, 0, RECYCLE);
+		for (uint32_t then = 1; n > 1 && at > last && then <= others; then++)
+			run(at, then, RECYCLE);
+	}
 }
 
 /* The second fault on a CPU says that it is there, and so its table is remembered. */
