@@ -376,6 +376,15 @@ struct avm_vma *avm_vma_add(struct avm_pool *pool, const struct avm_range *r, st
 
 #if AVM_FAST
 
+/* What a VMA that has just come into the set has to do with its file, which mostly is none. */
+static avm_inlined void enter_file(struct avm_vma *vma)
+{
+	if (avm_likely(!vma->file))
+		return;
+	link_file(vma);
+	file_opened(vma);
+}
+
 int avm_vma_add_alone(struct avm_mm *mm, const struct avm_range *r)
 {
 	struct avm_vma *vma = avm_vma_alloc(mm, r);
@@ -386,7 +395,9 @@ int avm_vma_add_alone(struct avm_mm *mm, const struct avm_range *r)
 		avm_vma_free(mm, vma);
 		return -AVM_ENOMEM;
 	}
-	avm_vma_enter(vma);
+	(void)avm_vma_lock_begin(vma); /* no fence: see avm_vma_enter() */
+	avm_vma_tree_insert_found(&mm->vmas, vma);
+	enter_file(vma);
 	return 0;
 }
 
@@ -465,10 +476,7 @@ void avm_vma_enter_last(struct avm_vma *vma)
 {
 	(void)avm_vma_lock_begin(vma);
 	avm_vma_tree_append(&vma->mm->vmas, vma);
-	if (avm_likely(!vma->file))
-		return;
-	link_file(vma);
-	file_opened(vma);
+	enter_file(vma);
 }
 
 #endif

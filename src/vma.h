@@ -66,8 +66,8 @@ struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_a
 struct avm_vma *avm_vma_add(struct avm_pool *pool, const struct avm_range *r, struct avm_vma *next);
 
 /*
- * The same for a range that touches no VMA, without a pool: 0, or -ENOMEM with nothing changed. Only where AVM_FAST says
- * so, elsewhere avm_vma_add() does it all.
+ * The same for a range that touches no VMA, without a pool, right behind an avm_mm_find_way() for its start: 0, or -ENOMEM
+ * with nothing changed. Only where AVM_FAST says so, elsewhere avm_vma_add() does it all.
  */
 int avm_vma_add_alone(struct avm_mm *mm, const struct avm_range *r);
 
