@@ -497,7 +497,6 @@ void avm_vma_release(struct avm_vma *vma)
 void avm_vma_remove(struct avm_vma *vma)
 {
 	avm_assert_mmap_write_locked(vma->mm);
-	avm_vma_lock(vma);
 	avm_vma_tree_erase(&vma->mm->vmas, vma);
 	if (AVM_FAST && avm_vma_is_plain(vma))
 		avm_vma_free(vma->mm, vma);

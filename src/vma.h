@@ -127,7 +127,7 @@ void avm_vma_enter_last(struct avm_vma *vma);
 /* A VMA that is locked, and off the set or about to go with it, leaves its file and its family, and is freed. */
 void avm_vma_release(struct avm_vma *vma);
 
-/* Takes a VMA out of the set, its trees and its family, and frees it. Its entries are empty. Cannot fail. */
+/* Takes a VMA that is locked out of the set, its trees and its family, and frees it. Its entries are empty. Cannot fail. */
 void avm_vma_remove(struct avm_vma *vma);
 
 /* May this many more VMAs be made? (R17) */
@@ -193,6 +193,19 @@ static inline bool avm_vma_is_anon(const struct avm_vma *vma)
 static inline bool avm_vma_is_plain(const struct avm_vma *vma)
 {
 	return !vma->file && !avm_vma_anon(vma);
+}
+
+/* avm_vma_lock(), in its caller. */
+static avm_inlined void avm_vma_lock_here(struct avm_vma *vma)
+{
+	if (!AVM_FAST) {
+		avm_vma_lock(vma);
+		return;
+	}
+	if (!avm_vma_lock_begin(vma))
+		return;
+	atomic_thread_fence(memory_order_seq_cst);
+	avm_vma_lock_end(vma);
 }
 
 #endif
