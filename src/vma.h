@@ -144,6 +144,9 @@ void avm_vma_free(struct avm_mm *mm, struct avm_vma *vma);
 void avm_vma_make_copy(struct avm_vma *vma, struct avm_mm *mm, const struct avm_vma *of,
 		       uint64_t without);
 
+/* avm_vma_alloc() for a part of a VMA, with what that has; unfaulted. Only where AVM_FAST says so. */
+struct avm_vma *avm_vma_alloc_part(const struct avm_vma *of, avm_addr_t start, avm_addr_t end);
+
 /* Those that avm_vma_free() has kept for the next operation. => mmap_lock write. */
 void avm_vma_free_spares(struct avm_mm *mm);
 
