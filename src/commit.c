@@ -45,35 +45,19 @@ void avm_uncommit_shared(struct avm *m, uint64_t pages)
 	atomic_fetch_sub_explicit(&m->committed, pages, memory_order_relaxed);
 }
 
-/*
- * Where nothing is refused nobody has to know the sum, and each address space counts for itself. False: here it is one
- * counter for all. `pages`: modulo 2^64.
- */
-static bool commit_alone(struct avm_mm *mm, uint64_t pages)
+int avm_commit_for_all(struct avm_mm *mm, uint64_t pages, uint64_t given_back)
 {
-	uint64_t now;
-
-	if (!AVM_FAST || mm->machine->config.commit != AVM_COMMIT_OFF)
-		return false;
-	now = atomic_load_explicit(&mm->committed, memory_order_relaxed);
-	atomic_store_explicit(&mm->committed, now + pages, memory_order_relaxed);
-	return true;
+	return avm_commit_shared(mm->machine, pages, given_back);
 }
 
-int avm_commit_instead(struct avm_mm *mm, uint64_t pages, uint64_t given_back)
+void avm_recommit_for_all(struct avm_mm *mm, uint64_t pages)
 {
-	return commit_alone(mm, pages) ? 0 : avm_commit_shared(mm->machine, pages, given_back);
+	atomic_fetch_add_explicit(&mm->machine->committed, pages, memory_order_relaxed);
 }
 
 int avm_commit(struct avm_mm *mm, uint64_t pages)
 {
 	return avm_commit_instead(mm, pages, 0);
-}
-
-void avm_recommit(struct avm_mm *mm, uint64_t pages)
-{
-	if (!commit_alone(mm, pages))
-		atomic_fetch_add_explicit(&mm->machine->committed, pages, memory_order_relaxed);
 }
 
 void avm_uncommit(struct avm_mm *mm, uint64_t pages)

@@ -58,6 +58,9 @@
 #define avm_inlined inline
 #endif
 
+/* Part of its callers in every build: where size is asked for there is one. */
+#define AVM_PART_OF_CALLER static inline __attribute__((always_inline))
+
 /* For a load, or one atomic operation: the compiler takes atomics for dear, and would call them at -Os. */
 #define AVM_ONE_STEP static inline __attribute__((always_inline))
 

@@ -66,7 +66,7 @@ static avm_inlined int map(struct avm_mm *mm, const struct avm_range *r, struct 
 	return map_among(mm, r, next, taken);
 }
 
-int avm_map_range(struct avm_mm *mm, struct avm_range *r)
+AVM_PART_OF_CALLER int map_range(struct avm_mm *mm, struct avm_range *r)
 {
 	struct avm_vma *next = AVM_FAST ? avm_mm_find_way(mm, r->start) : NULL;
 	bool taken = !AVM_FAST || (next && next->start < r->end);
@@ -88,6 +88,11 @@ int avm_map_range(struct avm_mm *mm, struct avm_range *r)
 	}
 	avm_mm_account(mm, r->flags, (int64_t)pages);
 	return 0;
+}
+
+int avm_map_range(struct avm_mm *mm, struct avm_range *r)
+{
+	return map_range(mm, r);
 }
 
 /* ---- mmap: what was asked for -------------------------------------------------------------------------------- */
@@ -261,7 +266,7 @@ static avm_inlined int mmap_locked(struct avm_mm *mm, const struct avm_mmap *a, 
 	if (!a->file && (*flags & AVM_VM_SHARED))
 		err = map_shared_anon(mm, &r);
 	else
-		err = avm_map_range(mm, &r);
+		err = AVM_FAST ? map_range(mm, &r) : avm_map_range(mm, &r);
 	*out = start;
 	return err;
 }

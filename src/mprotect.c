@@ -200,6 +200,20 @@ static avm_noinline int protect_range(struct avm_mm *mm, avm_addr_t start, avm_a
 	return plan.err;
 }
 
+/* `pages` have other flags. Mostly those are of no sum but that of private, writable memory. */
+static avm_inlined void account(struct avm_mm *mm, uint64_t old, uint64_t now, int64_t pages)
+{
+	if ((old | now) & (AVM_VM_EXEC | AVM_VM_GROWSDOWN | AVM_VM_LOCKED)) {
+		avm_mm_account(mm, old, -pages);
+		avm_mm_account(mm, now, pages);
+		return;
+	}
+	if (avm_flags_data(old))
+		mm->data_vm -= (uint64_t)pages;
+	if (avm_flags_data(now))
+		mm->data_vm += (uint64_t)pages;
+}
+
 /* The same where it lies in one VMA, as most do: no walk. */
 static avm_inlined int protect_part(struct avm_attrs_step *s, uint32_t prot)
 {
@@ -217,8 +231,7 @@ static avm_inlined int protect_part(struct avm_attrs_step *s, uint32_t prot)
 	if (err) {
 		avm_uncommit(mm, sum.charge);
 	} else {
-		avm_mm_account(mm, old, -(int64_t)pages_of(s));
-		avm_mm_account(mm, s->attrs.flags, (int64_t)pages_of(s));
+		account(mm, old, s->attrs.flags, (int64_t)pages_of(s));
 		if (follow(s, old))
 			avm_tlb_flush(mm, s->at.start, s->at.end);
 	}

@@ -64,29 +64,63 @@ enum tables {
 	KEEP_TABLES,
 };
 
-/* [start, end) meets one VMA alone, and takes an end of it, or all. */
+/* One VMA alone, of which [from, to) goes. Nothing is mapped between `floor` and that, nor between that and `ceiling`, then. */
+struct alone {
+	struct avm_vma *vma;
+	avm_addr_t from, to, floor, ceiling;
+	bool whole; /* it is all of it */
+};
+
+static avm_inlined void unmap_alone(const struct alone *a, avm_addr_t start, avm_addr_t end,
+				    enum tables tables)
+{
+	struct avm_mm *mm = a->vma->mm;
+	struct avm_gather g;
+
+	avm_gather_begin(&g, mm);
+	avm_vma_lock_here(a->vma);
+	avm_mlock_release(a->vma, a->from, a->to);
+	avm_zap_range(&g, a->vma, a->from, a->to, AVM_ZAP_ALL);
+	avm_gather_settle(&g);
+	if (a->whole) {
+		avm_mm_give_back(mm, a->vma->flags, (a->to - a->from) >> AVM_PAGE_SHIFT);
+		avm_vma_remove(a->vma);
+	} else {
+		drop_range(a->vma, a->from, a->to);
+	}
+	if (tables == FREE_TABLES)
+		avm_tables_free(&g, start, end, a->floor, a->ceiling);
+	avm_gather_finish(&g);
+}
+
+/* [start, end) takes an end of the VMA. (By value: what has an address is in memory, for everybody.) */
+static avm_noinline void unmap_end(struct alone a, avm_addr_t start, avm_addr_t end,
+				   enum tables tables)
+{
+	if (start > a.from)
+		a.floor = a.from = start;
+	if (end < a.to)
+		a.ceiling = a.to = end;
+	unmap_alone(&a, start, end, tables);
+}
+
+/* [start, end) meets one VMA alone, and takes an end of it, or all, as most do. */
 static avm_inlined void unmap_one(struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
 				  enum tables tables)
 {
 	const struct avm_vma *prev = avm_vma_prev(vma), *next = avm_vma_next(vma);
-	avm_addr_t from = max_addr(start, vma->start), to = min_addr(end, vma->end);
-	avm_addr_t floor = prev ? prev->end : 0;
-	avm_addr_t ceiling = next ? next->start : vma->mm->task_size;
-	struct avm_gather g;
+	struct alone a = { .vma = vma,
+			   .from = vma->start,
+			   .to = vma->end,
+			   .floor = prev ? prev->end : 0,
+			   .ceiling = next ? next->start : vma->mm->task_size };
 
-	avm_gather_begin(&g, vma->mm);
-	avm_vma_lock(vma);
-	avm_mlock_release(vma, from, to);
-	avm_zap_range(&g, vma, from, to, AVM_ZAP_ALL);
-	avm_gather_settle(&g);
-	if (from > vma->start)
-		floor = from;
-	if (to < vma->end)
-		ceiling = to;
-	drop_range(vma, from, to);
-	if (tables == FREE_TABLES)
-		avm_tables_free(&g, start, end, floor, ceiling);
-	avm_gather_finish(&g);
+	if (start > a.from || end < a.to) {
+		unmap_end(a, start, end, tables);
+		return;
+	}
+	a.whole = true;
+	unmap_alone(&a, start, end, tables);
 }
 
 static bool is_alone(const struct avm_vma *vma, avm_addr_t end)
@@ -124,15 +158,14 @@ static avm_noinline void unmap_vmas(struct avm_mm *mm, struct avm_vma *first, av
 	avm_gather_finish(&g);
 }
 
-static avm_inlined void unmap(struct avm_pool *pool, struct avm_vma *first, avm_addr_t start,
-			      avm_addr_t end, enum tables tables)
+/* `pool`: NULL where the range is known to be no hole. */
+static avm_inlined void unmap(struct avm_mm *mm, struct avm_pool *pool, struct avm_vma *first,
+			      avm_addr_t start, avm_addr_t end, enum tables tables)
 {
-	struct avm_mm *mm = pool->mm;
-
 	if (!first)
 		return;
 	avm_notify_start(mm, start, end);
-	if (is_hole(first, start, end))
+	if (pool && is_hole(first, start, end))
 		avm_vma_split(pool, first, end);
 	if (AVM_FAST && is_alone(first, end))
 		unmap_one(first, start, end, tables);
@@ -144,7 +177,7 @@ static avm_inlined void unmap(struct avm_pool *pool, struct avm_vma *first, avm_
 static avm_noinline void unmap_all_of(struct avm_pool *pool, avm_addr_t start, avm_addr_t end,
 				      enum tables tables)
 {
-	unmap(pool, avm_mm_find_in(pool->mm, start, end), start, end, tables);
+	unmap(pool->mm, pool, avm_mm_find_in(pool->mm, start, end), start, end, tables);
 }
 
 void avm_unmap_commit(struct avm_pool *pool, avm_addr_t start, avm_addr_t end)
@@ -177,35 +210,49 @@ void avm_tables_trim(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 	avm_gather_finish(&g);
 }
 
-/* Most leave no part of a VMA on both sides, and have nothing to reserve. */
-static avm_inlined int unmap_from(struct avm_pool *pool, struct avm_vma *first, avm_addr_t start,
-				  avm_addr_t end)
+#if AVM_FAST
+
+/* The range is a hole in the VMA. */
+static avm_noinline int unmap_hole(struct avm_mm *mm, struct avm_vma *vma, avm_addr_t start,
+				   avm_addr_t end)
 {
-	bool hole = is_hole(first, start, end);
-	int err = hole ? reserve(pool, first, start, end) : 0;
+	struct avm_pool pool = { .mm = mm };
+	int err = reserve(&pool, vma, start, end);
 
 	if (!err)
-		unmap(pool, first, start, end, FREE_TABLES);
-	if (hole)
-		avm_pool_drain(pool);
+		unmap(mm, &pool, vma, start, end, FREE_TABLES);
+	avm_pool_drain(&pool);
 	return err;
 }
 
-int avm_unmap_range(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+#endif
+
+/* Most leave no part of a VMA on both sides, and have nothing to reserve. */
+AVM_PART_OF_CALLER int unmap_range(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 {
+#if AVM_FAST
+	struct avm_vma *first = start < end ? avm_mm_find_way(mm, start) : NULL;
+
+	if (!first || first->start >= end)
+		return 0;
+	if (is_hole(first, start, end))
+		return unmap_hole(mm, first, start, end);
+	unmap(mm, NULL, first, start, end, FREE_TABLES);
+	return 0;
+#else
 	struct avm_pool pool = { .mm = mm };
-	int err;
+	int err = avm_unmap_reserve(&pool, start, end);
 
-	if (AVM_FAST) {
-		struct avm_vma *first = start < end ? avm_mm_find_way(mm, start) : NULL;
-
-		return unmap_from(&pool, first && first->start < end ? first : NULL, start, end);
-	}
-	err = avm_unmap_reserve(&pool, start, end);
 	if (!err)
 		avm_unmap_commit(&pool, start, end);
 	avm_pool_drain(&pool);
 	return err;
+#endif
+}
+
+int avm_unmap_range(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
+{
+	return unmap_range(mm, start, end);
 }
 
 int avm_munmap(struct avm_mm *mm, avm_addr_t addr, uint64_t len)
@@ -218,7 +265,7 @@ int avm_munmap(struct avm_mm *mm, avm_addr_t addr, uint64_t len)
 	err = avm_mmap_write_lock(mm);
 	if (err)
 		return err;
-	err = avm_unmap_range(mm, addr, end);
+	err = AVM_FAST ? unmap_range(mm, addr, end) : avm_unmap_range(mm, addr, end);
 	avm_mmap_write_unlock(mm);
 	return err;
 }

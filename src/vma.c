@@ -263,7 +263,8 @@ static avm_noinline unsigned bury(struct avm_mm *mm, const struct part *parts, u
 
 /* ---- R2: may they merge? ------------------------------------------------------------------------------ */
 
-enum avm_refusal avm_merge_refusal(const struct avm_range *r, const struct avm_vma *vma)
+AVM_PART_OF_CALLER enum avm_refusal merge_refusal(const struct avm_range *r,
+						  const struct avm_vma *vma)
 {
 	if ((r->flags | vma->flags) & (AVM_VM_SPECIAL | AVM_VM_DONTEXPAND))
 		return AVM_REFUSED_SPECIAL;
@@ -279,6 +280,17 @@ enum avm_refusal avm_merge_refusal(const struct avm_range *r, const struct avm_v
 		return AVM_REFUSED_NAME;
 	return avm_family_refusal(r->anon_vma, r->fork_child, avm_vma_anon(vma),
 				  avm_vma_is_fork_child(vma));
+}
+
+enum avm_refusal avm_merge_refusal(const struct avm_range *r, const struct avm_vma *vma)
+{
+	return merge_refusal(r, vma);
+}
+
+/* The same, for the plan that all changes come by. */
+static avm_inlined enum avm_refusal refusal_of(const struct avm_range *r, const struct avm_vma *vma)
+{
+	return AVM_FAST ? merge_refusal(r, vma) : avm_merge_refusal(r, vma);
 }
 
 static bool refused(struct avm_mm *mm, avm_addr_t boundary, enum avm_refusal why)
@@ -308,10 +320,8 @@ enum avm_merge avm_merge_plan(struct avm_mm *mm, const struct avm_range *r,
 			      const struct avm_vma *prev, const struct avm_vma *next,
 			      const struct avm_vma *self)
 {
-	bool left = prev && prev->end == r->start &&
-		    !refused(mm, r->start, avm_merge_refusal(r, prev));
-	bool right = next && next->start == r->end &&
-		     !refused(mm, r->end, avm_merge_refusal(r, next));
+	bool left = prev && prev->end == r->start && !refused(mm, r->start, refusal_of(r, prev));
+	bool right = next && next->start == r->end && !refused(mm, r->end, refusal_of(r, next));
 
 	if ((left || right) && self && self->start == r->start && self->end == r->end &&
 	    has_close(self)) {
@@ -376,6 +386,15 @@ struct avm_vma *avm_vma_add(struct avm_pool *pool, const struct avm_range *r, st
 
 #if AVM_FAST
 
+/* What a VMA that has just come into the set has to do with its file, which mostly is none. */
+static avm_inlined void enter_file(struct avm_vma *vma)
+{
+	if (avm_likely(!vma->file))
+		return;
+	link_file(vma);
+	file_opened(vma);
+}
+
 int avm_vma_add_alone(struct avm_mm *mm, const struct avm_range *r)
 {
 	struct avm_vma *vma = avm_vma_alloc(mm, r);
@@ -386,7 +405,9 @@ int avm_vma_add_alone(struct avm_mm *mm, const struct avm_range *r)
 		avm_vma_free(mm, vma);
 		return -AVM_ENOMEM;
 	}
-	avm_vma_enter(vma);
+	(void)avm_vma_lock_begin(vma); /* no fence: see avm_vma_enter() */
+	avm_vma_tree_insert_found(&mm->vmas, vma);
+	enter_file(vma);
 	return 0;
 }
 
@@ -465,10 +486,7 @@ void avm_vma_enter_last(struct avm_vma *vma)
 {
 	(void)avm_vma_lock_begin(vma);
 	avm_vma_tree_append(&vma->mm->vmas, vma);
-	if (avm_likely(!vma->file))
-		return;
-	link_file(vma);
-	file_opened(vma);
+	enter_file(vma);
 }
 
 #endif
@@ -489,7 +507,6 @@ void avm_vma_release(struct avm_vma *vma)
 void avm_vma_remove(struct avm_vma *vma)
 {
 	avm_assert_mmap_write_locked(vma->mm);
-	avm_vma_lock(vma);
 	avm_vma_tree_erase(&vma->mm->vmas, vma);
 	if (AVM_FAST && avm_vma_is_plain(vma))
 		avm_vma_free(vma->mm, vma);

@@ -66,8 +66,8 @@ struct avm_range avm_range_of(const struct avm_vma *vma, avm_addr_t start, avm_a
 struct avm_vma *avm_vma_add(struct avm_pool *pool, const struct avm_range *r, struct avm_vma *next);
 
 /*
- * The same for a range that touches no VMA, without a pool: 0, or -ENOMEM with nothing changed. Only where AVM_FAST says
- * so, elsewhere avm_vma_add() does it all.
+ * The same for a range that touches no VMA, without a pool, right behind an avm_mm_find_way() for its start: 0, or -ENOMEM
+ * with nothing changed. Only where AVM_FAST says so, elsewhere avm_vma_add() does it all.
  */
 int avm_vma_add_alone(struct avm_mm *mm, const struct avm_range *r);
 
@@ -127,7 +127,7 @@ void avm_vma_enter_last(struct avm_vma *vma);
 /* A VMA that is locked, and off the set or about to go with it, leaves its file and its family, and is freed. */
 void avm_vma_release(struct avm_vma *vma);
 
-/* Takes a VMA out of the set, its trees and its family, and frees it. Its entries are empty. Cannot fail. */
+/* Takes a VMA that is locked out of the set, its trees and its family, and frees it. Its entries are empty. Cannot fail. */
 void avm_vma_remove(struct avm_vma *vma);
 
 /* May this many more VMAs be made? (R17) */
@@ -143,6 +143,9 @@ void avm_vma_free(struct avm_mm *mm, struct avm_vma *vma);
  */
 void avm_vma_make_copy(struct avm_vma *vma, struct avm_mm *mm, const struct avm_vma *of,
 		       uint64_t without);
+
+/* avm_vma_alloc() for a part of a VMA, with what that has; unfaulted. Only where AVM_FAST says so. */
+struct avm_vma *avm_vma_alloc_part(const struct avm_vma *of, avm_addr_t start, avm_addr_t end);
 
 /* Those that avm_vma_free() has kept for the next operation. => mmap_lock write. */
 void avm_vma_free_spares(struct avm_mm *mm);
@@ -193,6 +196,19 @@ static inline bool avm_vma_is_anon(const struct avm_vma *vma)
 static inline bool avm_vma_is_plain(const struct avm_vma *vma)
 {
 	return !vma->file && !avm_vma_anon(vma);
+}
+
+/* avm_vma_lock(), in its caller. */
+static avm_inlined void avm_vma_lock_here(struct avm_vma *vma)
+{
+	if (!AVM_FAST) {
+		avm_vma_lock(vma);
+		return;
+	}
+	if (!avm_vma_lock_begin(vma))
+		return;
+	atomic_thread_fence(memory_order_seq_cst);
+	avm_vma_lock_end(vma);
 }
 
 #endif

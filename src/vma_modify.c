@@ -100,22 +100,25 @@ int avm_vma_modify_reserve(struct avm_pool *pool, struct avm_vma *first, avm_add
 
 #if AVM_FAST
 
-/* `r`, the middle of a plain VMA, becomes one of its own, which is returned; NULL: there is no memory, or no room. */
-static struct avm_vma *split_middle(struct avm_vma *vma, const struct avm_range *r)
+/* [start, end), the middle of a plain VMA, becomes one of its own, which is returned; NULL: there is no memory, or no room. */
+static struct avm_vma *split_middle(struct avm_vma *vma, avm_addr_t start, avm_addr_t end,
+				    const struct avm_vma_attrs *attrs)
 {
-	const struct avm_range above = avm_range_of(vma, r->end, vma->end);
 	struct avm_mm *mm = vma->mm;
 	struct avm_vma *upper[2];
 
-	upper[0] = avm_vma_room(mm, 2) ? avm_vma_alloc(mm, r) : NULL;
+	upper[0] = avm_vma_room(mm, 2) ? avm_vma_alloc_part(vma, start, end) : NULL;
 	if (!upper[0])
 		return NULL;
-	upper[1] = avm_vma_alloc(mm, &above);
+	upper[1] = avm_vma_alloc_part(vma, end, vma->end);
 	if (!upper[1])
 		goto no_upper;
 	if (avm_vma_tree_reserve(&mm->vmas, 2))
 		goto no_nodes;
-	avm_vma_lock(vma);
+	upper[0]->flags = attrs->flags;
+	upper[0]->policy = attrs->policy;
+	upper[0]->name = attrs->name;
+	avm_vma_lock_here(vma);
 	(void)avm_vma_lock_begin(upper[0]); /* no fence: see avm_vma_enter() */
 	(void)avm_vma_lock_begin(upper[1]);
 	avm_vma_tree_split(&mm->vmas, vma, upper, 2);
@@ -151,56 +154,67 @@ static struct avm_vma *swallow(struct avm_vma *vma, struct avm_vma *last)
 	return vma;
 }
 
-/* All of a plain VMA becomes `r`. Where neighbours are unfaulted as well, no chain is cloned and nothing can fail. */
-static struct avm_vma *modify_whole(struct avm_vma *vma, const struct avm_range *r,
-				    const struct avm_vma_attrs *attrs, struct avm_vma *prev,
-				    struct avm_vma *next)
+static bool is_faulted(const struct avm_vma *vma)
 {
-	struct avm_pool none = { .mm = vma->mm };
-	enum avm_merge plan = avm_merge_plan(vma->mm, r, prev, next, vma);
+	return vma && avm_vma_anon(vma);
+}
 
+/*
+ * All of a plain VMA gets the attributes. Where neighbours are unfaulted as well, no chain is cloned and nothing can fail.
+ * Returns the VMA that holds the range now.
+ */
+static struct avm_vma *modify_whole(struct avm_vma *vma, const struct avm_vma_attrs *attrs,
+				    struct avm_vma *prev, struct avm_vma *next)
+{
+	struct avm_range r = avm_range_of(vma, vma->start, vma->end);
+	enum avm_merge plan;
+
+	give_attrs(&r, attrs);
+	plan = avm_merge_plan(vma->mm, &r, prev, next, vma);
 	if (plan == AVM_MERGE_BOTH || plan == AVM_MERGE_PREV)
 		return swallow(prev, plan == AVM_MERGE_BOTH ? next : vma);
-	if (plan == AVM_MERGE_NEXT)
-		return avm_vma_give_away(&none, vma, r, plan, prev, next);
+	if (plan == AVM_MERGE_NEXT) {
+		struct avm_pool none = { .mm = vma->mm };
+
+		return avm_vma_give_away(&none, vma, &r, plan, prev, next);
+	}
 	set_attrs(vma, attrs);
 	return vma;
 }
 
-static bool is_faulted(const struct avm_vma *vma)
+/* Any VMA, and any part of it. */
+static avm_noinline int modify_with_pool(struct avm_vma **part, avm_addr_t start, avm_addr_t end,
+					 const struct avm_vma_attrs *attrs)
 {
-	return vma && avm_vma_anon(vma);
+	struct avm_pool pool = { .mm = (*part)->mm };
+
+	if (avm_vma_modify_reserve(&pool, *part, start, end, attrs))
+		return -AVM_ENOMEM;
+	*part = avm_vma_modify(&pool, *part, start, end, attrs);
+	if (avm_pool_left(&pool))
+		avm_pool_drain(&pool);
+	return 0;
 }
 
 int avm_vma_modify_part(struct avm_vma **part, avm_addr_t start, avm_addr_t end,
 			const struct avm_vma_attrs *attrs)
 {
 	struct avm_vma *vma = *part, *prev, *next;
-	struct avm_pool pool = { .mm = vma->mm };
 
 	/* Neither end moves, or both become new. */
-	if (avm_vma_is_plain(vma) && (start > vma->start) == (end < vma->end)) {
-		struct avm_range r = avm_range_of(vma, start, end);
-
-		give_attrs(&r, attrs);
-		if (start > vma->start) {
-			vma = split_middle(vma, &r);
-			if (vma)
-				*part = vma;
-			return vma ? 0 : -AVM_ENOMEM;
-		}
-		prev = avm_vma_prev(vma);
-		next = avm_vma_next(vma);
-		if (!is_faulted(prev) && !is_faulted(next)) {
-			*part = modify_whole(vma, &r, attrs, prev, next);
-			return 0;
-		}
+	if (!avm_vma_is_plain(vma) || (start > vma->start) != (end < vma->end))
+		return modify_with_pool(part, start, end, attrs);
+	if (start > vma->start) {
+		vma = split_middle(vma, start, end, attrs);
+		if (vma)
+			*part = vma;
+		return vma ? 0 : -AVM_ENOMEM;
 	}
-	if (avm_vma_modify_reserve(&pool, vma, start, end, attrs))
-		return -AVM_ENOMEM;
-	*part = avm_vma_modify(&pool, vma, start, end, attrs);
-	if (avm_pool_left(&pool))
-		avm_pool_drain(&pool);
+	prev = avm_vma_prev(vma);
+	next = avm_vma_next(vma);
+	if (is_faulted(prev) || is_faulted(next))
+		return modify_with_pool(part, start, end, attrs);
+	*part = modify_whole(vma, attrs, prev, next);
 	return 0;
 }
 

@@ -58,24 +58,28 @@ inline uint64_t avm_vma_node_max_gap(const struct avm_vma_node *node)
 	return max;
 }
 
-/* Does the entry end at or below @addr? */
-static inline uint32_t avm_vma_end_below(const _Atomic uint64_t *end, avm_addr_t addr)
-{
-	return atomic_load_explicit(end, memory_order_relaxed) <= addr;
-}
+/* Who looks: with the lock that changes are made under nobody else stores, and a plain load will do, which compares at once. */
+enum avm_vma_look {
+	AVM_VMA_LOOK_RCU,
+	AVM_VMA_LOOK_LOCKED,
+};
 
-/* 7, if the entry ends above @addr; else 0. */
-static inline uint64_t avm_vma_seven_above(const _Atomic uint64_t *end, avm_addr_t addr)
+/* Does the entry end at or below @addr? */
+static avm_inlined uint64_t avm_vma_end_below(const _Atomic uint64_t *end, avm_addr_t addr,
+					      enum avm_vma_look look)
 {
-	return 7 & -(uint64_t)(addr < atomic_load_explicit(end, memory_order_relaxed));
+	if (AVM_FAST && look == AVM_VMA_LOOK_LOCKED)
+		return *(const uint64_t *)end <= addr;
+	return atomic_load_explicit(end, memory_order_relaxed) <= addr;
 }
 
 /*
  * The first entry that ends above @addr; AVM_VMA_NODE_SLOTS or an unused one when there is none. Without branches, which
- * nobody could predict: which third it is in, then where in that. Each step waits for the one before: so sevens come by a mask,
- * and there are two sums, of two types, or the compiler would make one of them.
+ * nobody could predict: which third it is in, then where in that. Each step waits for the one before: so there are two sums, of
+ * two types, or the compiler would make one of them.
  */
-static avm_inlined uint32_t avm_vma_node_search(const struct avm_vma_node *node, avm_addr_t addr)
+static avm_inlined uint32_t avm_vma_node_search_as(const struct avm_vma_node *node, avm_addr_t addr,
+						   enum avm_vma_look look)
 {
 	const _Atomic uint64_t *end = node->end;
 	uint64_t third, low;
@@ -84,17 +88,25 @@ static avm_inlined uint32_t avm_vma_node_search(const struct avm_vma_node *node,
 	_Static_assert(AVM_VMA_NODE_SLOTS == 21, "three times seven");
 	if (!AVM_FAST) {
 		for (uint32_t j = 0; j < AVM_VMA_NODE_SLOTS; j++)
-			i += avm_vma_end_below(end + j, addr);
+			i += (uint32_t)avm_vma_end_below(end + j, addr, look);
 		return i;
 	}
 	__builtin_prefetch(end + AVM_VMA_NODE_SLOTS - 1);
-	third = 14 - (avm_vma_seven_above(end + 6, addr) + avm_vma_seven_above(end + 13, addr));
+	third = 7 *
+		(avm_vma_end_below(end + 6, addr, look) + avm_vma_end_below(end + 13, addr, look));
 	end += third;
-	low = (uint64_t)avm_vma_end_below(end, addr) + avm_vma_end_below(end + 1, addr) +
-	      avm_vma_end_below(end + 2, addr);
-	i = avm_vma_end_below(end + 3, addr) + avm_vma_end_below(end + 4, addr) +
-	    avm_vma_end_below(end + 5, addr) + avm_vma_end_below(end + 6, addr);
+	low = avm_vma_end_below(end, addr, look) + avm_vma_end_below(end + 1, addr, look) +
+	      avm_vma_end_below(end + 2, addr, look);
+	i = (uint32_t)avm_vma_end_below(end + 3, addr, look) +
+	    (uint32_t)avm_vma_end_below(end + 4, addr, look) +
+	    (uint32_t)avm_vma_end_below(end + 5, addr, look) +
+	    (uint32_t)avm_vma_end_below(end + 6, addr, look);
 	return (uint32_t)(third + low) + i;
+}
+
+static avm_inlined uint32_t avm_vma_node_search(const struct avm_vma_node *node, avm_addr_t addr)
+{
+	return avm_vma_node_search_as(node, addr, AVM_VMA_LOOK_RCU);
 }
 
 /* The same, but the last one when there is none. */

@@ -52,7 +52,13 @@ static inline void vnode_remove(struct avm_vma_node *node, uint32_t i, uint32_t 
 
 	for (size_t j = i + n; j < count; j++)
 		vnode_copy(node, j - n, node, j);
-	vnode_set_count(node, (uint32_t)count - n);
+	if (!AVM_FAST) {
+		vnode_set_count(node, (uint32_t)count - n);
+		return;
+	}
+	for (size_t j = count - n; j < count; j++) /* mostly one, and then there is no loop */
+		vnode_store(node, j, UINT64_MAX, 0, NULL);
+	node->count = (uint16_t)(count - n);
 }
 
 /* The last @n entries of @left become the first of @right. */

@@ -24,7 +24,10 @@ static void vma_set(struct avm_vma *vma, struct avm_mm *mm, const struct avm_ran
 	atomic_store_explicit(&vma->anon_vma, NULL, memory_order_relaxed);
 	avm_list_init(&vma->chain);
 	vma->file = r->file;
-	vma->shared = (struct avm_inode){ 0 };
+	if (AVM_FAST)
+		vma->shared.parent_bits = 0; /* in no tree: nobody asks for the rest */
+	else
+		vma->shared = (struct avm_inode){ 0 };
 	vma->private_data = r->private_data;
 	vma->policy = r->policy;
 	vma->name = r->name;
@@ -144,13 +147,9 @@ void avm_pool_drain(struct avm_pool *pool)
 
 #if AVM_FAST
 
-void avm_vma_make_copy(struct avm_vma *vma, struct avm_mm *mm, const struct avm_vma *of,
-		       uint64_t without)
+/* What `vma` has of `of`, wherever it is. */
+static avm_inlined void set_as(struct avm_vma *vma, struct avm_mm *mm, const struct avm_vma *of)
 {
-	vma->start = of->start;
-	vma->end = of->end;
-	vma->flags = of->flags & ~without;
-	vma->pgoff = of->pgoff;
 	vma->mm = mm;
 	atomic_store_explicit(&vma->anon_vma, NULL, memory_order_relaxed);
 	avm_list_init(&vma->chain);
@@ -160,6 +159,30 @@ void avm_vma_make_copy(struct avm_vma *vma, struct avm_mm *mm, const struct avm_
 	vma->name = of->name;
 	atomic_store_explicit(&vma->chain_len, 0, memory_order_relaxed);
 	vma->shared.parent_bits = 0;
+}
+
+void avm_vma_make_copy(struct avm_vma *vma, struct avm_mm *mm, const struct avm_vma *of,
+		       uint64_t without)
+{
+	vma->start = of->start;
+	vma->end = of->end;
+	vma->flags = of->flags & ~without;
+	vma->pgoff = of->pgoff;
+	set_as(vma, mm, of);
+}
+
+struct avm_vma *avm_vma_alloc_part(const struct avm_vma *of, avm_addr_t start, avm_addr_t end)
+{
+	struct avm_vma *vma = vma_take(of->mm);
+
+	if (!vma)
+		return NULL;
+	vma->start = start;
+	vma->end = end;
+	vma->flags = of->flags;
+	vma->pgoff = avm_vma_index(of, start);
+	set_as(vma, of->mm, of);
+	return vma;
 }
 
 #endif

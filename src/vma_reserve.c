@@ -63,6 +63,8 @@ static int reserve_nodes(struct avm_vma_tree *tree, uint64_t need)
 {
 	uint32_t before = tree->nr_reserve;
 
+	if (AVM_FAST && avm_likely(before >= need))
+		return 0;
 	if (need > UINT32_MAX)
 		return -AVM_ENOMEM;
 	while (tree->nr_reserve < need) {

@@ -70,6 +70,16 @@ static uint64_t max_gap_below(const struct avm_vma_node *node, uint64_t bound)
 	return max;
 }
 
+/* Is there such a gap in the node? */
+static bool has_gap(const struct avm_vma_node *node, uint64_t gap)
+{
+	const uint64_t *g = node->gap, *end = g + node->count;
+
+	while (g < end && *g != gap)
+		g++;
+	return g < end;
+}
+
 /*
  * The entry that stands for way.node[level] in its parent becomes true again. Gaps have gone from the node, of which
  * @lost was the largest, and come, of which @won is; ANY_GAP: who knows. Only where the largest may have gone are the
@@ -121,7 +131,7 @@ static avm_inlined bool stays_above(const struct avm_vma_tree *tree, uint64_t lo
 		return true;
 	gap = parent->gap[i];
 	return avm_vma_node_end(parent, i) == avm_vma_node_last_end(leaf) && won <= gap &&
-	       (lost < gap || won == gap || max_gap_below(leaf, gap) == gap);
+	       (lost < gap || won == gap || has_gap(leaf, gap));
 }
 
 /* The leaf has changed, but for its number of entries. */
@@ -202,25 +212,25 @@ static avm_cold void insert_splitting(struct avm_vma_tree *tree, struct entry *e
 	refresh_up(tree, level, e->lost, max_gap(e->won, e->gap));
 }
 
-/* At the end of the way. */
-static avm_inlined void insert_entry(struct avm_vma_tree *tree, struct entry *e)
+/* At the end of the way. (A copy is what has an address: the entry itself need not be in memory.) */
+static avm_inlined void insert_entry(struct avm_vma_tree *tree, struct entry e)
 {
 	struct avm_vma_node *leaf = tree->way.node[0];
 
 	if (!AVM_FAST || leaf->count == SLOTS) {
-		insert_splitting(tree, e);
+		struct entry copy = e;
+
+		insert_splitting(tree, &copy);
 		return;
 	}
-	vnode_insert(leaf, tree->way.index[0], e->end, e->gap, e->slot);
-	leaf_changed(tree, e->lost, max_gap(e->won, e->gap));
+	vnode_insert(leaf, tree->way.index[0], e.end, e.gap, e.slot);
+	leaf_changed(tree, e.lost, max_gap(e.won, e.gap));
 }
 
-void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
+/* @floor: of the way. */
+static avm_inlined void insert_at_way(struct avm_vma_tree *tree, struct avm_vma *vma,
+				      avm_addr_t floor)
 {
-	if (!tree->height)
-		grow_root(tree);
-
-	avm_addr_t floor = way_to_key(tree, vma->start);
 	struct avm_vma_node *leaf = tree->way.node[0];
 	uint32_t i = tree->way.index[0];
 	struct avm_list *behind = &tree->list;
@@ -238,16 +248,31 @@ void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
 	}
 	avm_list_add_tail(&vma->link, behind);
 	tree->count++;
-	insert_entry(tree, &e);
+	insert_entry(tree, e);
+}
+
+void avm_vma_tree_insert(struct avm_vma_tree *tree, struct avm_vma *vma)
+{
+	if (!tree->height)
+		grow_root(tree);
+	insert_at_way(tree, vma, way_to_key(tree, vma->start));
 }
 
 #if AVM_FAST
+
+void avm_vma_tree_insert_found(struct avm_vma_tree *tree, struct avm_vma *vma)
+{
+	if (avm_likely(tree->way_to))
+		insert_at_way(tree, vma, way_floor(tree));
+	else
+		avm_vma_tree_insert(tree, vma);
+}
 
 /* Right behind the VMA, with no gap in between: where the leaf has room, nothing changes further up. */
 void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma,
 			struct avm_vma *const *upper, uint32_t n)
 {
-	struct avm_list *below = &vma->link;
+	struct avm_list *below = &vma->link, *behind = below->next;
 	struct avm_vma_node *leaf;
 	uint32_t i;
 
@@ -258,9 +283,12 @@ void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma,
 	atomic_store_explicit(&leaf->end[i], vma->end, memory_order_relaxed);
 	tree->count += n;
 	for (uint32_t k = 0; k < n; k++) {
-		avm_list_add(&upper[k]->link, below);
+		below->next = &upper[k]->link;
+		upper[k]->link.prev = below;
 		below = &upper[k]->link;
 	}
+	below->next = behind;
+	behind->prev = below;
 	if (leaf->count + n <= SLOTS) {
 		vnode_open(leaf, ++i, n);
 		for (uint32_t k = 0; k < n; k++)
@@ -271,7 +299,7 @@ void avm_vma_tree_split(struct avm_vma_tree *tree, struct avm_vma *vma,
 		struct entry e = { .end = upper[k]->end, .slot = upper[k] };
 
 		way_to_key(tree, upper[k]->start);
-		insert_entry(tree, &e);
+		insert_entry(tree, e);
 	}
 }
 
@@ -375,25 +403,27 @@ static void set_floor(struct avm_vma_tree *tree, const struct avm_vma *vma, avm_
 
 void avm_vma_tree_erase(struct avm_vma_tree *tree, struct avm_vma *vma)
 {
-	const struct avm_vma *next = avm_vma_tree_next(tree, vma);
-
 	avm_addr_t floor = way_to_vma(tree, vma);
 	struct avm_vma_node *leaf = tree->way.node[0];
 	uint32_t i = tree->way.index[0];
 	uint64_t lost = leaf->gap[i], won = 0;
+	const struct avm_vma *behind = NULL; /* the first one of the next leaf */
 
-	avm_list_del(&vma->link);
-	tree->count--;
-	if (next && i + 1u < leaf->count) {
+	if (i + 1u < leaf->count) {
+		const struct avm_vma *next = avm_vma_node_slot(leaf, i + 1);
+
 		lost = max_gap(lost, leaf->gap[i + 1]);
 		won = avm_vma_tree_gap(tree, floor, next->start, next->flags);
 		leaf->gap[i + 1] = won;
-		next = NULL;
+	} else {
+		behind = avm_vma_tree_next(tree, vma);
 	}
+	avm_list_del(&vma->link);
+	tree->count--;
 	vnode_remove(leaf, i, 1);
 	shrunk(tree, lost, won);
-	if (next)
-		set_floor(tree, next, floor);
+	if (behind)
+		set_floor(tree, behind, floor);
 }
 
 #if AVM_FAST
@@ -495,25 +525,26 @@ struct avm_vma *avm_vma_tree_find(const struct avm_vma_tree *tree, avm_addr_t ad
 
 #if AVM_FAST
 
-/* Elsewhere than where the way leads to. */
+static avm_inlined struct avm_vma *vma_at(const struct avm_vma_tree *tree, uint32_t i)
+{
+	return i < SLOTS ? avm_vma_node_slot(tree->way.node[0], i) : NULL;
+}
+
+/* Elsewhere than in the leaf that the way leads to. */
 static avm_noinline struct avm_vma *find_far(struct avm_vma_tree *tree, avm_addr_t addr)
 {
-	uint32_t i;
-
-	way_search(tree, addr);
-	i = tree->way.index[0];
-	return i < SLOTS ? avm_vma_node_slot(tree->way.node[0], i) : NULL;
+	return tree->height ? vma_at(tree, way_down(tree, addr)) : NULL;
 }
 
 struct avm_vma *avm_vma_tree_find_way(struct avm_vma_tree *tree, avm_addr_t addr)
 {
 	avm_addr_t floor;
 
-	if (!tree->height)
-		return NULL;
-	if (way_in_leaf(tree, addr) && way_is_there(tree, addr, &floor))
+	if (!way_in_leaf(tree, addr))
+		return find_far(tree, addr);
+	if (way_is_there(tree, addr, &floor))
 		return avm_vma_node_slot(tree->way.node[0], tree->way.index[0]);
-	return find_far(tree, addr);
+	return vma_at(tree, way_in(tree, addr));
 }
 
 #endif

@@ -101,6 +101,11 @@ struct avm_vma *avm_vma_tree_find(const struct avm_vma_tree *tree, avm_addr_t ad
  */
 struct avm_vma *avm_vma_tree_find_way(struct avm_vma_tree *tree, avm_addr_t addr);
 
+/*
+ * insert() right behind a find_way() for the start of @vma, which goes by the way that this one took. Only where AVM_FAST says so.
+ */
+void avm_vma_tree_insert_found(struct avm_vma_tree *tree, struct avm_vma *vma);
+
 /* The first VMA that has a byte in [@start, @end), or NULL. pre: start < end. */
 static inline struct avm_vma *avm_vma_tree_find_intersection(const struct avm_vma_tree *tree,
 							     avm_addr_t start, avm_addr_t end)

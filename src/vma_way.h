@@ -74,17 +74,18 @@ static avm_inlined void way_to_leaf(struct avm_vma_tree *tree, avm_addr_t key)
 {
 	struct avm_vma_node *node = avm_vma_tree_root(tree);
 	struct avm_vma_path *path = &tree->way;
+	struct avm_vma_node **at = path->node + tree->height;
 	avm_addr_t from = 0;
 
 	/* Behind the last one of all: there is none on any level. Elsewhere there is one on all. */
 	if (AVM_FAST && tree->height > 1 && avm_unlikely(avm_vma_node_last_end(node) <= key))
 		key = avm_vma_node_last_end(node) - 1;
-	for (uint32_t level = tree->height - 1; level; level--) {
-		uint32_t i = AVM_FAST ? avm_vma_node_search(node, key) :
+	for (uint8_t *index = path->index + tree->height - 1; index > path->index; index--) {
+		uint32_t i = AVM_FAST ? avm_vma_node_search_as(node, key, AVM_VMA_LOOK_LOCKED) :
 					avm_vma_node_search_clamped(node, key);
 
-		path->node[level] = node;
-		path->index[level] = (uint8_t)i;
+		*--at = node;
+		*index = (uint8_t)i;
 		if (!AVM_FAST && i)
 			from = avm_vma_node_end(node, i - 1);
 		node = avm_vma_node_slot(node, i);
@@ -113,35 +114,48 @@ static inline bool way_in_leaf(const struct avm_vma_tree *tree, avm_addr_t key)
 	return key - tree->way_from < tree->way_to - tree->way_from;
 }
 
-/* Does the way lead to where @key is, or would be? @floor: of the way, if it is one. */
+/*
+ * Does the way lead to where @key is, or would be? @floor: of the way, if it is one. pre: @key is below way_to, so
+ * there is a way.
+ */
 static avm_inlined bool way_is_there(const struct avm_vma_tree *tree, avm_addr_t key,
 				     avm_addr_t *floor)
 {
 	uint32_t i = tree->way.index[0];
 
-	if (key >= tree->way_to || i >= AVM_VMA_NODE_SLOTS ||
-	    key >= avm_vma_node_end(tree->way.node[0], i))
+	if (i >= AVM_VMA_NODE_SLOTS || key >= avm_vma_node_end(tree->way.node[0], i))
 		return false;
 	*floor = way_floor(tree);
 	return key >= *floor;
 }
 
-static avm_inlined void way_search(struct avm_vma_tree *tree, avm_addr_t key)
+/* Where in the leaf. Returns the index. */
+static avm_inlined uint32_t way_in(struct avm_vma_tree *tree, avm_addr_t key)
 {
-	bool near = AVM_FAST && way_in_leaf(tree, key);
+	uint32_t i = avm_vma_node_search_as(tree->way.node[0], key, AVM_VMA_LOOK_LOCKED);
+
+	tree->way.index[0] = (uint8_t)i;
+	return i;
+}
+
+/* From the root. */
+static avm_inlined uint32_t way_down(struct avm_vma_tree *tree, avm_addr_t key)
+{
 	uint32_t i;
 
-	if (!near)
-		way_to_leaf(tree, key);
-	i = avm_vma_node_search(tree->way.node[0], key);
-	tree->way.index[0] = (uint8_t)i;
-	if (AVM_FAST && !near)
+	way_to_leaf(tree, key);
+	i = way_in(tree, key);
+	if (AVM_FAST)
 		way_fetch_around(tree->way.node[0], i);
+	return i;
 }
 
 static avm_small avm_addr_t way_far(struct avm_vma_tree *tree, avm_addr_t key)
 {
-	way_search(tree, key);
+	if (AVM_FAST && way_in_leaf(tree, key))
+		way_in(tree, key);
+	else
+		way_down(tree, key);
 	return way_floor(tree);
 }
 
@@ -153,7 +167,9 @@ static avm_inlined avm_addr_t way_to_key(struct avm_vma_tree *tree, avm_addr_t k
 {
 	avm_addr_t floor;
 
-	return AVM_FAST && way_is_there(tree, key, &floor) ? floor : way_far(tree, key);
+	return AVM_FAST && key < tree->way_to && way_is_there(tree, key, &floor) ?
+		       floor :
+		       way_far(tree, key);
 }
 
 /* The same for a VMA in the tree. Mostly the way leads to it, or to the one behind it. */

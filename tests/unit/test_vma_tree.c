@@ -146,6 +146,17 @@ static uint64_t model_ceiling(const struct world *w, size_t i)
 	return i + 1 < w->n ? w->model[i + 1]->start : w->limit;
 }
 
+/* By the way that a look has left (the first one: none), or by its own, in turn. @next: the one that is behind it then, or NULL. */
+static void enter(struct world *w, struct avm_vma *vma, const struct avm_vma *next)
+{
+	if (w->n % 2 == 0) {
+		avm_vma_tree_insert(&w->tree, vma);
+		return;
+	}
+	assert_ptr_equal(avm_vma_tree_find_way(&w->tree, vma->start), next);
+	avm_vma_tree_insert_found(&w->tree, vma);
+}
+
 static void world_insert(struct world *w, uint64_t start, uint64_t end, uint64_t flags)
 {
 	struct avm_vma *vma = calloc(1, sizeof(*vma));
@@ -159,7 +170,7 @@ static void world_insert(struct world *w, uint64_t start, uint64_t end, uint64_t
 	memmove(&w->model[i + 1], &w->model[i], (w->n - i) * sizeof(struct avm_vma *));
 	w->model[i] = vma;
 	w->n++;
-	avm_vma_tree_insert(&w->tree, vma);
+	enter(w, vma, i + 1 < w->n ? w->model[i + 1] : NULL);
 }
 
 static void world_erase(struct world *w, size_t i)
