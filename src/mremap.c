@@ -270,7 +270,7 @@ static void leave_source(const struct request *q, struct avm_vma *src, const str
 	avm_vma_lock(src);
 	if (src->flags & AVM_VM_LOCKED) {
 		avm_mm_account(q->mm, src->flags, -pages);
-		src->flags &= ~LOCK_FLAGS;
+		avm_vma_set_flags(src, src->flags & ~LOCK_FLAGS); /* reclaim may look beside us */
 		avm_mm_account(q->mm, src->flags, pages);
 		avm_mlock_mark(q->mm, src->start, src->end, 0);
 	}

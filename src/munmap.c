@@ -130,7 +130,7 @@ static bool is_alone(const struct avm_vma *vma, avm_addr_t end)
 	return !next || next->start >= end;
 }
 
-/* No VMA reaches over both ends of the range. The gather is large: splitting, which goes deep, is over. */
+/* No VMA reaches over both ends of the range. The gather is large: where size counts, splitting, which goes deep, is over. */
 static avm_noinline void unmap_vmas(struct avm_mm *mm, struct avm_vma *first, avm_addr_t start,
 				    avm_addr_t end, enum tables tables)
 {

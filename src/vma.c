@@ -507,6 +507,8 @@ void avm_vma_release(struct avm_vma *vma)
 void avm_vma_remove(struct avm_vma *vma)
 {
 	avm_assert_mmap_write_locked(vma->mm);
+	AVM_ASSERT(vma->mm->machine,
+		   atomic_load(&vma->write_seq) == atomic_load(&vma->mm->write_seq));
 	avm_vma_tree_erase(&vma->mm->vmas, vma);
 	if (AVM_FAST && avm_vma_is_plain(vma))
 		avm_vma_free(vma->mm, vma);

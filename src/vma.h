@@ -6,8 +6,8 @@
  * a pool with every object that the change may need, which is the only step that can fail; then the functions
  * marked "cannot fail" draw from the pool. Leftovers are drained at the end.
  *
- * All of this happens under mmap_lock for write; each function locks the VMAs it changes (avm_vma_lock), and the
- * file and the family of the trees they are in, in that order.
+ * All of this happens under mmap_lock for write; each function locks the VMAs it changes (avm_vma_lock; but
+ * avm_vma_remove(), whose caller has done so), and the file and the family of the trees they are in, in that order.
  */
 #ifndef AVM_VMA_INTERNAL_H
 #define AVM_VMA_INTERNAL_H
@@ -84,7 +84,7 @@ struct avm_vma *avm_vma_split(struct avm_pool *pool, struct avm_vma *vma, avm_ad
 
 /*
  * Gives [start, end) of `vma` new flags, name and policy, merging and splitting (R2.5). Needs what
- * avm_vma_modify_needs() added up. Cannot fail. Returns the VMA that holds the range now.
+ * avm_vma_modify_reserve() has reserved. Cannot fail. Returns the VMA that holds the range now.
  */
 struct avm_vma_attrs {
 	uint64_t flags;
@@ -198,7 +198,7 @@ static inline bool avm_vma_is_plain(const struct avm_vma *vma)
 	return !vma->file && !avm_vma_anon(vma);
 }
 
-/* avm_vma_lock(), in its caller. */
+/* avm_vma_lock(), in its caller. G-S. */
 static avm_inlined void avm_vma_lock_here(struct avm_vma *vma)
 {
 	if (!AVM_FAST) {

@@ -6,6 +6,9 @@
 #include "error.h"
 #include "vma_tree.h"
 
+_Static_assert(sizeof(_Atomic uint64_t) == sizeof(uint64_t),
+	       "who has the lock reads an end as what it is");
+
 #define AVM_VMA_NODE_SLOTS 21
 /* Every node but the root has at least this many; after it, a quarter full, it looks for a partner. */
 #define AVM_VMA_NODE_MIN 5
