@@ -264,13 +264,16 @@ static inline bool at_last_leaf(struct avm_ptc *c, const struct avm_mm_cpu *cpu)
 	return true;
 }
 
-/* Only where forget_leaf() looks: not every fault has said that there are some on this CPU. */
+/* Where a table may be remembered, and so is looked for: not every fault has said that there are some on this CPU. */
+static inline bool has_leaf(const struct avm_mm *mm, unsigned cpu)
+{
+	return AVM_NR_CPUS == 1 ||
+	       (atomic_load_explicit(&mm->fault_cpus, memory_order_relaxed) >> (cpu % 64) & 1);
+}
+
 static inline void remember_leaf(const struct avm_ptc *c, struct avm_mm_cpu *cpu)
 {
-	unsigned id = (unsigned)(cpu - c->mm->cpus);
-
-	if (AVM_NR_CPUS == 1 ||
-	    (atomic_load_explicit(&c->mm->fault_cpus, memory_order_relaxed) >> (id % 64) & 1))
+	if (has_leaf(c->mm, (unsigned)(cpu - c->mm->cpus)))
 		atomic_store_explicit(&cpu->leaf, c->table, memory_order_release);
 }
 
@@ -280,13 +283,12 @@ static inline void remember_leaf(const struct avm_ptc *c, struct avm_mm_cpu *cpu
  */
 static inline void forget_leaf(struct avm_mm *mm, const struct avm_page *leaf)
 {
-	uint64_t here = atomic_load_explicit(&mm->fault_cpus, memory_order_relaxed);
 	uint64_t gone = atomic_load_explicit(&mm->leaves_gone, memory_order_relaxed);
 
 	for (uint32_t id = 0; id < avm_cpus(mm->machine); id++) {
 		struct avm_mm_cpu *cpu = &mm->cpus[id];
 
-		if ((AVM_NR_CPUS == 1 || (here >> (id % 64) & 1)) &&
+		if (has_leaf(mm, id) &&
 		    atomic_load_explicit(&cpu->leaf, memory_order_relaxed) == leaf)
 			atomic_store_explicit(&cpu->leaf, NULL, memory_order_relaxed);
 	}
