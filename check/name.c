@@ -81,6 +81,7 @@ static const struct layout cpu = { "avm_cpu", sizeof(struct avm_cpu), false, cpu
 static const struct field mm_cpu_fields[] = {
 	FIELD(avm_mm_cpu, inside),
 	FIELD(avm_mm_cpu, leaf),
+	FIELD(avm_mm_cpu, leaf_index),
 	FIELD(avm_mm_cpu, rss),
 	LAST,
 };

@@ -255,7 +255,9 @@ static inline bool at_last_leaf(struct avm_ptc *c, const struct avm_mm_cpu *cpu)
 	struct avm_page *leaf = atomic_load_explicit(&cpu->leaf, memory_order_acquire);
 	uint64_t wanted = (c->addr & ~(avm_table_span(0) - 1)) | AVM_INDEX_TABLE;
 
-	if (!leaf || atomic_load_explicit(&leaf->index, memory_order_acquire) != wanted)
+	if (!leaf || atomic_load_explicit(&cpu->leaf_index, memory_order_relaxed) != wanted)
+		return false;
+	if (atomic_load_explicit(&leaf->index, memory_order_acquire) != wanted)
 		return false;
 	if (atomic_load_explicit(&mm->leaves_gone, memory_order_relaxed) != gone)
 		return false;
@@ -273,8 +275,11 @@ static inline bool has_leaf(const struct avm_mm *mm, unsigned cpu)
 
 static inline void remember_leaf(const struct avm_ptc *c, struct avm_mm_cpu *cpu)
 {
-	if (has_leaf(c->mm, (unsigned)(cpu - c->mm->cpus)))
-		atomic_store_explicit(&cpu->leaf, c->table, memory_order_release);
+	if (!has_leaf(c->mm, (unsigned)(cpu - c->mm->cpus)))
+		return;
+	atomic_store_explicit(&cpu->leaf_index, avm_table_first(c->table) | AVM_INDEX_TABLE,
+			      memory_order_relaxed);
+	atomic_store_explicit(&cpu->leaf, c->table, memory_order_release);
 }
 
 /*

@@ -68,6 +68,8 @@ struct AVM_CPU_ALIGNED avm_mm_cpu {
 	 * mm->leaves_gone counts it (G-Z). NULL: none.
 	 */
 	struct avm_page *_Atomic leaf;
+	_Atomic uint64_t
+		leaf_index; /* its index, as it was: so that not to look at another costs no miss */
 	_Atomic uint64_t rss[AVM_NR_RSS]; /* modulo 2^64: only the sum counts */
 };
 
