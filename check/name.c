@@ -80,8 +80,6 @@ static const struct layout cpu = { "avm_cpu", sizeof(struct avm_cpu), false, cpu
 
 static const struct field mm_cpu_fields[] = {
 	FIELD(avm_mm_cpu, inside),
-	FIELD(avm_mm_cpu, leaf),
-	FIELD(avm_mm_cpu, leaf_index),
 	FIELD(avm_mm_cpu, rss),
 	LAST,
 };
@@ -163,7 +161,6 @@ static const struct field mm_fields[] = {
 	FIELD(avm_mm, locked_vm),
 	FIELD(avm_mm, committed),
 	FIELD(avm_mm, tables),
-	FIELD(avm_mm, leaves_gone),
 	FIELD(avm_mm, recent),
 	FIELD(avm_mm, notify_lock),
 	FIELD(avm_mm, notifiers),

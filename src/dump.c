@@ -370,7 +370,7 @@ static void put_table(struct avm_text *t, const struct avm_page *page)
 	avm_text_field(t, "mm", mm ? mm->id : 0);
 	avm_text_field(t, "level", page->u.table.level);
 	avm_text_field(t, "used", page->u.table.used);
-	avm_text_field_hex(t, "from", avm_table_first(page));
+	avm_text_field_hex(t, "from", load(&page->index));
 }
 
 void avm_dump_page(struct avm *m, struct avm_page *page, struct avm_sink *sink)

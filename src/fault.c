@@ -140,7 +140,7 @@ static avm_small unsigned dispatch(struct avm_fault_ctx *f)
 {
 	if (!avm_access_ok(f->vma, f->access, f->force))
 		return AVM_FAULT_ACCERR;
-	if (avm_ptc_fault(&f->c, f->mm, f->addr))
+	if (avm_ptc_make(&f->c, f->mm, f->addr))
 		return AVM_FAULT_OOM;
 	f->seen = avm_ptc_get(&f->c);
 	if (avm_pte_present(f->seen))

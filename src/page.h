@@ -153,17 +153,6 @@ AVM_ONE_STEP struct avm_file *avm_page_file(const struct avm_page *page)
 }
 
 /*
- * The first address that a table covers. In `index` it has the highest bit where faults look at tables that may be gone: no page
- * of memory or of a file has such a number, so whoever reads one knows that a table was made.
- */
-#define AVM_INDEX_TABLE (AVM_FAST ? UINT64_C(1) << 63 : 0)
-
-AVM_ONE_STEP avm_addr_t avm_table_first(const struct avm_page *table)
-{
-	return atomic_load_explicit(&table->index, memory_order_relaxed) & ~AVM_INDEX_TABLE;
-}
-
-/*
  * An entry has been cleared, and no translation is left of it: mapcount falls. mapping stays (R5.5). True: a reference is
  * the caller's to drop, that of this entry of a page of a file, or what the entries of an anonymous page have had together,
  * of which this was the last.

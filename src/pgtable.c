@@ -12,7 +12,6 @@
 
 #include "mmu_gather.h"
 #include "page.h"
-#include "percpu.h"
 #include "pgtable_entry.h"
 #include "pgtable_geometry.h"
 
@@ -189,10 +188,8 @@ static struct avm_page *table_new(struct avm_mm *mm, avm_addr_t addr, unsigned l
 	memset(avm_port_frame_ptr(m, table->pfn), 0, AVM_PAGE_SIZE);
 	table->u.table.level = level;
 	atomic_store_explicit(&table->mapping, (uintptr_t)mm, memory_order_relaxed);
-	/* G-Z: behind whatever ended its life as another. */
-	atomic_store_explicit(&table->index,
-			      (addr & ~(avm_table_span(level) - 1)) | AVM_INDEX_TABLE,
-			      memory_order_release);
+	atomic_store_explicit(&table->index, addr & ~(avm_table_span(level) - 1),
+			      memory_order_relaxed);
 	return table;
 }
 
@@ -239,87 +236,6 @@ int avm_ptc_make(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t addr)
 	cursor_set(c, table, addr);
 	return 0;
 }
-
-/* ---- of the last fault ------------------------------------------------------------------------------ */
-
-/*
- * A table that covers a locked VMA is not unlinked. So the last one is the one that is wanted if it was for these addresses
- * while it was linked: it may have been unlinked since, and be free, a page, another's table, or about to become one for these
- * addresses that nobody links. Where it is a table again it was counted before it was free, and that is seen; where it is not, its
- * index says so (G-Z).
- */
-static inline bool at_last_leaf(struct avm_ptc *c, const struct avm_mm_cpu *cpu)
-{
-	const struct avm_mm *mm = c->mm;
-	uint64_t gone = atomic_load_explicit(&mm->leaves_gone, memory_order_acquire);
-	struct avm_page *leaf = atomic_load_explicit(&cpu->leaf, memory_order_acquire);
-	uint64_t wanted = (c->addr & ~(avm_table_span(0) - 1)) | AVM_INDEX_TABLE;
-
-	if (!leaf || atomic_load_explicit(&cpu->leaf_index, memory_order_relaxed) != wanted)
-		return false;
-	if (atomic_load_explicit(&leaf->index, memory_order_acquire) != wanted)
-		return false;
-	if (atomic_load_explicit(&mm->leaves_gone, memory_order_relaxed) != gone)
-		return false;
-	c->table = leaf;
-	c->pte = avm_entry_at(mm->machine, leaf->pfn, c->addr, 0);
-	return true;
-}
-
-/* Where a table may be remembered, and so is looked for: not every fault has said that there are some on this CPU. */
-static inline bool has_leaf(const struct avm_mm *mm, unsigned cpu)
-{
-	return AVM_NR_CPUS == 1 ||
-	       (atomic_load_explicit(&mm->fault_cpus, memory_order_relaxed) >> (cpu % 64) & 1);
-}
-
-static inline void remember_leaf(const struct avm_ptc *c, struct avm_mm_cpu *cpu)
-{
-	if (!has_leaf(c->mm, (unsigned)(cpu - c->mm->cpus)))
-		return;
-	atomic_store_explicit(&cpu->leaf_index, avm_table_first(c->table) | AVM_INDEX_TABLE,
-			      memory_order_relaxed);
-	atomic_store_explicit(&cpu->leaf, c->table, memory_order_release);
-}
-
-/*
- * What a fault has stored it did with mmap_lock, or with the lock of a VMA that is gone or smaller: we see that. G-Z.
- * => mmap_lock write
- */
-static inline void forget_leaf(struct avm_mm *mm, const struct avm_page *leaf)
-{
-	uint64_t gone = atomic_load_explicit(&mm->leaves_gone, memory_order_relaxed);
-
-	for (uint32_t id = 0; id < avm_cpus(mm->machine); id++) {
-		struct avm_mm_cpu *cpu = &mm->cpus[id];
-
-		if (has_leaf(mm, id) &&
-		    atomic_load_explicit(&cpu->leaf, memory_order_relaxed) == leaf)
-			atomic_store_explicit(&cpu->leaf, NULL, memory_order_relaxed);
-	}
-	atomic_store_explicit(&mm->leaves_gone, gone + 1, memory_order_release);
-}
-
-#if AVM_FAST
-
-int avm_ptc_fault(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t addr)
-{
-	struct avm_mm_cpu *cpu = &mm->cpus[avm_cpu_id(mm->machine)];
-	int err;
-
-	avm_assert_fault_locked(mm);
-	c->mm = mm;
-	c->addr = addr;
-	c->stop = c->end = addr + AVM_PAGE_SIZE;
-	if (avm_likely(at_last_leaf(c, cpu)))
-		return 0;
-	err = avm_ptc_make(c, mm, addr);
-	if (!err)
-		remember_leaf(c, cpu);
-	return err;
-}
-
-#endif
 
 int avm_tables_make(struct avm_mm *mm, avm_addr_t start, avm_addr_t end)
 {
@@ -396,7 +312,7 @@ static avm_noinline void table_unlink(struct avm_gather *g, struct avm_page *tab
 	struct avm_mm *mm = g->mm;
 	struct avm *m = mm->machine;
 	unsigned level = table->u.table.level, parent_level;
-	avm_addr_t first = avm_table_first(table);
+	avm_addr_t first = atomic_load_explicit(&table->index, memory_order_relaxed);
 	avm_pfn_t parent = descend(mm, first, level + 1, &parent_level);
 
 	AVM_BUG_ON(m, parent_level != level + 1);
@@ -406,8 +322,6 @@ static avm_noinline void table_unlink(struct avm_gather *g, struct avm_page *tab
 	atomic_fetch_sub_explicit(&mm->tables, 1, memory_order_relaxed);
 	avm_spin_unlock(m, &mm->page_table_lock, AVM_LOCK_PAGE_TABLE);
 
-	if (AVM_FAST && !level)
-		forget_leaf(mm, table);
 	/* An MMU may have cached the way through this table, for any address below it. */
 	avm_gather_flush_page(g, first, avm_table_span(level));
 	avm_gather_table(g, table);

@@ -20,8 +20,7 @@
  *
  * Every table is a frame with a descriptor (AVM_PG_TABLE): `mapping` its address space, `index` the first
  * address it covers, `u.table.level`, `u.table.used`, `table_lock`. Sharing a leaf table between address
- * spaces (a door to keep open) would be decided in avm_ptc_make(), avm_ptc_fault() and avm_ptc_lock(), and who
- * unlinks one would have to look at the CPUs of all.
+ * spaces (a door to keep open) would be decided in avm_ptc_make() and avm_ptc_lock() alone.
  *
  * Tables are freed only by avm_tables_free(), with mmap_lock held for write, or at exit; a walker that holds
  * neither mmap_lock nor a lock of a tree the VMA is in has no business in them.
@@ -55,19 +54,6 @@ struct avm_ptc {
  * => mmap_lock held, any mode; no file, family or spin lock held. Sleeps.
  */
 int avm_ptc_make(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t addr);
-
-/*
- * The same for a fault, which looks into the table first that the last one on this CPU was in: most are near. As above, or with
- * the lock of the VMA.
- */
-#if AVM_FAST
-int avm_ptc_fault(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t addr);
-#else
-static inline int avm_ptc_fault(struct avm_ptc *c, struct avm_mm *mm, avm_addr_t addr)
-{
-	return avm_ptc_make(c, mm, addr);
-}
-#endif
 
 /* Makes every leaf table that [start, end) needs. As above. */
 int avm_tables_make(struct avm_mm *mm, avm_addr_t start, avm_addr_t end);

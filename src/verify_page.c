@@ -241,7 +241,7 @@ static bool enter_table(struct scan *s, const struct avm_page *table, uint32_t *
 	s->tables++;
 	if (atomic_load_explicit(&table->mapping, memory_order_relaxed) != (uintptr_t)s->mm)
 		bad_table(s, "a page table names another address space", addr, table);
-	if (avm_table_first(table) != addr)
+	if (atomic_load_explicit(&table->index, memory_order_relaxed) != addr)
 		bad_table(s, "a page table names another address", addr, table);
 	avm_verify_spin(s->v, &table->table_lock, &where);
 	return true;
@@ -347,22 +347,6 @@ static void scan_tables(struct scan *s)
 	}
 }
 
-/* Where faults look first. */
-static void check_leaves(struct scan *s)
-{
-	for (uint32_t cpu = 0; AVM_FAST && cpu < avm_cpus(s->v->m); cpu++) {
-		const struct avm_page *leaf =
-			atomic_load_explicit(&s->mm->cpus[cpu].leaf, memory_order_relaxed);
-		const uint32_t *note = avm_verify_note_of(s->v, leaf);
-
-		if (leaf && (!note || !(*note & AVM_NOTE_TABLE) || leaf->u.table.level ||
-			     atomic_load_explicit(&leaf->mapping, memory_order_relaxed) !=
-				     (uintptr_t)s->mm))
-			bad_table(s, "faults find a page table that is not in the address space", 0,
-				  note ? leaf : NULL);
-	}
-}
-
 avm_pte_t avm_verify_pte(struct avm_verify *v, const struct avm_mm *mm, avm_addr_t addr)
 {
 	struct avm_page *table = mm->root_table;
@@ -407,6 +391,5 @@ void avm_verify_entries(struct avm_verify *v, struct avm_mm *mm)
 	struct scan s = { .v = v, .mm = mm, .vma = avm_verify_next_vma(v, mm, NULL) };
 
 	scan_tables(&s);
-	check_leaves(&s);
 	check_counts(&s);
 }

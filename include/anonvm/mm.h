@@ -63,13 +63,6 @@ struct avm_notifier {
 struct AVM_CPU_ALIGNED avm_mm_cpu {
 	/* The VMA that a fault of this CPU is inside, held for read; bit 0: it is counted in vma->readers by now. */
 	_Atomic uintptr_t inside;
-	/*
-	 * The leaf table that a fault here was in last: it stays while the fault's VMA, or mmap_lock, is held. Out before
-	 * mm->leaves_gone counts it (G-Z). NULL: none.
-	 */
-	struct avm_page *_Atomic leaf;
-	_Atomic uint64_t
-		leaf_index; /* its index, as it was: so that not to look at another costs no miss */
 	_Atomic uint64_t rss[AVM_NR_RSS]; /* modulo 2^64: only the sum counts */
 };
 
@@ -112,7 +105,6 @@ struct avm_mm {
 	_Atomic uint64_t
 		committed; /* promised to its VMAs, where nothing is refused; else in machine->committed */
 	_Atomic uint64_t tables; /* page tables, the root included */
-	_Atomic uint64_t leaves_gone; /* leaf tables unlinked so far; mmap_lock write to change */
 
 	struct avm_rwsem notify_lock; /* order 5b: keeps `notifiers` for who has no mmap_lock */
 	struct avm_list notifiers; /* mmap_lock write and notify_lock write to change */

@@ -49,8 +49,7 @@ enum avm_page_flag {
  * =>  mapcount: PTEs that map the page (V21). It rises under the lock of that PTE's table, and falls when no translation by
  *     that PTE is left (R5.7). The only one to map an exclusive page is the only one to change it: a plain store will do.
  * =>  mapping, index: set before the page is visible to others, or under the page lock; mapping is cleared
- *     only when the page is freed (R5.5), so it may be trusted only while the page is mapped or locked. Of a page table
- *     both are there before it is linked; a fault reads index of what may be none any more (G-Z).
+ *     only when the page is freed (R5.5), so it may be trusted only while the page is mapped or locked.
  */
 struct avm_page {
 	_Atomic uint32_t flags; /* enum avm_page_flag */
@@ -67,7 +66,7 @@ struct avm_page {
 		_Atomic uint64_t counts; /* both in one step: avm_page_leave() alone */
 	};
 	_Atomic uintptr_t mapping; /* anon_vma or file, tagged; page table: its address space */
-	_Atomic uint64_t index; /* R1.2; file page number; page table: avm_table_first() */
+	_Atomic uint64_t index; /* R1.2; file page number; page table: first address it covers */
 	struct avm_list lru; /* LRU list, or the list of whoever isolated it */
 	union {
 		uint64_t swap; /* the swap entry of a page in the swap cache */
