@@ -78,7 +78,10 @@ static void judge(struct worker *t, struct place *at, unsigned of, uint64_t valu
 	}
 	if (of != t->number || !at->still)
 		return;
-	if (!word_may_be(word, o, at->page, value, at->object_gen))
+	if (word_may_be(word, o, at->page, value, at->object_gen))
+		return;
+	/* Who wipes the page since then says so before he does. */
+	if (was_still(at))
 		violation(
 			t->world,
 			"content: address space %u, area %u page %u, word of thread %u: %#llx, not in "
