@@ -11,8 +11,9 @@
 #define KEPT_INSERTS 2
 
 /*
- * Everything but `remembered`, which is 0 in what is free, what the tree of a file sets when the VMA enters it, and `write_seq` and `readers`, which a fault that found the VMA
- * under RCU before it was recycled may still look at: those two are only ever changed by the lock's own operations.
+ * Everything but `remembered`, which is 0 in what is free, what the tree of a file sets when the VMA enters it, and
+ * `write_seq` and `readers`, which a fault that found the VMA under RCU before it was recycled may still look at: those two
+ * are only ever changed by the lock's own operations.
  */
 static void vma_set(struct avm_vma *vma, struct avm_mm *mm, const struct avm_range *r)
 {

@@ -306,17 +306,18 @@ void sim_frame_spoil(struct sim *s, avm_pfn_t pfn);
 /* R12: a frame that is about to be free must be in no TLB. */
 void sim_check_untranslated(struct sim *s, avm_pfn_t pfn);
 
-/*
- * R12: nobody may still be able to write to a frame whose contents are read as the last ones: `what` is done with it. `slot`:
- * the value of entries that stand for the page now.
- */
-#define SIM_NO_SLOT UINT64_MAX
+/* Has a TLB a translation that was taken away? */
 static inline bool sim_revoking(const struct sim *s)
 {
 	sim_touched(&s->revokers, false);
 	return s->revokers;
 }
 
+/*
+ * R12: nobody may still be able to write to a frame whose contents are read as the last ones: `what` is done with it. `slot`:
+ * the value of entries that stand for the page now.
+ */
+#define SIM_NO_SLOT UINT64_MAX
 void sim_check_protected(struct sim *s, avm_pfn_t pfn, uint64_t slot, const char *what);
 
 /*
